@@ -1,0 +1,159 @@
+//! The events of the audit file, and their form: one JSON object per line.
+
+use std::net::SocketAddr;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::base::{TenantName, escape};
+use crate::wire::session::{Exit, Usage};
+
+/// Something that happened. Every text field that others chose was escaped, and so bounded, by
+/// [`Event`]'s makers.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are those of the audit file, and each is what its type says")]
+pub enum Event<'a> {
+    /// A connection was taken.
+    ConnectionAccepted { connection: &'a str, peer: SocketAddr, local: SocketAddr },
+    /// Connections were turned away before anything was read from them.
+    ConnectionRefused {
+        peer: SocketAddr,
+        reason: &'static str,
+        /// Others that were turned away since the last such line, and are in no line of their own.
+        unlisted: u64,
+    },
+    /// Somebody tried to log in and may not.
+    LoginRefused {
+        connection: &'a str,
+        peer: SocketAddr,
+        user: String,
+        method: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+        reason: String,
+    },
+    /// Somebody logged in.
+    Login { connection: &'a str, peer: SocketAddr, tenant: &'a TenantName, method: &'static str, key: &'a str },
+    /// A session started.
+    SessionStart {
+        connection: &'a str,
+        session: &'a str,
+        tenant: &'a TenantName,
+        kind: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        command: Option<String>,
+        terminal: bool,
+        pid: i32,
+    },
+    /// A session did not start.
+    SessionRefused {
+        connection: &'a str,
+        session: &'a str,
+        tenant: &'a TenantName,
+        reason: String,
+        /// Others of this connection since the last such line, which are in no line of their own.
+        unlisted: u64,
+    },
+    /// A session ended.
+    SessionEnd { connection: &'a str, session: &'a str, tenant: &'a TenantName, exit: ExitText, usage: Option<Used> },
+    /// A connection ended.
+    ConnectionEnd {
+        connection: &'a str,
+        peer: SocketAddr,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tenant: Option<&'a TenantName>,
+        reason: String,
+        seconds: u64,
+    },
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitText {
+    /// With this status.
+    Status(u8),
+    /// By this signal. The name is what init says: escaped.
+    Signal(String),
+    /// With its cell.
+    CellGone,
+    /// It still ran when its connection had ended.
+    LeftRunning,
+}
+
+impl From<&Exit> for ExitText {
+    fn from(exit: &Exit) -> Self {
+        match exit {
+            Exit::Status(status) => Self::Status(*status),
+            Exit::Signal { name, .. } => Self::Signal(escape(name)),
+            Exit::CellGone => Self::CellGone,
+        }
+    }
+}
+
+/// What a session used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Used {
+    user_us: u64,
+    system_us: u64,
+    max_rss_kib: u64,
+    wall_ms: u64,
+}
+
+impl From<Usage> for Used {
+    fn from(usage: Usage) -> Self {
+        let Usage { user_us, system_us, max_rss_kib, wall_ms } = usage;
+        Self { user_us, system_us, max_rss_kib, wall_ms }
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    #[serde(flatten)]
+    event: &'a Event<'a>,
+}
+
+impl Event<'_> {
+    /// The line, with its newline.
+    pub(super) fn line(&self, time: Timestamp) -> Result<Vec<u8>, serde_json::Error> {
+        let mut line = serde_json::to_vec(&Line { time: text(time), event: self })?;
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
+/// RFC 3339, UTC, to the microsecond.
+fn text(time: Timestamp) -> String {
+    format!("{time:.6}")
+}
+
+/// The time as the audit file writes it.
+#[must_use]
+pub fn now_text() -> String {
+    text(Timestamp::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_json_object_whatever_a_client_calls_itself() {
+        let event = Event::LoginRefused {
+            connection: "c1",
+            peer: "192.0.2.1:5".parse().unwrap(),
+            user: escape("ev\nil\u{1b}[2J\"}"),
+            method: "publickey",
+            key: None,
+            reason: "unknown tenant".into(),
+        };
+        let line = event.line(Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(value["time"], "1970-01-01T00:00:00.000000Z");
+        assert_eq!(value["event"], "login_refused");
+        assert_eq!(value["user"], "ev\\nil\\x1b[2J\\\"}");
+    }
+}

@@ -1,0 +1,152 @@
+//! Login by public key: inline keys and those in a file, their options, and whole-blob comparison.
+
+use std::{fmt, net::IpAddr, path::Path};
+
+use ssh_key::{HashAlg, PublicKey};
+
+use crate::base::{NameError, Result, TenantName};
+use crate::config::settings::{AuthorizedKey, KeyOptions, Tenant};
+use crate::policy::{BadPattern, Identity, Proof, from_allows};
+
+/// What a client says and has.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The user name as sent.
+    pub user: &'a str,
+    /// The key blob.
+    pub key: &'a [u8],
+    /// Where it is.
+    pub peer: IpAddr,
+    /// When, in seconds since 1970.
+    pub now: i64,
+}
+
+/// Why a claim was refused: for the admin's log, never for the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// The user name is no tenant's, by its form.
+    Name(NameError),
+    /// There is no such tenant.
+    Unknown,
+    /// The tenant is locked.
+    Locked,
+    /// The key is not among the tenant's.
+    Key,
+    /// The key's `from=` does not cover the address.
+    From,
+    /// The key's `from=` cannot be relied on.
+    BadFrom(BadPattern),
+    /// The key's `expiry-time=` has passed.
+    Expired,
+    /// The config could not be asked.
+    Config(String),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(why) => write!(f, "invalid user name: {why}"),
+            Self::Unknown => f.write_str("unknown tenant"),
+            Self::Locked => f.write_str("tenant is locked"),
+            Self::Key => f.write_str("key is not authorized"),
+            Self::From => f.write_str("key is not authorized from this address"),
+            Self::BadFrom(why) => write!(f, "key has a bad from= list: {why}"),
+            Self::Expired => f.write_str("key has expired"),
+            Self::Config(why) => write!(f, "config: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Judges `claim`: the identity that it proves, if the client holds the key, and its tenant.
+///
+/// `tenant` looks a name up; `file_keys` reads more keys. Locked and unknown tenants cost the same
+/// look-ups and comparisons as others; see also [`even_out`](super::even_out).
+pub fn prove(
+    claim: &Claim<'_>,
+    tenant: &dyn Fn(&TenantName) -> Result<Option<Tenant>>,
+    file_keys: &dyn Fn(&Path) -> Vec<AuthorizedKey>,
+) -> Result<(Identity, Tenant), Refused> {
+    let name: Result<TenantName, NameError> = claim.user.parse();
+    let found = match &name {
+        Ok(name) => tenant(name).map_err(|failure| Refused::Config(failure.to_string())),
+        Err(why) => Err(Refused::Name(*why)),
+    };
+    let (tenant, refused) = match found {
+        Ok(Some(tenant)) => {
+            let refused = tenant.locked.then_some(Refused::Locked);
+            (Some(tenant), refused)
+        }
+        Ok(None) => (None, Some(Refused::Unknown)),
+        Err(refused) => (None, Some(refused)),
+    };
+
+    let nobodys = [nobodys_key(claim.key.len())];
+    let mut judged = judge(tenant.as_ref().map_or(&nobodys, |tenant| &tenant.authorized_keys), claim);
+    if let Some(path) = tenant.as_ref().and_then(|tenant| tenant.authorized_keys_file.as_deref()) {
+        let from_file = judge(&file_keys(path), claim);
+        judged = match (judged, from_file) {
+            (Ok(options), _) | (Err(_), Ok(options)) => Ok(options),
+            (Err(Refused::Key), Err(why)) | (Err(why), Err(_)) => Err(why),
+        };
+    }
+
+    match (refused, tenant) {
+        (Some(refused), _) => Err(refused),
+        (None, None) => Err(Refused::Unknown),
+        (None, Some(tenant)) => {
+            let proof = Proof::Key { fingerprint: fingerprint(claim.key), options: judged? };
+            Ok((Identity::proved(tenant.name.clone(), proof, claim.peer), tenant))
+        }
+    }
+}
+
+/// The options of the first line that lets the claim in; all lines are looked at.
+fn judge(keys: &[AuthorizedKey], claim: &Claim<'_>) -> Result<KeyOptions, Refused> {
+    let mut verdict = Err(Refused::Key);
+    for key in keys {
+        if !same(&key.blob, claim.key) {
+            continue;
+        }
+        let this = usable(&key.options, claim).map(|()| key.options.clone());
+        if verdict.is_err() {
+            verdict = this;
+        }
+    }
+    verdict
+}
+
+fn usable(options: &KeyOptions, claim: &Claim<'_>) -> Result<(), Refused> {
+    if options.expiry.is_some_and(|end| claim.now >= end) {
+        return Err(Refused::Expired);
+    }
+    match options.from.as_deref().map(|list| from_allows(list, claim.peer)) {
+        None | Some(Ok(true)) => Ok(()),
+        Some(Ok(false)) => Err(Refused::From),
+        Some(Err(why)) => Err(Refused::BadFrom(why)),
+    }
+}
+
+/// Compares whole blobs, all bytes of them: a key is its type, curve, exponent and modulus together.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |different, (x, y)| different | (x ^ y)) == 0
+}
+
+/// A key that nobody has, for tenants that do not exist: all bytes 0, while a blob starts with the
+/// length of its type's name, which is never 0.
+fn nobodys_key(length: usize) -> AuthorizedKey {
+    AuthorizedKey { blob: vec![0; length.max(1)], comment: String::new(), options: KeyOptions::default() }
+}
+
+/// `SHA256:…` of a key blob, as `ssh-keygen -l` prints it.
+#[must_use]
+pub fn fingerprint(blob: &[u8]) -> String {
+    match PublicKey::from_bytes(blob) {
+        Ok(key) => key.fingerprint(HashAlg::Sha256).to_string(),
+        Err(_unknown_type) => "unreadable key".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

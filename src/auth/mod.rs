@@ -1,0 +1,10 @@
+//! Who may log in: a claim (user name, key, address) becomes an identity, or a reason for the log.
+//!
+//! Runs in the monitor. Reads the config and root's key files, changes nothing, and never lets a
+//! client see why it was refused: every refusal is the same words after the same time.
+
+mod even;
+mod keys;
+
+pub use even::even_out;
+pub use keys::{Claim, Refused, fingerprint, prove};

@@ -1,0 +1,15 @@
+//! What every room speaks: validated names, units, failures, escaped text, secrets.
+//!
+//! Nothing here touches the system.
+
+mod escape;
+mod failure;
+mod name;
+mod secret;
+mod units;
+
+pub use escape::{escape, escape_bytes};
+pub use failure::{Failure, Result, fail};
+pub use name::{ClassName, NameError, TenantName};
+pub use secret::Secret;
+pub use units::{Bytes, Span, UnitError};

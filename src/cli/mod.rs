@@ -1,0 +1,92 @@
+//! The command line: one file per verb. Parsing does nothing; each verb is run with what was parsed.
+
+mod check;
+pub mod output;
+mod serve;
+mod try_door;
+
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::base::Failure;
+
+/// It failed, and why has been said.
+pub const FAILED: u8 = 1;
+
+/// What was asked for is not a thing that cellblock does.
+pub const USAGE: u8 = 2;
+
+/// An SSH front door that lands every tenant in a jail of their own.
+#[derive(Debug, Parser)]
+#[command(name = "cellblock", version)]
+pub struct Cli {
+    /// The config; `tenants.d` is looked for beside it.
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/cellblock/cellblock.toml")]
+    pub config: PathBuf,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Check the config and show everything that is wrong with it.
+    Check(check::Check),
+    /// Listen for SSH connections.
+    Serve(serve::Serve),
+    /// Open a door on 127.0.0.1 to try it out, and take it away afterwards.
+    Try(try_door::TryDoor),
+}
+
+/// Runs what `arguments` ask for.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => done(match cli.verb {
+            Verb::Check(check) => check.run(&cli.config),
+            Verb::Serve(serve) => serve.run(&cli.config),
+            Verb::Try(try_door) => try_door.run(),
+        }),
+        // `--help` and `--version` come as errors that belong on stdout.
+        Err(error) if error.use_stderr() => {
+            output::complain(error.render().to_string().trim_end());
+            ExitCode::from(USAGE)
+        }
+        Err(error) => {
+            done(output::say(error.render().to_string().trim_end()).map(|()| ExitCode::SUCCESS).map_err(Into::into))
+        }
+    }
+}
+
+/// Why a verb failed.
+#[derive(Debug)]
+pub enum Trouble {
+    /// Something that was tried.
+    Failure(Failure),
+    /// The output could not be written.
+    Output(std::io::Error),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<std::io::Error> for Trouble {
+    fn from(error: std::io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+fn done(result: Result<ExitCode, Trouble>) -> ExitCode {
+    match result {
+        Ok(status) => return status,
+        Err(Trouble::Failure(failure)) => output::complain(format_args!("cellblock: {failure}")),
+        Err(Trouble::Output(error)) => output::complain(format_args!("cellblock: writing the output: {error}")),
+    }
+    ExitCode::from(FAILED)
+}

@@ -1,0 +1,246 @@
+//! `cellblock try`: a door on 127.0.0.1 in a directory of its own, gone without a trace when it ends.
+//!
+//! The listener is a child, because it goes into a mount namespace of its own: here, outside, the
+//! directory holds nothing but files that may be removed.
+
+use std::{
+    env, fs, io,
+    net::{Ipv4Addr, TcpListener},
+    os::{
+        fd::AsFd as _,
+        unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    },
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Args;
+
+use crate::account::start_logging;
+use crate::base::{Result, escape, fail};
+use crate::jail::can_shift;
+use crate::listen::{self, Options, Stop, make_ed25519};
+use crate::sys::file::{Crash, write_atomic};
+use crate::sys::process::{self, Ended, Forked};
+use crate::sys::signal::{self, Signals};
+use crate::sys::{poll, random};
+
+use super::serve::{ProgramArgs, require_root};
+use super::{Trouble, output};
+
+/// Who can log in, and what their tables hold.
+const TENANTS: [(&str, &str); 3] = [("alice", ""), ("bob", ""), ("eve", "user = \"root\"\n")];
+/// Far above what useradd(8) and the pool of an installed cellblock give out first.
+const POOL_FIRST: u32 = 1_700_000_000;
+/// Room for the tenants and the ssh process.
+const POOL_COUNT: u32 = 1_000_000;
+/// Doors that can be tried at once without sharing ids, as far as chance goes.
+const POOLS: u32 = 150;
+/// What this verb makes in its directory.
+const OURS: [&str; 9] = [
+    "state",
+    "run",
+    "audit.jsonl",
+    "cellblock.toml",
+    "ssh_config",
+    "known_hosts",
+    "id_ed25519",
+    "id_ed25519.pub",
+    "host_ed25519",
+];
+
+/// The arguments of `try`.
+#[derive(Debug, Args)]
+pub struct TryDoor {
+    /// Directory for keys and state [default: a new one in /tmp or /var/tmp]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Port of 127.0.0.1 to listen on [default: a free one]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+    #[command(flatten)]
+    programs: ProgramArgs,
+}
+
+impl TryDoor {
+    /// Opens the door, and takes it away on SIGINT, SIGTERM or the death of whoever started it.
+    pub(super) fn run(&self) -> Result<ExitCode, Trouble> {
+        require_root("trying")?;
+        start_logging()?;
+        let signals = Signals::block(&[signal::SIGINT, signal::SIGTERM, signal::SIGHUP, signal::SIGCHLD])
+            .map_err(|errno| fail("blocking", "signals", errno))?;
+
+        let place = Place::make(self.dir.as_deref())?;
+        let served = lay_out(&place.dir, self.port).and_then(|()| serve_in_child(self, &place.dir, signals));
+        let removed = place.remove();
+        served.and(removed)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The directory of one try.
+struct Place {
+    dir: PathBuf,
+    made: bool,
+}
+
+impl Place {
+    fn make(given: Option<&Path>) -> Result<Self> {
+        let dir = match given {
+            Some(dir) => std::path::absolute(dir).map_err(|cause| fail("finding", dir.display(), cause))?,
+            None => {
+                let bytes: [u8; 4] = random::bytes().map_err(|errno| fail("naming", "a directory", errno))?;
+                // Homes are shifted to their tenants' ids; /tmp may be a tmpfs that cannot be.
+                let above = if can_shift(Path::new("/tmp"))? { "/tmp" } else { "/var/tmp" };
+                PathBuf::from(format!("{above}/cellblock-try-{:08x}", u32::from_ne_bytes(bytes)))
+            }
+        };
+        match fs::DirBuilder::new().mode(0o700).create(&dir) {
+            Ok(()) => Ok(Self { dir, made: true }),
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && given.is_some() => {
+                Self::take_over(&dir)?;
+                Ok(Self { dir, made: false })
+            }
+            Err(cause) => Err(fail("making", dir.display(), cause)),
+        }
+    }
+
+    /// Refuses a directory that holds what we would write over, and closes it to others.
+    fn take_over(dir: &Path) -> Result<()> {
+        if let Some(name) = OURS.iter().find(|name| dir.join(name).symlink_metadata().is_ok()) {
+            let cause = format!("{name} is there already");
+            return Err(fail("using", dir.display(), cause).hint("name an empty or a new directory"));
+        }
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
+            .map_err(|cause| fail("closing", dir.display(), cause))
+    }
+
+    /// Removes what was made, and nothing else. Links in homes are removed, not followed.
+    fn remove(self) -> Result<()> {
+        for name in OURS.iter().copied().chain(["host_ed25519.pub"]) {
+            let path = self.dir.join(name);
+            let gone = match path.symlink_metadata() {
+                Err(_missing) => continue,
+                Ok(meta) if meta.is_dir() => fs::remove_dir_all(&path),
+                Ok(_file) => fs::remove_file(&path),
+            };
+            gone.map_err(|cause| fail("removing", path.display(), cause))?;
+        }
+        if self.made {
+            fs::remove_dir(&self.dir).map_err(|cause| fail("removing", self.dir.display(), cause))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes keys, config and what the client needs.
+fn lay_out(dir: &Path, port: Option<u16>) -> Result<()> {
+    let port = match port {
+        Some(port) => port,
+        None => free_port().map_err(|cause| fail("finding", "a free port", cause))?,
+    };
+    make_ed25519(&dir.join("id_ed25519"), "cellblock-try")?;
+    make_ed25519(&dir.join("host_ed25519"), "")?;
+    let read = |name: &str| {
+        let path = dir.join(name);
+        let bytes =
+            crate::sys::file::read_capped(&path, 4096).map_err(|errno| fail("reading", path.display(), errno))?;
+        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    };
+    let (client_key, host_key) = (read("id_ed25519.pub")?, read("host_ed25519.pub")?);
+    write(dir, "cellblock.toml", &config(dir, port, &client_key))?;
+    write(dir, "known_hosts", &format!("[127.0.0.1]:{port} {host_key}\n"))?;
+    write(dir, "ssh_config", &ssh_config(dir, port))
+}
+
+fn write(dir: &Path, name: &str, text: &str) -> Result<()> {
+    let path = dir.join(name);
+    write_atomic(&path, text.as_bytes(), 0o600, Crash::Keeps).map_err(|why| fail("writing", path.display(), why))
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn config(dir: &Path, port: u16, client_key: &str) -> String {
+    let quoted = |name: &str| toml::Value::String(dir.join(name).to_string_lossy().into_owned()).to_string();
+    let first = POOL_FIRST + process::own_pid().unsigned_abs() % POOLS * POOL_COUNT;
+    let mut text = format!(
+        "[server]\nlisten = [\"127.0.0.1:{port}\"]\nhost_keys = [{}]\nstate_dir = {}\nrun_dir = {}\naudit_log = {}\n\
+         id_pool = {{ first = {first}, count = {POOL_COUNT}, register = false }}\n\n[defaults]\nroot = \"host\"\n",
+        quoted("host_ed25519"),
+        quoted("state"),
+        quoted("run"),
+        quoted("audit.jsonl"),
+    );
+    for (name, table) in TENANTS {
+        text.push_str(&format!("\n[tenant.{name}]\n{table}authorized_keys = [\"{client_key}\"]\n"));
+    }
+    text
+}
+
+fn ssh_config(dir: &Path, port: u16) -> String {
+    let at = dir.display();
+    let mut text = String::new();
+    for (name, _) in TENANTS {
+        text.push_str(&format!(
+            "Host {name}\n    User {name}\n    HostName 127.0.0.1\n    Port {port}\n    IdentityFile \"{at}/id_ed25519\"\n    \
+             IdentitiesOnly yes\n    IdentityAgent none\n    UserKnownHostsFile \"{at}/known_hosts\"\n    \
+             GlobalKnownHostsFile none\n    StrictHostKeyChecking yes\n"
+        ));
+    }
+    text
+}
+
+fn serve_in_child(args: &TryDoor, dir: &Path, mut signals: Signals) -> Result<()> {
+    match process::fork().map_err(|errno| fail("forking", "the listener", errno))? {
+        Forked::Child => {
+            drop(signals);
+            let served = process::die_with_parent(signal::SIGTERM)
+                .map_err(|errno| fail("following", "the parent process", errno))
+                .and_then(|()| listen::serve(&options(args, dir), || announce(dir)));
+            if let Err(failure) = &served {
+                output::complain(failure);
+            }
+            process::exit_now(i32::from(served.is_err()))
+        }
+        Forked::Parent { pidfd, .. } => {
+            loop {
+                let ready = poll::wait_readable(&[pidfd.as_fd(), signals.as_fd()], None)
+                    .map_err(|errno| fail("waiting for", "the listener", errno))?;
+                if ready.first() == Some(&true) {
+                    break;
+                }
+                while let Some(number) = signals.take_one().map_err(|errno| fail("reading", "signals", errno))? {
+                    if number != signal::SIGCHLD {
+                        process::signal_pidfd(pidfd.as_fd(), signal::SIGTERM)
+                            .map_err(|errno| fail("stopping", "the listener", errno))?;
+                    }
+                }
+            }
+            match process::wait_for(pidfd.as_fd()).map_err(|errno| fail("waiting for", "the listener", errno))? {
+                Ended::Exited(0) => Ok(()),
+                Ended::Exited(_) => Err(fail("trying", "the door", "the listener failed; the reason is above")),
+                Ended::Killed { signal, .. } => Err(fail("trying", "the door", format!("signal {signal} killed it"))),
+            }
+        }
+    }
+}
+
+fn options(args: &TryDoor, dir: &Path) -> Options {
+    let programs = args.programs.programs();
+    Options { config: dir.join("cellblock.toml"), programs, stop: Stop::StopSessions }
+}
+
+fn announce(dir: &Path) -> Result<()> {
+    let at = escape(&dir.to_string_lossy());
+    // Whoever came by sudo has another terminal that is not root's, and the key is root's alone.
+    let sudo = if env::var_os("SUDO_UID").is_some() { "sudo " } else { "" };
+    let mut text = String::from("A door is open on this machine. Paste one of these into another terminal:\n\n");
+    for (name, table) in TENANTS {
+        let about = if table.is_empty() { "an ordinary user" } else { "root in a jail of their own" };
+        text.push_str(&format!("    {sudo}ssh -F {at}/ssh_config {name}    # {about}\n"));
+    }
+    text.push_str("\nPress ^C to end it; nothing of it stays.\nready");
+    output::say(text).map_err(|cause| fail("printing", "the ssh lines", cause))
+}

@@ -1,0 +1,266 @@
+//! The one table of keys. What can be set, how it is read, its default and its sentence in the
+//! reference stand on one row; the layers that are merged, `check --explain`, the suggestions for
+//! mistyped keys and `docs/config.md` all come from here.
+
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+
+use toml::{Spanned, de::DeValue};
+
+use super::finding::Place;
+use super::read::Reader;
+use super::settings::{Allow, Linger, MaxStartups, Network, Root, User};
+use super::show::{Capabilities, KeyLine, Setting, Variables};
+use crate::base::{Bytes, ClassName};
+
+/// A value and where it was set.
+#[derive(Debug, Clone)]
+pub(super) struct Set<T> {
+    pub(super) value: T,
+    pub(super) place: Place,
+}
+
+/// What a key is when nobody sets it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fallback {
+    /// This TOML value, read like any other.
+    Toml(&'static str),
+    /// This sentence says how it comes about.
+    Words(&'static str),
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// The table that it stands in, or nothing.
+    pub(super) table: &'static str,
+    /// Its name there.
+    pub(super) name: &'static str,
+    /// What kind of value it takes.
+    pub(super) kind: &'static str,
+    /// Its default.
+    pub(super) fallback: Fallback,
+    /// What it does.
+    pub(super) sentence: &'static str,
+}
+
+impl Key {
+    /// The name with its table, as in `limits.tmp`.
+    pub(super) fn full_name(&self) -> String {
+        if self.table.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.table, self.name) }
+    }
+}
+
+/// One effective value, for `check --explain`.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) name: String,
+    /// As TOML, and where it was set; none if it is not set anywhere.
+    pub(super) value: Option<(String, Place)>,
+}
+
+/// A set of keys that may each be given or not, for which other sets stand in.
+pub(super) trait Layer: Default {
+    /// Its rows of the table.
+    const KEYS: &'static [Key];
+
+    /// Reads one key; false if there is none of that name.
+    fn read(&mut self, table: &str, name: &str, value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> bool;
+
+    /// Lays `upper` over this one, key by key.
+    fn cover(&mut self, upper: Self);
+
+    /// Every key with its value, in the order of the table.
+    fn rows(&self) -> Vec<Row>;
+}
+
+macro_rules! keys {
+    (
+        $(#[$doc:meta])* $layer:ident;
+        $($table:literal $name:literal $field:ident: $type:ty = |$r:ident, $v:ident| $read:expr,
+            $kind:literal, $fallback:expr, $sentence:literal;)*
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default)]
+        pub(super) struct $layer {
+            $(pub(super) $field: Option<Set<$type>>,)*
+        }
+
+        impl Layer for $layer {
+            const KEYS: &'static [Key] = &[$(Key {
+                table: $table, name: $name, kind: $kind, fallback: $fallback, sentence: $sentence,
+            }),*];
+
+            fn read(&mut self, table: &str, name: &str, value: &Spanned<DeValue<'_>>, reader: &mut Reader<'_>) -> bool {
+                match (table, name) {
+                    $(($table, $name) => {
+                        let ($r, $v) = (&mut *reader, value);
+                        self.$field = $read.map(|read| Set { value: read, place: reader.place(value) });
+                        true
+                    })*
+                    _ => false,
+                }
+            }
+
+                        fn cover(&mut self, upper: Self) {
+                $(if let Some(mut set) = upper.$field {
+                    if let Some(under) = &self.$field {
+                        set.value.take_in(&under.value);
+                    }
+                    self.$field = Some(set);
+                })*
+            }
+
+            fn rows(&self) -> Vec<Row> {
+                let mut rows = Vec::new();
+                let mut keys = Self::KEYS.iter().map(Key::full_name);
+                $(rows_of(keys.next().unwrap_or_default(), self.$field.as_ref(), &mut rows);)*
+                rows
+            }
+        }
+    };
+}
+
+/// One row, or one for each entry of a table.
+fn rows_of<T: Setting>(name: String, set: Option<&Set<T>>, rows: &mut Vec<Row>) {
+    let entries = set.map(|set| set.value.entries()).unwrap_or_default();
+    if entries.is_empty() {
+        rows.push(Row { name, value: set.map(|set| (set.value.show(), set.place)) });
+    } else {
+        let row = |(entry, text, place)| Row { name: format!("{name}.{entry}"), value: Some((text, place)) };
+        rows.extend(entries.into_iter().map(row));
+    }
+}
+
+use Fallback::{Toml, Words};
+
+keys! {
+    /// `[server]`, as far as it is given.
+    ServerLayer;
+
+    "" "listen" listen: Vec<SocketAddr> = |r, v| r.addresses(v),
+        "list of addresses", Toml(r#"["0.0.0.0:22", "[::]:22"]"#),
+        "Where connections are accepted. Ignored when systemd passes sockets.";
+    "" "host_keys" host_keys: Vec<PathBuf> = |r, v| r.paths(v),
+        "list of paths", Toml(r#"["/etc/cellblock/ssh_host_ed25519_key"]"#),
+        "Private keys that prove who this server is. A missing ed25519 key is made at the first start.";
+    "" "user" user: String = |r, v| r.account(v),
+        "name of a host account", Words("the first id of `id_pool`"),
+        "Whom the process that speaks SSH runs as.";
+    "" "state_dir" state_dir: PathBuf = |r, v| r.path(v),
+        "path", Toml(r#""/var/lib/cellblock""#),
+        "What must outlive a reboot: id ranges, homes, last logins.";
+    "" "run_dir" run_dir: PathBuf = |r, v| r.path(v),
+        "path", Toml(r#""/run/cellblock""#),
+        "What must not outlive a reboot: running cells.";
+    "" "audit_log" audit_log: PathBuf = |r, v| r.path(v),
+        "path", Toml(r#""/var/log/cellblock/audit.jsonl""#),
+        "One line of JSON for every connection, login attempt, session start and session end.";
+    "" "max_startups" max_startups: MaxStartups = |r, v| r.max_startups(v),
+        "`start:rate:full`", Toml(r#""10:30:100""#),
+        "From `start` connections on that have not logged in, `rate` percent of new ones are refused, rising to all of them at `full`.";
+    "" "max_connections" max_connections: u32 = |r, v| r.number(v, 1..=1_000_000),
+        "number", Toml("4096"),
+        "Connections at a time, logged in or not.";
+    "" "max_connections_per_source" max_connections_per_source: u32 = |r, v| r.number(v, 1..=1_000_000),
+        "number", Toml("256"),
+        "Connections at a time from one address.";
+    "" "login_grace" login_grace: Duration = |r, v| r.duration(v, 1..=3600),
+        "time", Toml(r#""120s""#),
+        "From connecting to being logged in; whoever takes longer is disconnected.";
+    "" "max_auth_tries" max_auth_tries: u32 = |r, v| r.number(v, 1..=100),
+        "number", Toml("6"),
+        "Failed attempts to log in per connection.";
+    "" "banner" banner: PathBuf = |r, v| r.path(v),
+        "path", Words("no banner"),
+        "A text file that is shown before login. It is read when the config is loaded.";
+    "id_pool" "first" id_pool_first: u32 = |r, v| r.number(v, 65_536..=4_000_000_000),
+        "number", Toml("524288"),
+        "The first host uid and gid to give to tenants.";
+    "id_pool" "count" id_pool_count: u32 = |r, v| r.number(v, 65_536..=4_000_000_000),
+        "number", Toml("1878458369"),
+        "How many ids there are to give. The default ends where systemd's container range ends.";
+    "id_pool" "register" id_pool_register: bool = |r, v| r.flag(v),
+        "true or false", Toml("true"),
+        "Whether ranges in use are written to `/etc/subuid` and `/etc/subgid`, so that `useradd` keeps away from them.";
+}
+
+keys! {
+    /// `[defaults]`, a class or a tenant, as far as it is given.
+    TenantLayer;
+
+    "" "class" class: ClassName = |r, v| r.class(v),
+        "name of a class", Words("no class"),
+        "The class to start from. A class can start from another one.";
+    "" "locked" locked: bool = |r, v| r.flag(v),
+        "true or false", Toml("false"),
+        "Whether nobody can log in as this tenant.";
+    "" "authorized_keys" authorized_keys: Vec<KeyLine> = |r, v| r.key_lines(v),
+        "list of lines", Toml("[]"),
+        "Who can log in: lines as in OpenSSH's `authorized_keys`. A line with an option that is not honoured is an error.";
+    "" "authorized_keys_file" authorized_keys_file: PathBuf = |r, v| r.path(v),
+        "path", Words("no file"),
+        "More such lines, read at each login. The file must belong to root and lie outside of every tenant's root.";
+    "" "root" root: Root = |r, v| r.root(v),
+        "`\"host\"` or a path", Toml(r#""host""#),
+        "What is `/` in the cell: a read-only view of the host's programs, or a directory. The directory must lie under one that only root can enter, and serves one tenant.";
+    "" "user" user: User = |r, v| r.word(v, &[("tenant", User::Tenant), ("root", User::Root)]),
+        "`\"tenant\"` or `\"root\"`", Toml(r#""tenant""#),
+        "Who the tenant is inside: a user of the tenant's name with uid 1000, or root.";
+    "" "shell" shell: String = |r, v| r.inner_path(v),
+        "path", Toml(r#""/bin/bash""#),
+        "The login shell, as seen in the cell.";
+    "" "home" home: String = |r, v| r.inner_path(v),
+        "path", Words("`/home/NAME`, or `/root` for `user = \"root\"`"),
+        "The home directory, as seen in the cell.";
+    "" "hostname" hostname: String = |r, v| r.hostname(v),
+        "host name", Words("the tenant's name"),
+        "The host name inside.";
+    "" "network" network: Network = |r, v| r.network(v),
+        "`\"none\"` or `\"host\"`", Toml(r#""none""#),
+        "`none` has loopback only. `host` shares the host's network, with every service that listens on it.";
+    "" "linger" linger: Linger = |r, v| r.linger(v),
+        "time or `\"forever\"`", Toml(r#""10m""#),
+        "How long the cell outlives its last session while it has processes. `forever` starts it at boot as well.";
+    "" "ids" ids: u32 = |r, v| r.number(v, 1001..=65_536),
+        "number", Toml("65536"),
+        "How many host ids the tenant gets.";
+    "limits" "tmp" limits_tmp: Bytes = |r, v| r.size(v),
+        "size", Toml(r#""64M""#),
+        "Size of `/tmp`.";
+    "limits" "run" limits_run: Bytes = |r, v| r.size(v),
+        "size", Toml(r#""16M""#),
+        "Size of `/run`.";
+    "limits" "shm" limits_shm: Bytes = |r, v| r.size(v),
+        "size", Toml(r#""64M""#),
+        "Size of `/dev/shm`.";
+    "limits" "nofile" limits_nofile: u64 = |r, v| r.number(v, 16..=1_048_576),
+        "number", Toml("16384"),
+        "Open files per process.";
+    "limits" "core" limits_core: Bytes = |r, v| r.size(v),
+        "size", Toml(r#""0""#),
+        "Largest core file.";
+    "" "allow" allow: BTreeSet<Allow> = |r, v| r.allow(v),
+        "list of words", Toml(r#"["shell", "exec", "pty", "env", "signal"]"#),
+        "Which requests are answered: a login shell, a command, a terminal, environment variables, signals.";
+    "" "command" command: String = |r, v| r.command(v),
+        "text", Words("what the client asks for"),
+        "Runs instead of what the client asks for, which it finds in `SSH_ORIGINAL_COMMAND`.";
+    "" "accept_env" accept_env: Vec<String> = |r, v| r.patterns(v),
+        "list of patterns", Toml(r#"["LANG", "LC_*", "COLORTERM", "NO_COLOR"]"#),
+        "Environment variables that a client may set, with `*` and `?`.";
+    "" "set_env" set_env: Variables = |r, v| r.variables(v),
+        "table of texts", Toml("{}"),
+        "Environment variables of every session.";
+    "" "capabilities" capabilities: Capabilities = |r, v| r.capabilities(v),
+        "list of names", Toml(r#"["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_SETFCAP"]"#),
+        "What root can do inside. The default is what package managers need.";
+    "" "no_new_privs" no_new_privs: bool = |r, v| r.flag(v),
+        "true or false", Toml("true"),
+        "Whether programs started inside can gain no rights, so that `sudo` and `su` do not work.";
+    "" "max_sessions" max_sessions: u32 = |r, v| r.number(v, 1..=10_000),
+        "number", Toml("64"),
+        "Sessions at a time over all of the tenant's connections.";
+    "" "motd" motd: bool = |r, v| r.flag(v),
+        "true or false", Toml("true"),
+        "Whether a login shell begins with `/etc/motd` and the last login.";
+}

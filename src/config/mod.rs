@@ -1,0 +1,29 @@
+//! The config: TOML to typed to checked to compiled.
+//!
+//! Reads files that only root may write; never touches anything else. What is wrong becomes a
+//! finding with `file:line:col`, all findings at once; nothing half-checked gets out.
+
+pub mod authorized_keys;
+mod capabilities;
+mod check;
+mod compiled;
+mod explain;
+mod files;
+mod finding;
+mod keys;
+mod load;
+mod merge;
+mod nearest;
+mod raw;
+mod read;
+mod reference;
+mod roots;
+pub mod settings;
+mod show;
+
+pub use compiled::{Builder, Compiled};
+pub use explain::{Explained, Explanation};
+pub use finding::Report;
+pub use load::{Loaded, load, load_and_explain};
+pub use reference::reference;
+pub use roots::MAX_KEYS_FILE;

@@ -1,0 +1,334 @@
+//! From TOML values to typed ones. Each reader method takes one value and gives it typed, or
+//! reports why not; none looks at anything but the value.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    ops::RangeInclusive,
+    path::{Component, Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use toml::{Spanned, de::DeValue};
+
+use super::authorized_keys::parse_line;
+use super::capabilities;
+use super::files::FileId;
+use super::finding::{Finding, Findings, Place};
+use super::settings::{Allow, Linger, MaxStartups, Network, Root};
+use super::show::{Capabilities, KeyLine, Variables, word};
+use crate::base::{Bytes, ClassName, Span};
+
+/// Entries of one list: more keys or patterns would be a mistake, and every login walks the list.
+const MAX_LIST: usize = 1000;
+
+/// One text: the kernel's bound on a path, which is far more than a command line needs.
+const MAX_TEXT: usize = 4096;
+
+/// Longest that a cell can linger by a time; who wants more wants `"forever"`.
+const MAX_LINGER: u64 = 365 * 86_400;
+
+/// HOST_NAME_MAX (gethostname(2)).
+const MAX_HOSTNAME: usize = 64;
+
+type Value<'v, 'i> = &'v Spanned<DeValue<'i>>;
+
+/// Reads values of one file.
+#[derive(Debug)]
+pub(super) struct Reader<'f> {
+    file: FileId,
+    findings: &'f mut Findings,
+}
+
+impl<'f> Reader<'f> {
+    pub(super) fn new(file: FileId, findings: &'f mut Findings) -> Self {
+        Self { file, findings }
+    }
+
+    /// Where `spanned` stands.
+    pub(super) fn place<T>(&self, spanned: &Spanned<T>) -> Place {
+        Place::new(self.file, &spanned.span())
+    }
+
+    pub(super) fn report(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    fn error<T>(&mut self, value: Value<'_, '_>, message: impl Into<String>) -> Option<T> {
+        self.report(Finding::error(self.place(value), message));
+        None
+    }
+
+    fn expected<T>(&mut self, value: Value<'_, '_>, what: &str) -> Option<T> {
+        let found = match value.get_ref() {
+            DeValue::String(_) => "a text",
+            DeValue::Integer(_) => "a number",
+            DeValue::Float(_) => "a number with a fraction",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        self.error(value, format!("expected {what}, found {found}"))
+    }
+
+    fn text<'v>(&mut self, value: Value<'v, '_>, what: &str) -> Option<&'v str> {
+        let Some(text) = value.get_ref().as_str() else { return self.expected(value, what) };
+        if text.len() > MAX_TEXT {
+            return self.error(value, format!("a text has at most {MAX_TEXT} bytes here"));
+        }
+        if text.chars().any(char::is_control) {
+            return self.error(value, "a text holds no control characters");
+        }
+        Some(text)
+    }
+
+    fn parsed<T: FromStr<Err: ToString>>(&mut self, value: Value<'_, '_>, what: &str) -> Option<T> {
+        match self.text(value, what)?.parse() {
+            Ok(parsed) => Some(parsed),
+            Err(error) => self.error(value, error.to_string()),
+        }
+    }
+
+    /// Every entry that can be read; what cannot is reported, and then there is no list.
+    fn list<T>(
+        &mut self,
+        value: Value<'_, '_>,
+        what: &str,
+        mut entry: impl FnMut(&mut Self, Value<'_, '_>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let Some(entries) = value.get_ref().as_array() else { return self.expected(value, what) };
+        if entries.len() > MAX_LIST {
+            return self.error(value, format!("a list has at most {MAX_LIST} entries"));
+        }
+        let read: Vec<Option<T>> = entries.iter().map(|value| entry(self, value)).collect();
+        read.into_iter().collect()
+    }
+
+    pub(super) fn flag(&mut self, value: Value<'_, '_>) -> Option<bool> {
+        value.get_ref().as_bool().or_else(|| self.expected(value, "true or false"))
+    }
+
+    pub(super) fn number<T: TryFrom<u64>>(&mut self, value: Value<'_, '_>, range: RangeInclusive<u64>) -> Option<T> {
+        let Some(number) = value.get_ref().as_integer() else { return self.expected(value, "a number") };
+        u64::from_str_radix(number.as_str(), number.radix())
+            .ok()
+            .filter(|number| range.contains(number))
+            .and_then(|number| T::try_from(number).ok())
+            .or_else(|| self.error(value, format!("expected a number from {} to {}", range.start(), range.end())))
+    }
+
+    pub(super) fn word<T: Copy>(&mut self, value: Value<'_, '_>, words: &[(&str, T)]) -> Option<T> {
+        let what = words.iter().map(|(word, _meaning)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+        let text = self.text(value, &what)?;
+        match words.iter().find(|(word, _meaning)| *word == text) {
+            Some((_word, meaning)) => Some(*meaning),
+            None => self.error(value, format!("expected {what}")),
+        }
+    }
+
+    pub(super) fn size(&mut self, value: Value<'_, '_>) -> Option<Bytes> {
+        self.parsed(value, "a size as in \"64M\"")
+    }
+
+    pub(super) fn duration(&mut self, value: Value<'_, '_>, seconds: RangeInclusive<u64>) -> Option<Duration> {
+        let Span(time) = self.parsed(value, "a time as in \"120s\"")?;
+        if seconds.contains(&time.as_secs()) && time <= Duration::from_secs(*seconds.end()) {
+            return Some(time);
+        }
+        let [least, most] = [seconds.start(), seconds.end()].map(|n| Span(Duration::from_secs(*n)));
+        self.error(value, format!("expected a time from {least} to {most}"))
+    }
+
+    pub(super) fn linger(&mut self, value: Value<'_, '_>) -> Option<Linger> {
+        if value.get_ref().as_str() == Some("forever") {
+            return Some(Linger::Forever);
+        }
+        self.duration(value, 0..=MAX_LINGER).map(Linger::For)
+    }
+
+    pub(super) fn path(&mut self, value: Value<'_, '_>) -> Option<PathBuf> {
+        self.inner_path(value).map(PathBuf::from)
+    }
+
+    /// An absolute path as seen in the cell; one of the host's follows the same rules.
+    pub(super) fn inner_path(&mut self, value: Value<'_, '_>) -> Option<String> {
+        let text = self.text(value, "an absolute path")?;
+        let path = Path::new(text);
+        if !path.is_absolute() {
+            return self.error(value, "a path is absolute here: it starts with /");
+        }
+        if path.components().any(|part| matches!(part, Component::ParentDir)) {
+            return self.error(value, "a path holds no \"..\" here");
+        }
+        Some(text.to_owned())
+    }
+
+    pub(super) fn paths(&mut self, value: Value<'_, '_>) -> Option<Vec<PathBuf>> {
+        self.list(value, "a list of paths", Self::path)
+    }
+
+    pub(super) fn addresses(&mut self, value: Value<'_, '_>) -> Option<Vec<SocketAddr>> {
+        let mut seen = BTreeSet::new();
+        let list = self.list(value, "a list of addresses", |reader, value| {
+            let text = reader.text(value, "an address as in \"0.0.0.0:22\"")?;
+            let Ok(address) = text.parse::<SocketAddr>() else {
+                let finding = Finding::error(reader.place(value), "expected an IP address and a port");
+                reader.report(finding.hint("write it as \"192.0.2.1:22\" or \"[2001:db8::1]:22\""));
+                return None;
+            };
+            if !seen.insert(address) {
+                return reader.error(value, format!("{address} is listed twice"));
+            }
+            Some(address)
+        })?;
+        if list.is_empty() { self.error(value, "there is no address to listen on") } else { Some(list) }
+    }
+
+    pub(super) fn account(&mut self, value: Value<'_, '_>) -> Option<String> {
+        let text = self.text(value, "the name of an account")?;
+        if text.is_empty() || text == "root" {
+            return self.error(value, "expected an account other than root");
+        }
+        Some(text.to_owned())
+    }
+
+    pub(super) fn max_startups(&mut self, value: Value<'_, '_>) -> Option<MaxStartups> {
+        let text = self.text(value, "\"start:rate:full\"")?;
+        let mut fields = text.split(':').map(|field| field.parse::<u32>().ok());
+        let read = match (fields.next().flatten(), fields.next(), fields.next(), fields.next()) {
+            (Some(full), None, None, None) => Some(MaxStartups { begin: full, rate: 100, full }),
+            (Some(begin), Some(Some(rate)), Some(Some(full)), None) => {
+                u8::try_from(rate).ok().map(|rate| MaxStartups { begin, rate, full })
+            }
+            _ => None,
+        };
+        match read {
+            Some(limits) if limits.begin >= 1 && limits.begin <= limits.full && (1..=100).contains(&limits.rate) => {
+                Some(limits)
+            }
+            Some(_) | None => {
+                let finding = Finding::error(self.place(value), "expected three numbers, start:rate:full");
+                self.report(finding.hint("start is 1 to full, rate 1 to 100 percent, as in \"10:30:100\""));
+                None
+            }
+        }
+    }
+
+    pub(super) fn class(&mut self, value: Value<'_, '_>) -> Option<ClassName> {
+        self.parsed(value, "the name of a class")
+    }
+
+    pub(super) fn hostname(&mut self, value: Value<'_, '_>) -> Option<String> {
+        let text = self.text(value, "a host name")?;
+        let good = |label: &str| {
+            let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+            !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+        };
+        if text.len() > MAX_HOSTNAME || !text.split('.').all(good) {
+            return self.error(value, "a host name has at most 64 letters, digits, inner hyphens and dots");
+        }
+        Some(text.to_owned())
+    }
+
+    pub(super) fn root(&mut self, value: Value<'_, '_>) -> Option<Root> {
+        if value.get_ref().as_str() == Some("host") {
+            return Some(Root::Host);
+        }
+        let Some(text) = value.get_ref().as_str().filter(|text| text.starts_with('/')) else {
+            return self.error(value, "expected \"host\" or an absolute path");
+        };
+        if text.split('/').all(str::is_empty) {
+            let finding = Finding::error(self.place(value), "the host's own / cannot be a tenant's root");
+            self.report(finding.hint("root = \"host\" gives a safe view of it"));
+            return None;
+        }
+        // Two spellings of one directory must be seen to be one.
+        self.path(value).map(|path| Root::Directory(path.components().collect()))
+    }
+
+    pub(super) fn network(&mut self, value: Value<'_, '_>) -> Option<Network> {
+        let network = self.word(value, &[("none", Network::None), ("host", Network::Host)])?;
+        if network == Network::Host {
+            let finding = Finding::warning(
+                self.place(value),
+                "the host's network is shared: the tenant reaches every service of this host, those on 127.0.0.1 and \
+                 on abstract sockets included, and can listen on its addresses",
+            );
+            self.report(finding.hint("network = \"none\" gives loopback of its own"));
+        }
+        Some(network)
+    }
+
+    pub(super) fn key_lines(&mut self, value: Value<'_, '_>) -> Option<Vec<KeyLine>> {
+        let lines = self.list(value, "a list of lines", |reader, value| {
+            let Some(line) = value.get_ref().as_str() else { return reader.expected(value, "a line") };
+            match parse_line(line) {
+                Ok(key) => Some(key.map(|key| KeyLine { line: line.to_owned(), key })),
+                Err(error) => {
+                    let finding = Finding::error(reader.place(value), error.to_string());
+                    reader.report(finding.maybe_hint(error.advice().map(str::to_owned)));
+                    None
+                }
+            }
+        })?;
+        Some(lines.into_iter().flatten().collect())
+    }
+
+    pub(super) fn allow(&mut self, value: Value<'_, '_>) -> Option<BTreeSet<Allow>> {
+        const ALL: [Allow; 5] = [Allow::Shell, Allow::Exec, Allow::Pty, Allow::Env, Allow::Signal];
+        let words = ALL.map(|allow| (word(allow), allow));
+        self.list(value, "a list of words", |reader, value| reader.word(value, &words))
+            .map(|list| list.into_iter().collect())
+    }
+
+    pub(super) fn command(&mut self, value: Value<'_, '_>) -> Option<String> {
+        let text = self.text(value, "a command")?;
+        if text.trim().is_empty() { self.error(value, "the command is empty") } else { Some(text.to_owned()) }
+    }
+
+    pub(super) fn patterns(&mut self, value: Value<'_, '_>) -> Option<Vec<String>> {
+        self.list(value, "a list of patterns", |reader, value| {
+            let text = reader.text(value, "a pattern")?;
+            let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'*' | b'?');
+            if text.is_empty() || !text.bytes().all(good) {
+                return reader.error(value, "a pattern holds letters, digits, _, * and ?");
+            }
+            Some(text.to_owned())
+        })
+    }
+
+    pub(super) fn variables(&mut self, value: Value<'_, '_>) -> Option<Variables> {
+        let Some(table) = value.get_ref().as_table() else { return self.expected(value, "a table") };
+        if table.len() > MAX_LIST {
+            return self.error(value, format!("a table has at most {MAX_LIST} entries"));
+        }
+        let mut variables = BTreeMap::new();
+        for (name, value) in table {
+            let text = self.text(value, "a text")?;
+            let letter = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+            if name.get_ref().is_empty() || !name.get_ref().bytes().all(letter) {
+                let place = self.place(name);
+                self.report(Finding::error(place, "the name of a variable holds letters, digits and _"));
+                return None;
+            }
+            variables.insert(name.get_ref().to_string(), (text.to_owned(), self.place(value)));
+        }
+        Some(Variables(variables))
+    }
+
+    pub(super) fn capabilities(&mut self, value: Value<'_, '_>) -> Option<Capabilities> {
+        let bits = self.list(value, "a list of names", |reader, value| {
+            let name = reader.text(value, "the name of a capability")?;
+            capabilities::bit(name)
+                .map_err(|against| {
+                    let finding = Finding::error(reader.place(value), format!("{name} cannot be had: {against}"));
+                    let near = super::nearest::nearest(name, capabilities::allowed());
+                    reader.report(finding.maybe_hint(near.map(|near| format!("did you mean {near}?"))));
+                })
+                .ok()
+        })?;
+        Some(Capabilities(bits.into_iter().fold(0, |all, bit| all | bit)))
+    }
+}

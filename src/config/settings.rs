@@ -1,0 +1,217 @@
+//! What a checked config says: effective values, after `defaults`, class and tenant are merged.
+//!
+//! These travel in the compiled config, so every type here encodes with postcard.
+
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Bytes, ClassName, TenantName};
+
+/// `[server]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// Addresses to listen on; ignored where systemd passes sockets.
+    pub listen: Vec<SocketAddr>,
+    /// Private host keys, OpenSSH's text form. A missing ed25519 key is made at the first start.
+    pub host_keys: Vec<PathBuf>,
+    /// Host account of the ssh process; `None`: the first id of the pool.
+    pub user: Option<String>,
+    /// What must outlive a reboot: id ranges, homes, last logins.
+    pub state_dir: PathBuf,
+    /// What must not: running cells.
+    pub run_dir: PathBuf,
+    /// One JSON line per event.
+    pub audit_log: PathBuf,
+    /// Unauthenticated connections: OpenSSH's `MaxStartups`.
+    pub max_startups: MaxStartups,
+    /// Connections in all.
+    pub max_connections: u32,
+    /// Connections from one address.
+    pub max_connections_per_source: u32,
+    /// From accept to logged in.
+    pub login_grace: Duration,
+    /// Failed tries per connection: OpenSSH's `MaxAuthTries`.
+    pub max_auth_tries: u32,
+    /// Text of the banner file, read when the config is loaded.
+    pub banner: Option<String>,
+    /// Where tenants' id ranges come from.
+    pub id_pool: IdPool,
+}
+
+/// OpenSSH's `start:rate:full`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaxStartups {
+    /// From this many unauthenticated connections on, some are refused …
+    pub begin: u32,
+    /// … with this probability in percent, rising linearly …
+    pub rate: u8,
+    /// … to certainty at this many.
+    pub full: u32,
+}
+
+/// Host ids to give to tenants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdPool {
+    /// First id.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+    /// Whether ranges are written to `/etc/subuid` and `/etc/subgid`.
+    pub register: bool,
+}
+
+/// `[tenant.NAME]` with everything that it inherits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tenant {
+    /// Who.
+    pub name: TenantName,
+    /// The class it names, if any.
+    pub class: Option<ClassName>,
+    /// Nobody logs in as this tenant.
+    pub locked: bool,
+    /// Keys given in the config.
+    pub authorized_keys: Vec<AuthorizedKey>,
+    /// More keys, read at each login; a root-owned file outside every jail.
+    pub authorized_keys_file: Option<PathBuf>,
+    /// The jail.
+    pub jail: Jail,
+}
+
+/// One line of OpenSSH's authorized_keys format (sshd(8)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorizedKey {
+    /// The whole key blob; keys are compared by nothing less.
+    pub blob: Vec<u8>,
+    /// What follows the key.
+    pub comment: String,
+    /// What precedes it.
+    pub options: KeyOptions,
+}
+
+/// The options that are honoured. A line with any other option is an error, and its key not used.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one of sshd(8)'s pairs, independent of the others")]
+pub struct KeyOptions {
+    /// `from=`: patterns and networks, as given; `None`: from anywhere.
+    pub from: Option<String>,
+    /// `expiry-time=`: the key is refused from this moment on, seconds since 1970.
+    pub expiry: Option<i64>,
+    /// `command=`: runs whatever the client asks for.
+    pub command: Option<String>,
+    /// `no-pty`, or `restrict` without `pty` after it; the same for the next four.
+    pub no_pty: bool,
+    /// `no-port-forwarding`.
+    pub no_port_forwarding: bool,
+    /// `no-agent-forwarding`.
+    pub no_agent_forwarding: bool,
+    /// `no-X11-forwarding`.
+    pub no_x11_forwarding: bool,
+    /// `no-user-rc`.
+    pub no_user_rc: bool,
+}
+
+/// The settings of one jail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jail {
+    /// What is `/` in the cell.
+    pub root: Root,
+    /// Who the tenant is inside.
+    pub user: User,
+    /// Absolute path of the shell.
+    pub shell: String,
+    /// Absolute path of the home directory.
+    pub home: String,
+    /// Host name inside.
+    pub hostname: String,
+    /// Which network.
+    pub network: Network,
+    /// How long the cell outlives its last session.
+    pub linger: Linger,
+    /// How many host ids the tenant gets.
+    pub ids: u32,
+    /// What can be used up.
+    pub limits: Limits,
+    /// Which kinds of request are answered.
+    pub allow: BTreeSet<Allow>,
+    /// Runs instead of what the client asks for.
+    pub command: Option<String>,
+    /// Names that a client may set, with `*` and `?`.
+    pub accept_env: Vec<String>,
+    /// Variables that every session has.
+    pub set_env: Vec<(String, String)>,
+    /// What root keeps in the cell (bit N for capability N). Never CAP_SYS_ADMIN.
+    pub capabilities: u64,
+    /// Whether exec can give no new privileges.
+    pub no_new_privs: bool,
+    /// Sessions at once over all connections.
+    pub max_sessions: u32,
+    /// Whether `/etc/motd` and the last login are shown.
+    pub motd: bool,
+}
+
+/// What is `/` in the cell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Root {
+    /// A view of the live host.
+    Host,
+    /// A directory tree.
+    Directory(PathBuf),
+}
+
+/// Who the tenant is inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum User {
+    /// uid 1000, named like the tenant.
+    Tenant,
+    /// uid 0.
+    Root,
+}
+
+/// Which network the cell has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// Its own, loopback only.
+    None,
+    /// The host's.
+    Host,
+}
+
+/// How long a cell outlives its last session while it has processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Linger {
+    /// So long.
+    For(Duration),
+    /// Until it is killed, with or without processes; started at boot.
+    Forever,
+}
+
+/// What one tenant can use up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Size of `/tmp`.
+    pub tmp: Bytes,
+    /// Size of `/run`.
+    pub run: Bytes,
+    /// Size of `/dev/shm`.
+    pub shm: Bytes,
+    /// Open files per process (`RLIMIT_NOFILE`).
+    pub nofile: u64,
+    /// Largest core file (`RLIMIT_CORE`).
+    pub core: Bytes,
+}
+
+/// Kinds of request that a class can switch off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Allow {
+    /// A login shell.
+    Shell,
+    /// A command.
+    Exec,
+    /// A terminal.
+    Pty,
+    /// Environment variables, by `accept_env`.
+    Env,
+    /// Signals.
+    Signal,
+}

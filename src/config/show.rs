@@ -1,0 +1,121 @@
+//! Values of the config as TOML text, and how those that are tables take in what they lie over.
+
+use std::{collections::BTreeMap, collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::capabilities;
+use super::finding::Place;
+use super::settings::{Allow, AuthorizedKey, Linger, MaxStartups, Network, Root, User};
+use crate::base::{Bytes, ClassName, Span};
+
+/// A value that a key can have.
+pub(super) trait Setting {
+    /// As TOML.
+    fn show(&self) -> String;
+
+    /// Takes in what the value under it has and it has not. Only tables merge; all else replaces.
+    fn take_in(&mut self, _under: &Self) {}
+
+    /// The entries of a table, each as TOML and with the place where it was set.
+    fn entries(&self) -> Vec<(String, String, Place)> {
+        Vec::new()
+    }
+}
+
+/// A line of `authorized_keys` and what it says.
+#[derive(Debug, Clone)]
+pub(super) struct KeyLine {
+    pub(super) line: String,
+    pub(super) key: AuthorizedKey,
+}
+
+/// Capabilities, bit N for number N.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Capabilities(pub(super) u64);
+
+/// Environment variables, each with the place where it was set.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Variables(pub(super) BTreeMap<String, (String, Place)>);
+
+fn quote(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+macro_rules! show {
+    ($($type:ty: |$value:ident| $shown:expr;)*) => {
+        $(impl Setting for $type {
+            fn show(&self) -> String {
+                let $value = self;
+                $shown
+            }
+        })*
+    };
+}
+
+show! {
+    bool: |value| value.to_string();
+    u32: |value| value.to_string();
+    u64: |value| value.to_string();
+    String: |value| quote(value);
+    PathBuf: |value| quote(&value.to_string_lossy());
+    ClassName: |value| quote(value.as_str());
+    Bytes: |value| quote(&value.to_string());
+    Duration: |value| quote(&Span(*value).to_string());
+    MaxStartups: |value| quote(&format!("{}:{}:{}", value.begin, value.rate, value.full));
+    Root: |value| match value {
+        Root::Host => quote("host"),
+        Root::Directory(path) => quote(&path.to_string_lossy()),
+    };
+    User: |value| quote(match value {
+        User::Tenant => "tenant",
+        User::Root => "root",
+    });
+    Network: |value| quote(match value {
+        Network::None => "none",
+        Network::Host => "host",
+    });
+    Linger: |value| match value {
+        Linger::For(time) => time.show(),
+        Linger::Forever => quote("forever"),
+    };
+    Vec<SocketAddr>: |value| list(value.iter().map(|address| quote(&address.to_string())));
+    Vec<PathBuf>: |value| list(value.iter().map(Setting::show));
+    Vec<String>: |value| list(value.iter().map(Setting::show));
+    Vec<KeyLine>: |value| list(value.iter().map(|key| quote(&key.line)));
+    Capabilities: |value| list(capabilities::names(value.0).map(quote));
+    BTreeSet<Allow>: |value| list(value.iter().map(|allow| quote(word(*allow))));
+}
+
+impl Setting for Variables {
+    fn show(&self) -> String {
+        let entries: Vec<String> =
+            self.0.iter().map(|(name, (value, _))| format!("{name} = {}", quote(value))).collect();
+        if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
+    }
+
+    fn take_in(&mut self, under: &Self) {
+        for (name, value) in &under.0 {
+            if !self.0.contains_key(name) {
+                self.0.insert(name.clone(), value.clone());
+            }
+        }
+    }
+
+    fn entries(&self) -> Vec<(String, String, Place)> {
+        self.0.iter().map(|(name, (value, place))| (name.clone(), quote(value), *place)).collect()
+    }
+}
+
+/// The word for a kind of request.
+pub(super) const fn word(allow: Allow) -> &'static str {
+    match allow {
+        Allow::Shell => "shell",
+        Allow::Exec => "exec",
+        Allow::Pty => "pty",
+        Allow::Env => "env",
+        Allow::Signal => "signal",
+    }
+}

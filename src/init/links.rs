@@ -1,0 +1,153 @@
+//! The monitors that are connected, and their orders.
+
+use std::{
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use crate::sys::{Errno, fd, seqpacket};
+use crate::wire::{
+    Link,
+    init::{Order, Report, WELCOME},
+};
+
+use super::{
+    end::{Attached, Life},
+    sessions::Sessions,
+};
+
+/// Monitors at once: more than one tenant's connections can be (`max_connections` is lower).
+const MAX_LINKS: usize = 512;
+
+/// How long a monitor that has come may take to start its first session.
+const ARRIVAL: Duration = Duration::from_secs(10);
+
+/// Which link, for its whole life.
+pub(super) type LinkId = u64;
+
+#[derive(Debug)]
+struct Monitor {
+    id: LinkId,
+    link: Link<Report, Order>,
+    /// Until when it counts although it has no session; `None` once it had one.
+    expected_until: Option<Instant>,
+}
+
+/// All monitors.
+#[derive(Debug)]
+pub(super) struct Links {
+    monitors: Vec<Monitor>,
+    next: LinkId,
+}
+
+impl Links {
+    pub(super) fn new(first: OwnedFd) -> Result<Self, Errno> {
+        fd::set_nonblocking(first.as_fd(), true)?;
+        let mut links = Self { monitors: Vec::new(), next: 0 };
+        links.add(first);
+        Ok(links)
+    }
+
+    fn add(&mut self, socket: OwnedFd) {
+        let expected_until = Some(Instant::now() + ARRIVAL);
+        self.monitors.push(Monitor { id: self.next, link: Link::new(socket), expected_until });
+        self.next += 1;
+    }
+
+    /// Takes a monitor in and welcomes it. One too many is closed, which it sees.
+    pub(super) fn accept(&mut self, listener: BorrowedFd<'_>) {
+        let Ok(socket) = seqpacket::accept_one(listener) else { return };
+        if self.monitors.len() < MAX_LINKS && seqpacket::send(socket.as_fd(), WELCOME, &[]).is_ok() {
+            self.add(socket);
+        }
+    }
+
+    pub(super) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.monitors.iter().map(|monitor| monitor.link.as_fd())
+    }
+
+    /// One order of each monitor that is `ready`, in the order of [`Links::watched`]. Monitors that
+    /// are gone, or send what is no order, are dropped.
+    pub(super) fn receive(&mut self, ready: impl Iterator<Item = bool>) -> Vec<(LinkId, Order)> {
+        let mut orders = Vec::new();
+        let mut gone = Vec::new();
+        for (monitor, ready) in self.monitors.iter_mut().zip(ready) {
+            if !ready {
+                continue;
+            }
+            match monitor.link.receive() {
+                Ok((order, fds)) if fds.is_empty() => orders.push((monitor.id, order)),
+                Err(crate::wire::LinkError::WouldBlock) => {}
+                Ok(_) | Err(_) => gone.push(monitor.id),
+            }
+        }
+        self.monitors.retain(|monitor| !gone.contains(&monitor.id));
+        orders
+    }
+
+    /// Tells a monitor something. One that has gone, or does not read, is dropped: its end of the
+    /// streams tells it the rest.
+    pub(super) fn report(&mut self, to: LinkId, report: &Report) {
+        self.report_with(to, report, &[]);
+    }
+
+    pub(super) fn report_with(&mut self, to: LinkId, report: &Report, fds: &[BorrowedFd<'_>]) {
+        self.monitors.retain(|monitor| monitor.id != to || monitor.link.send_with(report, fds).is_ok());
+    }
+
+    /// The monitor has started a session.
+    pub(super) fn arrived(&mut self, id: LinkId) {
+        for monitor in self.monitors.iter_mut().filter(|monitor| monitor.id == id) {
+            monitor.expected_until = None;
+        }
+    }
+
+    pub(super) fn attached(&mut self, sessions: &Sessions, now: Instant) -> Attached {
+        for monitor in &mut self.monitors {
+            monitor.expected_until = monitor.expected_until.filter(|until| now < *until);
+        }
+        let counts = |monitor: &Monitor| sessions.has_any(monitor.id) || monitor.expected_until.is_some();
+        if self.monitors.iter().any(counts) { Attached::Yes } else { Attached::No }
+    }
+
+    /// When the next expected monitor stops to count.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.monitors.iter().filter_map(|monitor| monitor.expected_until).min()
+    }
+
+    /// Ends all links: the cell is ending.
+    pub(super) fn close(&mut self) {
+        self.monitors.clear();
+    }
+}
+
+/// Does what a monitor orders.
+pub(super) fn carry_out(from: LinkId, order: Order, links: &mut Links, sessions: &mut Sessions, life: &mut Life) {
+    match order {
+        Order::Start(start) => {
+            life.set_linger(start.linger);
+            links.arrived(from);
+            let session = start.session;
+            if sessions.is_full(start.max_sessions) {
+                links.report(from, &Report::Full { session });
+                return;
+            }
+            match sessions.start(from, *start) {
+                Ok((pid, streams)) => {
+                    let fds: Vec<_> = streams.iter().map(OwnedFd::as_fd).collect();
+                    links.report_with(from, &Report::Started { session, pid }, &fds);
+                }
+                Err((step, errno)) => {
+                    let report = Report::NotStarted { session, step: step.into(), errno: errno.raw() };
+                    links.report(from, &report);
+                }
+            }
+        }
+        Order::Signal { session, signal } => sessions.signal(from, session, signal),
+        Order::Stay => {
+            life.set_linger(None);
+            links.arrived(from);
+        }
+        Order::End { grace } => life.ask(grace),
+    }
+}

@@ -1,0 +1,195 @@
+//! Starting a session: streams and fork in init, then the child's way to the tenant's shell.
+//!
+//! init does not wait for the child at any point: a tenant can stop or kill it as soon as it has
+//! the tenant's ids (docs/kernel.md, G).
+
+use std::{
+    env,
+    ffi::CString,
+    io::{self, Write as _},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
+
+use crate::sys::{
+    Errno, cgroup, credentials, fd,
+    process::{self, Forked, Pid},
+    pty, signal,
+};
+use crate::wire::{
+    init::{Account, Start, handover},
+    session::{Program, Terminal},
+};
+
+use super::{greeting, modes};
+
+/// What failed, for the admin's log.
+pub(super) type Step = &'static str;
+
+/// Group that terminals belong to, as on every distribution.
+const TTY_GROUP: u32 = 5;
+
+/// As shells exit when a program is not there, or cannot be executed; and ssh when it failed itself.
+const NOT_FOUND: i32 = 127;
+const NOT_EXECUTABLE: i32 = 126;
+const OUR_FAULT: i32 = 255;
+
+/// The sessions' control groups, as the monitor handed them over.
+#[derive(Debug)]
+pub(super) enum Groups {
+    /// `tasks` of each hierarchy.
+    V1(Vec<OwnedFd>),
+    /// The directory.
+    V2(OwnedFd),
+}
+
+impl Groups {
+    pub(super) fn inherited() -> Result<Self, Errno> {
+        if env::var_os(handover::V2_GROUP).is_some() {
+            return Ok(Self::V2(fd::inherited(handover::FIRST_GROUP)?));
+        }
+        let count = env::var(handover::V1_GROUPS).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+        let numbers = handover::FIRST_GROUP..handover::FIRST_GROUP + handover::MAX_GROUPS.min(count);
+        Ok(Self::V1(numbers.map(fd::inherited).collect::<Result<_, _>>()?))
+    }
+}
+
+/// A session's ends of its streams, and the monitor's.
+struct Streams {
+    /// stdin, stdout, stderr.
+    inner: [OwnedFd; 3],
+    outer: Vec<OwnedFd>,
+    terminal: bool,
+}
+
+/// What exec needs, made before the fork so that the child cannot fail at it.
+struct Command {
+    path: CString,
+    args: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+/// Starts a session: its pid and the descriptors for the monitor.
+pub(super) fn spawn(start: &Start, groups: &Groups) -> Result<(Pid, Vec<OwnedFd>), (Step, Errno)> {
+    let (streams, terminal_name) = match &start.terminal {
+        Some(terminal) => open_terminal(terminal, &start.account)?,
+        None => (open_pipes(&start.account)?, None),
+    };
+    let command = command(start, terminal_name)?;
+    let forked = match groups {
+        Groups::V1(_) => process::fork(),
+        Groups::V2(directory) => process::clone_into(0, Some(directory.as_fd())),
+    };
+    match forked.map_err(|errno| ("forking", errno))? {
+        Forked::Parent { pid, pidfd: _ } => Ok((pid, streams.outer)),
+        Forked::Child => run(start, groups, &streams, &command),
+    }
+}
+
+fn open_terminal(terminal: &Terminal, account: &Account) -> Result<(Streams, Option<String>), (Step, Errno)> {
+    let failed = |errno| ("opening a terminal", errno);
+    let (master, slave) = pty::open().map_err(failed)?;
+    credentials::give_to(slave.as_fd(), account.uid, TTY_GROUP).map_err(failed)?;
+    modes::apply(slave.as_fd(), &terminal.modes).map_err(failed)?;
+    let size = terminal.size;
+    pty::set_size(master.as_fd(), size.columns, size.rows, size.width, size.height).map_err(failed)?;
+    let name = pty::name(master.as_fd()).map_err(failed)?;
+    let copy = || fd::duplicate(slave.as_fd()).map_err(failed);
+    let inner = [copy()?, copy()?, slave];
+    Ok((Streams { inner, outer: vec![master], terminal: true }, Some(name)))
+}
+
+/// The pipes belong to the tenant, so that `echo >/dev/stderr` works (docs/kernel.md, 12).
+fn open_pipes(account: &Account) -> Result<Streams, (Step, Errno)> {
+    let failed = |errno| ("opening pipes", errno);
+    let pipe = || {
+        let (read, write) = fd::pipe()?;
+        credentials::give_to(read.as_fd(), account.uid, account.gid)?;
+        Ok((read, write))
+    };
+    let (stdin, to_stdin) = pipe().map_err(failed)?;
+    let (from_stdout, stdout) = pipe().map_err(failed)?;
+    let (from_stderr, stderr) = pipe().map_err(failed)?;
+    let outer = vec![to_stdin, from_stdout, from_stderr];
+    Ok(Streams { inner: [stdin, stdout, stderr], outer, terminal: false })
+}
+
+fn command(start: &Start, terminal_name: Option<String>) -> Result<Command, (Step, Errno)> {
+    let string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_nul| ("preparing the command", Errno::EINVAL));
+    let shell = &start.account.shell;
+    let name = shell.rsplit('/').next().unwrap_or(shell);
+    let args = match &start.program {
+        Program::Shell => vec![string(format!("-{name}").into_bytes())?],
+        Program::Command(command) => vec![string(name.into())?, c"-c".into(), string(command.clone())?],
+        Program::Subsystem(_) => return Err(("preparing the command", Errno::ENOTSUP)),
+    };
+    let mut environment = Vec::new();
+    let term_given = start.environment.iter().any(|(name, _)| name == "TERM");
+    let terminal = start.terminal.as_ref().filter(|_| !term_given);
+    let term = terminal.map(|terminal| ("TERM", terminal.term.as_str()));
+    let tty = terminal_name.as_deref().map(|name| ("SSH_TTY", name));
+    let given = start.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in term.into_iter().chain(tty).chain(given) {
+        environment.push(string(format!("{name}={value}").into_bytes())?);
+    }
+    Ok(Command { path: string(shell.clone().into_bytes())?, args, environment })
+}
+
+/// The child. Ends in exec, or with a sentence on the session's stderr.
+fn run(start: &Start, groups: &Groups, streams: &Streams, command: &Command) -> ! {
+    let (sentence, status) = match become_session(start, groups, streams) {
+        Err((step, errno)) => (format!("cellblock: {step}: {errno}\r\n"), OUR_FAULT),
+        Ok(()) => {
+            let errno = process::exec_path(&command.path, &command.args, &command.environment);
+            let status = if errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
+            (format!("cellblock: {}: {errno}\r\n", start.account.shell), status)
+        }
+    };
+    // Nobody may be reading; the status says the same.
+    let status = if io::stderr().write_all(sentence.as_bytes()).is_ok() { status } else { OUR_FAULT.min(status) };
+    process::exit_now(status)
+}
+
+fn become_session(start: &Start, groups: &Groups, streams: &Streams) -> Result<(), (Step, Errno)> {
+    if let Groups::V1(tasks) = groups {
+        for tasks in tasks {
+            cgroup::join(tasks.as_fd()).map_err(|errno| ("joining the control group", errno))?;
+        }
+    }
+    process::new_session().map_err(|errno| ("making a session", errno))?;
+    let [stdin, stdout, stderr] = &streams.inner;
+    if streams.terminal {
+        pty::make_controlling(stdin.as_fd()).map_err(|errno| ("taking the terminal", errno))?;
+    }
+    place([stdin, stdout, stderr].map(|fd| fd.as_fd())).map_err(|errno| ("placing the streams", errno))?;
+    signal::reset_all().map_err(|errno| ("resetting signals", errno))?;
+    credentials::reset_affinity_and_personality().map_err(|errno| ("resetting affinity and personality", errno))?;
+    give_up(&start.account)?;
+    greeting::arrive(start);
+    Ok(())
+}
+
+/// Descriptors 0, 1 and 2, and nothing else from here on: the child follows paths of the tenant's
+/// before it execs, and they may lead through `/proc/self/fd` (CVE-2024-21626). init holds no
+/// descriptor below 3, so none of these covers another.
+fn place(streams: [BorrowedFd<'_>; 3]) -> Result<(), Errno> {
+    for (number, stream) in (0..).zip(streams) {
+        fd::place_at(stream, number)?;
+    }
+    fd::close_from(3)
+}
+
+/// Becomes the tenant. The place of the session's syscall filter is before the ids are set: later
+/// it would need no_new_privs, which a class may leave off.
+fn give_up(account: &Account) -> Result<(), (Step, Errno)> {
+    for (resource, soft, hard) in &account.rlimits {
+        credentials::set_limit(*resource, *soft, *hard).map_err(|errno| ("setting limits", errno))?;
+    }
+    credentials::set_umask(account.umask);
+    credentials::keep_bounding_set(account.bounding).map_err(|errno| ("cutting the bounding set", errno))?;
+    credentials::become_user(account.uid, account.gid).map_err(|errno| ("becoming the user", errno))?;
+    credentials::keep_capabilities(account.capabilities).map_err(|errno| ("cutting capabilities", errno))?;
+    if account.no_new_privs {
+        credentials::forbid_new_privileges().map_err(|errno| ("forbidding new privileges", errno))?;
+    }
+    process::make_undumpable().map_err(|errno| ("staying undumpable", errno))
+}

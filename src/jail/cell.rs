@@ -1,0 +1,278 @@
+//! Running cells: entered by monitors, cleared away by the listener.
+//!
+//! A cell belongs to no process but its own pid 1. Whoever wants in joins by its socket or, under
+//! the tenant's lock, starts it. What a cell left is removed by whoever comes next: the listener,
+//! told by the pidfd, or the monitor that starts the tenant's next cell.
+
+use std::{
+    fs::{DirBuilder, File},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::DirBuilderExt as _,
+    },
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::base::{Result, TenantName, fail};
+use crate::config::settings::{Server, Tenant};
+use crate::sys::{Errno, memfd, mount, poll, process::Pid, seqpacket};
+use crate::wire::{
+    Link,
+    init::{Order, Report, WELCOME},
+};
+
+use super::{
+    Facts, Ids, Plan, cgroups, host, planning,
+    start::{self, Tools},
+    state::{self, Place, Record, Wait},
+};
+
+/// How long to wait for a cell that is ending to be gone: its TERM grace and then some.
+const ENTER_WAIT: Duration = Duration::from_secs(30);
+
+/// How long one look at an ending or starting cell waits for it to change.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// How long init may take to say that it takes orders.
+const WELCOME_WAIT: Duration = Duration::from_secs(10);
+
+/// What all cells share. Made once, by the listener; monitors inherit it.
+#[derive(Debug)]
+pub struct Cells {
+    run_dir: PathBuf,
+    facts: Facts,
+    ids: Ids,
+    view: PathBuf,
+    init: OwnedFd,
+}
+
+/// A link into a running cell.
+#[derive(Debug)]
+pub struct Cell {
+    /// To its init. If it closes before an order is answered, the cell has ended: enter again.
+    pub link: Link<Order, Report>,
+    /// Its pid 1; readable when the cell has ended.
+    pub pidfd: OwnedFd,
+    /// Whose it is.
+    pub name: TenantName,
+    /// Its pid 1 on the host.
+    pub pid: Pid,
+    /// Whether this call started it. Then its pid 1 is a child of the caller, to be reaped.
+    pub started: bool,
+}
+
+/// A cell that runs.
+#[derive(Debug)]
+pub struct RunningCell {
+    /// Whose it is.
+    pub name: TenantName,
+    /// Its pid 1 on the host.
+    pub pid: Pid,
+    /// Readable when it has ended.
+    pub pidfd: OwnedFd,
+}
+
+/// What became of an attempt to join.
+enum Joined {
+    Cell(Box<Cell>),
+    /// None runs.
+    None,
+    /// One runs but takes nobody: it is ending.
+    Ending(OwnedFd),
+}
+
+impl Cells {
+    /// Makes directories and the host view, takes `init_program` into memory, and removes what
+    /// earlier cells left.
+    ///
+    /// Moves the calling process into a mount namespace of its own (the host view lives there).
+    pub fn prepare(server: &Server, init_program: &Path) -> Result<Self> {
+        refuse_readable_dumps()?;
+        for directory in [&server.run_dir, &server.state_dir, &state::cells(&server.run_dir)] {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)
+                .map_err(|error| fail("making", directory.display(), error))?;
+        }
+        let mut program = File::open(init_program).map_err(|error| fail("opening", init_program.display(), error))?;
+        let init = memfd::sealed_program(c"cellblock-init", &mut program)
+            .map_err(|errno| fail("copying", init_program.display(), errno))?;
+        let facts = Facts::gather(server)?;
+        let view = host::build(&server.run_dir, &facts)?;
+        let cells = Self { run_dir: server.run_dir.clone(), facts, ids: Ids::new(server), view, init };
+        cells.sweep()?;
+        Ok(cells)
+    }
+
+    /// What is known of the host.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The tenants' ids.
+    #[must_use]
+    pub fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// What starting this tenant's cell would do. Allots its ids.
+    pub fn plan(&self, tenant: &Tenant) -> Result<Plan> {
+        let ids = self.ids.allot(&tenant.name, tenant.jail.ids)?;
+        Ok(planning::plan(tenant, ids, &self.facts))
+    }
+
+    /// Joins the tenant's cell, or starts one. For a process with one thread.
+    pub fn enter(&self, tenant: &Tenant) -> Result<Cell> {
+        let place = Place::new(&self.run_dir, &tenant.name);
+        let deadline = Instant::now() + ENTER_WAIT;
+        while Instant::now() < deadline {
+            let ending = match self.join(&place, &tenant.name)? {
+                Joined::Cell(cell) => return Ok(*cell),
+                Joined::Ending(pidfd) => pidfd,
+                Joined::None => {
+                    let held = place.hold(Wait::Yes)?;
+                    // Another monitor may have started it while this one waited for the lock.
+                    match (held, self.join(&place, &tenant.name)?) {
+                        (_, Joined::Cell(cell)) => return Ok(*cell),
+                        (_, Joined::Ending(pidfd)) => pidfd,
+                        (None, Joined::None) => continue,
+                        (Some(held), Joined::None) => return self.start_or_clear(tenant, held),
+                    }
+                }
+            };
+            let look_again = Some(Instant::now() + LOOK_AGAIN);
+            poll::wait_readable(&[ending.as_fd()], look_again)
+                .map_err(|errno| fail("waiting for the cell of", &tenant.name, errno))?;
+        }
+        Err(fail("entering the cell of", &tenant.name, "the one that runs takes nobody and does not end"))
+    }
+
+    /// Starts the cell; one that does not start leaves nothing.
+    fn start_or_clear(&self, tenant: &Tenant, held: state::Held) -> Result<Cell> {
+        let started = self.start(tenant, &held);
+        if started.is_err() {
+            cgroups::remove(&self.facts.groups, tenant.name.as_str())?;
+            held.remove()?;
+        }
+        started
+    }
+
+    fn start(&self, tenant: &Tenant, held: &state::Held) -> Result<Cell> {
+        let plan = self.plan(tenant)?;
+        let tools = Tools { view: &self.view, init: self.init.as_fd() };
+        let started = start::start(&plan, tools, held)?;
+        let start::Started { link, pidfd, pid } = started;
+        Ok(Cell { link, pidfd, name: tenant.name.clone(), pid, started: true })
+    }
+
+    fn join(&self, place: &Place, name: &TenantName) -> Result<Joined> {
+        let failed = |errno: Errno| fail("joining the cell of", name, errno);
+        let Some(record) = place.record()? else { return Ok(Joined::None) };
+        let Some(pidfd) = live(record)? else { return Ok(Joined::None) };
+        let socket = match seqpacket::connect_path(&place.socket()) {
+            Ok(socket) => socket,
+            Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(Joined::Ending(pidfd)),
+            Err(errno) => return Err(failed(errno)),
+        };
+        let peer = seqpacket::peer_pid(socket.as_fd()).map_err(failed)?;
+        if peer != record.pid {
+            return Err(fail("joining the cell of", name, format_args!("process {peer} answers, not {}", record.pid)));
+        }
+        let deadline = Some(Instant::now() + WELCOME_WAIT);
+        let ready = poll::wait_readable(&[socket.as_fd(), pidfd.as_fd()], deadline).map_err(failed)?;
+        if ready.first() != Some(&true) {
+            return Ok(Joined::Ending(pidfd));
+        }
+        let mut word = [0; WELCOME.len()];
+        match seqpacket::receive(socket.as_fd(), &mut word) {
+            Ok((length, _fds)) if length == WELCOME.len() && word == *WELCOME => {}
+            Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Joined::Ending(pidfd)),
+            Ok(_other) => return Err(failed(Errno::EPROTO)),
+            Err(errno) => return Err(failed(errno)),
+        }
+        let link = Link::new(socket);
+        Ok(Joined::Cell(Box::new(Cell { link, pidfd, name: name.clone(), pid: record.pid, started: false })))
+    }
+
+    /// Removes what cells that are gone have left.
+    pub fn sweep(&self) -> Result<()> {
+        for name in state::names(&self.run_dir)? {
+            self.clear_away(&name)?;
+        }
+        for name in cgroups::names(&self.facts.groups)? {
+            // A name that is no tenant's was not made by us.
+            if let Ok(name) = name.parse() {
+                self.clear_away(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what the cell with this pid 1 has left, unless the tenant's next one has started.
+    pub fn ended(&self, name: &TenantName, pid: Pid) -> Result<()> {
+        match Place::new(&self.run_dir, name).record()? {
+            Some(record) if record.pid != pid => Ok(()),
+            Some(_) | None => self.clear_away(name),
+        }
+    }
+
+    fn clear_away(&self, name: &TenantName) -> Result<()> {
+        let place = Place::new(&self.run_dir, name);
+        // Whoever holds the lock starts a cell, or does what we would do.
+        let Some(held) = place.hold(Wait::No)? else { return Ok(()) };
+        if let Some(record) = place.record()?
+            && live(record)?.is_some()
+        {
+            return Ok(());
+        }
+        cgroups::remove(&self.facts.groups, name.as_str())?;
+        held.remove()
+    }
+
+    /// Tells the tenant's cell, if one runs, to end: TERM, and KILL after `grace`. Does not wait.
+    pub fn end(&self, name: &TenantName, grace: Duration) -> Result<()> {
+        match self.join(&Place::new(&self.run_dir, name), name)? {
+            Joined::Cell(cell) => {
+                cell.link.send(&Order::End { grace }).map_err(|why| fail("ending the cell of", name, why))
+            }
+            Joined::None | Joined::Ending(_) => Ok(()),
+        }
+    }
+
+    /// The cells that run: for a listener that was started again.
+    pub fn running(&self) -> Result<Vec<RunningCell>> {
+        let mut running = Vec::new();
+        for name in state::names(&self.run_dir)? {
+            let Some(record) = Place::new(&self.run_dir, &name).record()? else { continue };
+            if let Some(pidfd) = live(record)? {
+                running.push(RunningCell { name, pid: record.pid, pidfd });
+            }
+        }
+        Ok(running)
+    }
+}
+
+/// A hold on the cell's pid 1, if it has not ended (reaped or not).
+fn live(record: Record) -> Result<Option<OwnedFd>> {
+    let Some(pidfd) = record.pidfd()? else { return Ok(None) };
+    let now = Some(Instant::now());
+    let ended = poll::wait_readable(&[pidfd.as_fd()], now).map_err(|errno| fail("looking at", record.pid, errno))?;
+    Ok(if ended.contains(&true) { None } else { Some(pidfd) })
+}
+
+/// With `fs.suid_dumpable` 1, a process that changes ids can be traced by those it changes to
+/// (docs/kernel.md, D).
+fn refuse_readable_dumps() -> Result<()> {
+    const PATH: &str = "/proc/sys/fs/suid_dumpable";
+    let mut file = File::open(PATH).map_err(|error| fail("opening", PATH, error))?;
+    let value = mount::read_capped(&mut file, 16).map_err(|errno| fail("reading", PATH, errno))?;
+    if value.trim_ascii() == b"1" {
+        return Err(
+            fail("checking", PATH, "tenants could trace processes that change ids").hint("sysctl fs.suid_dumpable=0")
+        );
+    }
+    Ok(())
+}

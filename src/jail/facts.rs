@@ -1,0 +1,188 @@
+//! What planning must know of the host. Gathered once, by the listener.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::base::{Result, fail};
+use crate::config::settings::Server;
+use crate::sys::{cgroup, mount};
+
+use super::etc::LENT;
+
+/// Longest file of the host that is copied into a plan (`resolv.conf`).
+const MAX_HOST_FILE: u64 = 64 << 10;
+
+/// Top-level directories that programs come from, where they are not links into `/usr`.
+const PROGRAM_DIRECTORIES: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+
+/// v1 controllers in which tenants get a group: those that limits will be set in. (cpuacct mostly
+/// shares cpu's hierarchy; alone it limits nothing, and costs every start 0.2 ms.)
+const V1_CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
+
+/// Facts about the host that plans depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// [`Server::state_dir`].
+    pub state_dir: PathBuf,
+    /// Program directories that are real, to be shown in `root = "host"`.
+    pub real: Vec<&'static str>,
+    /// Those that are links, and where they lead.
+    pub linked: Vec<(&'static str, String)>,
+    /// What `/etc` lends.
+    pub lent: Vec<Lent>,
+    /// The host's `resolv.conf`.
+    pub resolver: String,
+    /// Where control groups are made.
+    pub groups: Groups,
+    /// Whether this process is spared by the OOM killer, which a cell must not inherit.
+    pub oom_adjusted: bool,
+}
+
+/// Something of the host's `/etc`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lent {
+    /// Its name in `/etc`.
+    pub name: &'static str,
+    /// Of what kind.
+    pub kind: LentKind,
+}
+
+/// What kind of file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LentKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, copied as such.
+    Link(String),
+}
+
+/// Where this door's control groups lie: a directory of its own, since two doors on one host may
+/// have tenants of the same name (`cellblock try` beside `cellblock serve`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Groups {
+    /// v1 or hybrid: the directory in each hierarchy that matters, with its controller.
+    V1(Vec<(String, PathBuf)>),
+    /// v2 alone.
+    V2(PathBuf),
+}
+
+impl Facts {
+    /// Looks at the host.
+    pub fn gather(server: &Server) -> Result<Self> {
+        let mut real = Vec::new();
+        let mut linked = Vec::new();
+        for name in PROGRAM_DIRECTORIES {
+            match kind_of(&Path::new("/").join(name))? {
+                Some(LentKind::Directory) => real.push(name),
+                Some(LentKind::Link(target)) => linked.push((name, target)),
+                Some(LentKind::File) | None => {}
+            }
+        }
+        let mut lent = Vec::new();
+        for name in LENT {
+            if let Some(kind) = kind_of(&Path::new("/etc").join(name))? {
+                lent.push(Lent { name, kind });
+            }
+        }
+        let resolver = read_host_file(Path::new("/etc/resolv.conf"))?;
+        let oom_adjusted = read_host_file(Path::new("/proc/self/oom_score_adj"))?.trim() != "0";
+        let groups = groups(&read_host_file(Path::new("/proc/self/mounts"))?, &group_name(&server.run_dir))?;
+        Ok(Self { state_dir: server.state_dir.clone(), real, linked, lent, resolver, groups, oom_adjusted })
+    }
+}
+
+fn kind_of(path: &Path) -> Result<Option<LentKind>> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fail("looking at", path.display(), error)),
+    };
+    if found.is_dir() {
+        return Ok(Some(LentKind::Directory));
+    }
+    if found.is_file() {
+        return Ok(Some(LentKind::File));
+    }
+    let target = mount::link_target(path).map_err(|errno| fail("reading the link", path.display(), errno))?;
+    Ok(target.and_then(|target| target.into_string().ok()).map(LentKind::Link))
+}
+
+/// A file of the host's as text; empty if there is none.
+fn read_host_file(path: &Path) -> Result<String> {
+    let failed = |cause: &dyn std::fmt::Display| fail("reading", path.display(), cause);
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(failed(&error)),
+    };
+    let bytes = mount::read_capped(&mut file, MAX_HOST_FILE).map_err(|errno| failed(&errno))?;
+    String::from_utf8(bytes).map_err(|error| failed(&error))
+}
+
+/// The name of the directory that a door's groups lie in: as its `run_dir`, which no two doors share.
+fn group_name(run_dir: &Path) -> String {
+    if run_dir == Path::new("/run/cellblock") {
+        return "cellblock".into();
+    }
+    format!("cellblock{}", run_dir.display().to_string().replace('-', "--").replace('/', "-"))
+}
+
+/// Which hierarchies to use, from the text of `/proc/self/mounts`, and our directory `name` in each.
+fn groups(mounts: &str, name: &str) -> Result<Groups> {
+    let mut v1: Vec<(String, PathBuf)> = Vec::new();
+    let mut v2 = None;
+    for line in mounts.lines() {
+        let mut fields = line.split(' ').skip(1);
+        let (Some(at), Some(kind), Some(options)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        match kind {
+            "cgroup2" => v2 = v2.or(Some(PathBuf::from(at))),
+            "cgroup" => {
+                let first = options.split(',').find(|option| V1_CONTROLLERS.contains(option));
+                if let Some(controller) = first.filter(|found| v1.iter().all(|(known, _)| known != found)) {
+                    v1.push((controller.to_owned(), Path::new(at).join(name)));
+                }
+            }
+            _other => {}
+        }
+    }
+    if !v1.is_empty() {
+        return Ok(Groups::V1(v1));
+    }
+    let Some(path) = v2 else {
+        return Err(
+            fail("looking for", "control groups", "none are mounted").hint("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+        );
+    };
+    match cgroup::is_version_2(&path) {
+        Ok(true) => Ok(Groups::V2(path.join(name))),
+        Ok(false) => Err(fail("looking at", path.display(), "something else is mounted over cgroup2")),
+        Err(errno) => Err(fail("looking at", path.display(), errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_v1_hierarchy_with_two_controllers_counts_once() {
+        let mounts = "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n\
+                      cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,cpu,cpuacct 0 0\n\
+                      cgroup /sys/fs/cgroup/devices cgroup rw,devices 0 0\n";
+        let cpu = ("cpu".to_owned(), PathBuf::from("/sys/fs/cgroup/cpu,cpuacct/ours"));
+        assert_eq!(groups(mounts, "ours").unwrap(), Groups::V1(vec![cpu]));
+        assert!(groups("proc /proc proc rw 0 0\n", "ours").is_err());
+    }
+
+    #[test]
+    fn two_doors_have_two_names_for_their_groups() {
+        assert_eq!(group_name(Path::new("/run/cellblock")), "cellblock");
+        assert_eq!(group_name(Path::new("/tmp/a-b/run")), "cellblock-tmp-a--b-run");
+        assert_ne!(group_name(Path::new("/tmp/a/b")), group_name(Path::new("/tmp/a-b")));
+    }
+}

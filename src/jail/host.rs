@@ -1,0 +1,90 @@
+//! The host view: what every cell may show of the host, attached once, read-only, in the listener's
+//! own mount namespace.
+//!
+//! A cell's user namespace gets a copy of that namespace, and the kernel locks the attributes of
+//! the mounts in it (mount_namespaces(7)). Copies that the cell then takes keep the locks, so not
+//! even CAP_SYS_ADMIN in the cell makes them writable again (docs/kernel.md, A).
+
+use std::{
+    fs,
+    os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
+    path::{Path, PathBuf},
+};
+
+use crate::base::{Failure, Result, fail};
+use crate::sys::{
+    Errno,
+    mount::{self, Extent, attributes},
+    namespace,
+};
+
+use super::facts::Facts;
+
+/// Device files of a cell: name, major, minor (the kernel's admin-guide/devices).
+const DEVICES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// Links in `/dev`.
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("ptmx", "pts/ptmx"),
+    ("stderr", "/proc/self/fd/2"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+];
+
+/// Mount points in `/dev`.
+const DEVICE_DIRECTORIES: [&str; 3] = ["mqueue", "pts", "shm"];
+
+const LOCKED: u64 = attributes::READ_ONLY | attributes::NO_SUID | attributes::NO_DEV;
+
+/// Makes the view under `run_dir` and says where it is. Moves the calling process into a mount
+/// namespace of its own, which its children inherit.
+pub(super) fn build(run_dir: &Path, facts: &Facts) -> Result<PathBuf> {
+    let view = run_dir.join("host");
+    let failed = |errno: Errno| fail("making the host view", view.display(), errno);
+    namespace::leave_mounts().map_err(failed)?;
+    mount::stop_sending_mounts().map_err(failed)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&view).map_err(|e| failed(e.into()))?;
+    let base = mount::create("tmpfs", &[("mode", "0755"), ("size", "64k")], LOCKED & !attributes::READ_ONLY)
+        .map_err(failed)?;
+    mount::attach_at(base.as_fd(), &view).map_err(failed)?;
+    for name in facts.real.iter().copied().chain(["dev", "empty", "etc", "sys"]) {
+        fs::create_dir(view.join(name)).map_err(|e| failed(e.into()))?;
+    }
+    for name in facts.real.iter().copied().chain(["etc", "sys"]) {
+        show(&Path::new("/").join(name), &view.join(name))?;
+    }
+    devices(&view.join("dev"))?;
+    mount::set_attributes(base.as_fd(), LOCKED | attributes::NO_EXEC, Extent::One).map_err(failed)?;
+    Ok(view)
+}
+
+fn show(source: &Path, at: &Path) -> Result<()> {
+    let failed = |errno: Errno| fail("showing", source.display(), errno);
+    let tree = mount::clone_tree_at(source, Extent::All).map_err(failed)?;
+    // What the host mounts there later would be neither read-only nor nodev in running cells.
+    mount::make_private(tree.as_fd(), Extent::All).map_err(failed)?;
+    mount::set_attributes(tree.as_fd(), LOCKED, Extent::All).map_err(failed)?;
+    mount::attach_at(tree.as_fd(), at).map_err(failed)
+}
+
+/// One `/dev` for all cells: nobody can write to the directory, and the files in it are those that
+/// all share anyway. The one tree that is not nodev.
+fn devices(at: &Path) -> Result<()> {
+    let failed = |cause: Errno| -> Failure { fail("making", at.display(), cause) };
+    let flags = attributes::NO_SUID | attributes::NO_EXEC;
+    let tree = mount::create("tmpfs", &[("mode", "0755"), ("size", "64k")], flags).map_err(failed)?;
+    let tree = tree.as_fd();
+    mount::attach_at(tree, at).map_err(failed)?;
+    for (name, major, minor) in DEVICES {
+        mount::make_character_device(tree, Path::new(name), 0o666, (major, minor)).map_err(failed)?;
+    }
+    for (name, target) in LINKS {
+        mount::make_symlink(Path::new(target), tree, Path::new(name)).map_err(failed)?;
+    }
+    for name in DEVICE_DIRECTORIES {
+        mount::make_directory(tree, Path::new(name), 0o755).map_err(failed)?;
+    }
+    mount::set_attributes(tree, flags | attributes::READ_ONLY, Extent::One).map_err(failed)
+}

@@ -1,0 +1,307 @@
+//! Host ids for tenants: one range each, never shared with anybody, kept for good.
+//!
+//! `STATE_DIR/ids.toml` holds one line per tenant, `name = { first = N, count = N }`; it is read
+//! and written under a lock, and replaced whole. Runs in the listener and in monitors.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Failure, Result, TenantName, fail};
+use crate::config::settings::{IdPool, Server};
+use crate::sys::{credentials, mount};
+
+/// Largest registry: the whole default pool is 28,663 lines of less than 100 bytes.
+const MAX_REGISTRY: u64 = 16 << 20;
+
+/// How often to try for a lock of shadow's files, and how long to wait in between. useradd holds
+/// them for milliseconds.
+const LOCK_TRIES: u32 = 50;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Consecutive host ids; id N of the cell is `first + N` on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    /// The host's id of the cell's id 0.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+impl IdRange {
+    /// The first id after the range.
+    #[must_use]
+    pub fn end(self) -> u64 {
+        u64::from(self.first) + u64::from(self.count)
+    }
+}
+
+impl fmt::Display for IdRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.end().saturating_sub(1))
+    }
+}
+
+/// Gives ranges out of the pool.
+#[derive(Debug, Clone)]
+pub struct Ids {
+    registry: PathBuf,
+    lock: PathBuf,
+    pool: IdPool,
+}
+
+impl Ids {
+    /// Out of the server's pool, kept in its state directory.
+    #[must_use]
+    pub fn new(server: &Server) -> Self {
+        let registry = server.state_dir.join("ids.toml");
+        Self { registry, lock: server.state_dir.join("ids.lock"), pool: server.id_pool }
+    }
+
+    /// The uid and gid of the ssh process where the config names no account: the pool's first id,
+    /// which no tenant gets.
+    #[must_use]
+    pub fn service_ids(&self) -> (u32, u32) {
+        (self.pool.first, self.pool.first)
+    }
+
+    /// The tenant's range, if it has one.
+    pub fn range_of(&self, name: &TenantName) -> Result<Option<IdRange>> {
+        // Every start asks this, so one line is parsed and not all, of which there may be 28,663.
+        let text = read_registry(&self.registry)?;
+        let own = |line: &str| line.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with(" = "));
+        let Some((number, line)) = text.lines().enumerate().find(|(_, line)| own(line)) else { return Ok(None) };
+        parse(line).map(|(_, range)| Some(range)).ok_or_else(|| self.malformed(number))
+    }
+
+    /// The tenant's range; the first time, one of `count` ids is taken from the pool.
+    ///
+    /// A range once given stays as it is: with another size the owners on disk would be wrong.
+    pub fn allot(&self, name: &TenantName, count: u32) -> Result<IdRange> {
+        if let Some(range) = self.range_of(name)? {
+            return self.same_size(name, range, count);
+        }
+        let lock = open_private(&self.lock)?;
+        lock.lock().map_err(|error| fail("locking", self.lock.display(), error))?;
+        let mut ranges = self.read()?;
+        if let Some((_, range)) = ranges.iter().find(|(known, _)| known == name) {
+            return self.same_size(name, *range, count);
+        }
+        let range = self.gap(&ranges, name, count)?;
+        if self.pool.register {
+            for path in ["/etc/subuid", "/etc/subgid"] {
+                register(Path::new(path), name, range)?;
+            }
+        }
+        ranges.push((name.clone(), range));
+        replace(&self.registry, &render(&ranges), 0o600)?;
+        Ok(range)
+    }
+
+    /// What [`Ids::allot`] would give now, without giving it.
+    pub fn preview(&self, name: &TenantName, count: u32) -> Result<IdRange> {
+        let ranges = self.read()?;
+        match ranges.iter().find(|(known, _)| known == name) {
+            Some((_, range)) => self.same_size(name, *range, count),
+            None => self.gap(&ranges, name, count),
+        }
+    }
+
+    /// The lowest `count` ids of the pool that nobody has: no tenant, no account, no subordinate range.
+    fn gap(&self, ranges: &[(TenantName, IdRange)], name: &TenantName, count: u32) -> Result<IdRange> {
+        let mut taken: Vec<(u64, u64)> =
+            ranges.iter().map(|(_, range)| (u64::from(range.first), range.end())).collect();
+        for path in ["/etc/subuid", "/etc/subgid"] {
+            taken.extend(subordinate_ranges(&read_registry(Path::new(path))?));
+        }
+        taken.extend(account_ranges(&credentials::host_account_ids()));
+        find_gap(self.pool, taken, count).ok_or_else(|| {
+            fail("allotting", format_args!("{count} ids to {name}"), "the pool has no gap of that size")
+                .hint("enlarge server.id_pool, or set a smaller `ids` for some tenants")
+        })
+    }
+
+    fn same_size(&self, name: &TenantName, range: IdRange, count: u32) -> Result<IdRange> {
+        if range.count == count {
+            return Ok(range);
+        }
+        let have = range.count;
+        Err(fail("mapping the ids of", name, format_args!("the config says {count} ids, it was given {have}"))
+            .hint(format_args!("set ids = {have}, or delete its files and its line in {}", self.registry.display())))
+    }
+
+    fn read(&self) -> Result<Vec<(TenantName, IdRange)>> {
+        let text = read_registry(&self.registry)?;
+        text.lines()
+            .enumerate()
+            .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+            .map(|(number, line)| parse(line).ok_or_else(|| self.malformed(number)))
+            .collect()
+    }
+
+    fn malformed(&self, number: usize) -> Failure {
+        fail("reading", self.registry.display(), format_args!("line {} is not one of ours", number + 1))
+            .hint("restore the file from a backup: owners on disk depend on it")
+    }
+}
+
+fn parse(line: &str) -> Option<(TenantName, IdRange)> {
+    let (name, rest) = line.split_once(" = { first = ")?;
+    let (first, count) = rest.strip_suffix(" }")?.split_once(", count = ")?;
+    Some((name.parse().ok()?, IdRange { first: first.parse().ok()?, count: count.parse().ok()? }))
+}
+
+fn render(ranges: &[(TenantName, IdRange)]) -> String {
+    let mut text = String::from("# Host ids of tenants, kept by cellblock. Owners of files depend on it.\n");
+    for (name, IdRange { first, count }) in ranges {
+        text.push_str(&format!("{name} = {{ first = {first}, count = {count} }}\n"));
+    }
+    text
+}
+
+/// The lowest gap of `count` ids in the pool, after its first id.
+fn find_gap(pool: IdPool, mut taken: Vec<(u64, u64)>, count: u32) -> Option<IdRange> {
+    taken.sort_unstable();
+    let end = u64::from(pool.first) + u64::from(pool.count);
+    let mut first = u64::from(pool.first) + 1;
+    for (from, to) in taken {
+        if first + u64::from(count) <= from {
+            break;
+        }
+        first = first.max(to);
+    }
+    let fits = count > 0 && first + u64::from(count) <= end;
+    fits.then(|| u32::try_from(first).ok()).flatten().map(|first| IdRange { first, count })
+}
+
+/// `name:first:count` lines (subuid(5)); others are passed over, as shadow does.
+fn subordinate_ranges(text: &str) -> Vec<(u64, u64)> {
+    let parse = |line: &str| {
+        let mut fields = line.split(':').skip(1);
+        let first: u64 = fields.next()?.trim().parse().ok()?;
+        let count: u64 = fields.next()?.trim().parse().ok()?;
+        Some((first, first.checked_add(count)?))
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+fn account_ranges(ids: &BTreeSet<u32>) -> Vec<(u64, u64)> {
+    ids.iter().map(|id| (u64::from(*id), u64::from(*id) + 1)).collect()
+}
+
+/// Adds a line to `/etc/subuid` or `/etc/subgid`, under the lock that shadow's tools take.
+fn register(path: &Path, name: &TenantName, range: IdRange) -> Result<()> {
+    let lock = ShadowLock::take(path)?;
+    let mut text = read_registry(path)?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(&format!("cellblock-{name}:{}:{}\n", range.first, range.count));
+    replace(path, &text, 0o644)?;
+    lock.release()
+}
+
+/// `FILE.lock`, as lckpwdf's relatives in shadow make it: a file holding a pid.
+struct ShadowLock(PathBuf);
+
+impl ShadowLock {
+    fn take(path: &Path) -> Result<Self> {
+        let lock = PathBuf::from(format!("{}.lock", path.display()));
+        for _try in 0..LOCK_TRIES {
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&lock) {
+                Ok(mut file) => {
+                    let held = Self(lock);
+                    let written = write!(file, "{}", std::process::id());
+                    written.map_err(|error| fail("locking", path.display(), error))?;
+                    return Ok(held);
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => thread::sleep(LOCK_PAUSE),
+                Err(error) => return Err(fail("locking", path.display(), error)),
+            }
+        }
+        Err(fail("locking", path.display(), "another program holds the lock")
+            .hint(format_args!("if none does, remove {}", lock.display())))
+    }
+
+    fn release(self) -> Result<()> {
+        fs::remove_file(&self.0).map_err(|error| fail("unlocking", self.0.display(), error))
+    }
+}
+
+fn read_registry(path: &Path) -> Result<String> {
+    let failed = |cause: &dyn fmt::Display| -> Failure { fail("reading", path.display(), cause) };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(failed(&error)),
+    };
+    let bytes = mount::read_capped(&mut file, MAX_REGISTRY).map_err(|errno| failed(&errno))?;
+    String::from_utf8(bytes).map_err(|error| failed(&error))
+}
+
+fn open_private(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| fail("opening", path.display(), error))
+}
+
+/// Replaces a file of root's by rename, so that no reader sees half of it.
+pub(super) fn replace(path: &Path, text: &str, mode: u32) -> Result<()> {
+    let failed = |error: io::Error| fail("writing", path.display(), error);
+    let new = PathBuf::from(format!("{}.cellblock", path.display()));
+    match fs::remove_file(&new) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new).map_err(failed)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::rename(&new, path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POOL: IdPool = IdPool { first: 1000, count: 100, register: false };
+
+    #[test]
+    fn ranges_take_the_lowest_gap_and_never_the_first_id() {
+        let range = |first, count| Some(IdRange { first, count });
+        assert_eq!(find_gap(POOL, vec![], 10), range(1001, 10));
+        assert_eq!(find_gap(POOL, vec![(1050, 1060), (1001, 1011)], 10), range(1011, 10));
+        assert_eq!(find_gap(POOL, vec![(1005, 1006), (900, 1003)], 10), range(1006, 10));
+        assert_eq!(find_gap(POOL, vec![(1020, 1200), (1001, 1011)], 10), None);
+        assert_eq!(find_gap(POOL, vec![], 99), range(1001, 99));
+        assert_eq!(find_gap(POOL, vec![], 100), None);
+        assert_eq!(find_gap(POOL, vec![], 0), None);
+    }
+
+    #[test]
+    fn the_registry_reads_back_as_it_is_written() {
+        let ranges = vec![("alice".parse().unwrap(), IdRange { first: 524_289, count: 65_536 })];
+        let text = render(&ranges);
+        let lines: Vec<_> =
+            text.lines().filter(|line| !line.starts_with('#')).map(|line| parse(line).unwrap()).collect();
+        assert_eq!(lines, ranges);
+        assert!(parse("../x = { first = 1, count = 2 }").is_none());
+    }
+
+    #[test]
+    fn subordinate_ranges_of_others_are_seen() {
+        assert_eq!(subordinate_ranges("# x\nuser:100000:65536\nbad\n"), vec![(100_000, 165_536)]);
+    }
+}

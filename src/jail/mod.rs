@@ -1,0 +1,27 @@
+//! Cells: what a jail is made of ([`plan`]), whose host ids it gets ([`ids`]), and the running
+//! thing ([`cell`]).
+//!
+//! Runs in the listener (`Cells::prepare`, sweeping), in monitors (`Cells::enter`) and, between
+//! clone and exec, in what becomes the cell's pid 1. Planning is pure; doing takes a finished plan.
+//! Nothing here reads, names or follows what a tenant can change, except beneath the tenant's root.
+
+mod apply;
+pub mod cell;
+mod cgroups;
+mod etc;
+mod facts;
+mod host;
+pub mod ids;
+mod keep;
+pub mod plan;
+mod planning;
+mod probe;
+mod start;
+mod state;
+
+pub use cell::{Cell, Cells, RunningCell};
+pub use facts::Facts;
+pub use ids::{IdRange, Ids};
+pub use plan::{Op, Plan};
+pub use planning::plan;
+pub use probe::can_shift;

@@ -1,0 +1,142 @@
+//! A loaded config with what was made of it: what each monitor forked under it starts from.
+
+use std::{
+    mem,
+    net::SocketAddr,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::Path,
+    rc::Rc,
+    time::Instant,
+};
+
+use tracing::{error, warn};
+
+use crate::account::Audit;
+use crate::base::{Result, fail};
+use crate::config::authorized_keys::parse_file;
+use crate::config::settings::{AuthorizedKey, Linger, Server, Tenant};
+use crate::config::{self, Compiled, MAX_KEYS_FILE};
+use crate::jail::{Cell, Cells};
+use crate::monitor::{Conn, Entered, House, MAX_CHANNELS, run};
+use crate::policy::Ends;
+use crate::sys::file::{Links, read_trusted};
+use crate::sys::signal::{self, Signals};
+use crate::sys::{net, process, random, title};
+use crate::wire::Link;
+use crate::wire::door::Word;
+use crate::wire::login::Setup;
+
+use super::host_keys;
+
+/// One per config.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) server: Server,
+    compiled: Rc<Compiled>,
+    setup: Setup,
+    ids: (u32, u32),
+}
+
+impl Door {
+    /// Loads the config at `path`, and the host keys that it names.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let loaded =
+            config::load(path).map_err(|report| fail("reading the config", path.display(), format!("\n{report}")))?;
+        if !loaded.warnings.is_empty() {
+            warn!("{}", loaded.warnings);
+        }
+        let server = loaded.compiled.server()?;
+        let setup = Setup {
+            host_keys: host_keys::load(&server)?,
+            banner: server.banner.clone(),
+            max_auth_tries: server.max_auth_tries,
+            max_channels: MAX_CHANNELS,
+        };
+        let ids = service_ids(&server)?;
+        Ok(Self { server, compiled: Rc::new(loaded.compiled), setup, ids })
+    }
+
+    /// Whose cells run from the start.
+    pub(super) fn lasting(&self) -> Vec<Tenant> {
+        let lasting = |tenant: &Tenant| tenant.jail.linger == Linger::Forever && !tenant.locked;
+        self.compiled.tenants().filter_map(Result::ok).filter(lasting).collect()
+    }
+
+    /// What a monitor needs; in the monitor, which is left no other copy of the host keys.
+    pub(super) fn house(&mut self, audit: Audit, cells: Rc<Cells>, listener: Link<Word, ()>) -> Result<House> {
+        // Out of the terminal's reach, if there is one: ^C is for the listener.
+        process::new_session().map_err(|errno| fail("starting", "a session", errno))?;
+        // All other signals stay blocked as the listener had them; what is exec'd resets them.
+        let signals = Signals::block(&[signal::SIGTERM]).map_err(|errno| fail("blocking", "signals", errno))?;
+        let compiled = Rc::clone(&self.compiled);
+        Ok(House {
+            tenant: Box::new(move |name| compiled.tenant(name)),
+            file_keys: Box::new(file_keys),
+            enter: Box::new(move |tenant| {
+                let Cell { link, pidfd, pid, name: _, started: _ } = cells.enter(tenant)?;
+                Ok(Entered { link, pidfd, pid })
+            }),
+            setup: Setup { host_keys: mem::take(&mut self.setup.host_keys), ..self.setup.clone() },
+            login_grace: self.server.login_grace,
+            state_dir: self.server.state_dir.clone(),
+            audit,
+            signals,
+            listener,
+        })
+    }
+
+    /// Serves one connection to its end; in the monitor.
+    pub(super) fn serve(
+        &self,
+        connection: OwnedFd,
+        peer: SocketAddr,
+        accepted: Instant,
+        mut house: House,
+        ssh_program: BorrowedFd<'_>,
+    ) {
+        let served = conn(connection.as_fd(), peer, accepted)
+            .and_then(|conn| run(&conn, connection, ssh_program, self.ids, &mut house));
+        if let Err(failure) = served {
+            error!("{failure}");
+        }
+    }
+}
+
+fn conn(connection: BorrowedFd<'_>, peer: SocketAddr, accepted: Instant) -> Result<Conn> {
+    let failed = |errno| fail("serving", peer, errno);
+    let local = net::local_address(connection).map_err(failed)?;
+    let id = random::bytes::<6>().map_err(failed)?.iter().map(|byte| format!("{byte:02x}")).collect();
+    if let Err(errno) = title::set(&format!("cellblock: {peer} [monitor]")) {
+        warn!("naming the monitor: {errno}");
+    }
+    Ok(Conn { id, ends: Ends { peer, local }, accepted })
+}
+
+/// Host ids of the ssh process.
+fn service_ids(server: &Server) -> Result<(u32, u32)> {
+    let Some(name) = &server.user else { return Ok((server.id_pool.first, server.id_pool.first)) };
+    let user = users::get_user_by_name(name).ok_or_else(|| {
+        fail("finding the user", name, "there is none").hint(format!("useradd --system --shell /bin/false {name}"))
+    })?;
+    if user.uid() == 0 || user.primary_group_id() == 0 {
+        return Err(fail("taking the user", name, "root must not read the network")
+            .hint("`user` in [server] names an account without privileges"));
+    }
+    Ok((user.uid(), user.primary_group_id()))
+}
+
+/// The usable keys of a file; what is wrong with it is for the admin, the client learns nothing.
+fn file_keys(path: &Path) -> Vec<AuthorizedKey> {
+    let text = match read_trusted(path, Links::Follow, MAX_KEYS_FILE) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(why) => {
+            warn!("{}", fail("reading the keys in", path.display(), why));
+            return Vec::new();
+        }
+    };
+    let (keys, wrong) = parse_file(&text);
+    for (line, why) in wrong {
+        warn!("{}:{line}: key is not used: {why}", path.display());
+    }
+    keys
+}

@@ -1,0 +1,18 @@
+//! The listener: accepts, counts, forks a monitor per connection, and sweeps up after cells.
+//!
+//! One process per host, root. It reads nothing from the network, and from its monitors only that
+//! somebody logged in or entered a cell. Its end, by whatever means, ends no session.
+
+mod cells;
+mod door;
+mod host_keys;
+mod lasting;
+mod monitors;
+mod programs;
+mod serve;
+mod sockets;
+mod startups;
+
+pub use host_keys::make_ed25519;
+pub use programs::Programs;
+pub use serve::{Options, Stop, serve};

@@ -1,0 +1,390 @@
+//! The story of the listener, and its loop.
+
+use std::{
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::PathBuf,
+    rc::Rc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use sd_notify::NotifyState;
+use tracing::{debug, error, info, warn};
+
+use crate::account::{Audit, Event, Refusals};
+use crate::base::{Result, TenantName, fail};
+use crate::jail::Cells;
+use crate::sys::process::{self, Forked, Pid, Reaped};
+use crate::sys::signal::{self, Signals};
+use crate::sys::{Errno, fd, net, poll, random, seqpacket};
+use crate::wire::Link;
+
+use super::cells::Watch;
+use super::door::Door;
+use super::lasting;
+use super::monitors::{Monitor, Monitors, Seen};
+use super::programs::Programs;
+use super::sockets::{self, Socket};
+
+/// Connections taken from one socket before signals and monitors are looked at again.
+const ACCEPT_BURST: u32 = 16;
+/// How long to wait when the host has no descriptors or memory left: the connections that wait
+/// would otherwise wake us at once, again and again.
+const BREATH: Duration = Duration::from_millis(100);
+/// Time between TERM and KILL for what runs in cells, with `--stop-sessions`.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+/// How long `--stop-sessions` waits for all of that, before it kills.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+/// How long what was killed then may take to be gone.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// How to serve.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The config file.
+    pub config: PathBuf,
+    /// Where our other programs are.
+    pub programs: Programs,
+    /// What the end of the listener means.
+    pub stop: Stop,
+}
+
+/// What happens to sessions when the listener is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// They go on; the next listener takes up their cells.
+    LeaveSessions,
+    /// They end, and so do their cells.
+    StopSessions,
+}
+
+/// Serves until SIGTERM or SIGINT. `ready` is called once connections are accepted.
+pub fn serve(options: &Options, ready: impl FnOnce() -> Result<()>) -> Result<()> {
+    let mut listener = Listener::start(options)?;
+    listener.start_lasting();
+    ready()?;
+    notify(&[NotifyState::Ready]);
+    loop {
+        match listener.wait()? {
+            Wake::Work => {}
+            Wake::Reload => listener.reload(),
+            Wake::Stop => break,
+        }
+    }
+    notify(&[NotifyState::Stopping]);
+    match options.stop {
+        Stop::LeaveSessions => {
+            info!("stopped; {} connections go on", listener.monitors.count());
+            Ok(())
+        }
+        Stop::StopSessions => listener.stop_sessions(),
+    }
+}
+
+enum Wake {
+    Work,
+    Reload,
+    Stop,
+}
+
+struct Listener {
+    config: PathBuf,
+    door: Door,
+    cells: Rc<Cells>,
+    ssh_program: OwnedFd,
+    audit: Audit,
+    sockets: Vec<Socket>,
+    signals: Option<Signals>,
+    monitors: Monitors,
+    watch: Watch,
+    refusals: Refusals,
+}
+
+/// What one wait found.
+#[derive(Default)]
+struct Found {
+    signals: bool,
+    sockets: Vec<usize>,
+    monitors: Vec<Pid>,
+    cells: Vec<TenantName>,
+}
+
+impl Listener {
+    fn start(options: &Options) -> Result<Self> {
+        // First of all, so that nothing that comes meanwhile is lost.
+        let signals = Signals::block(&[signal::SIGHUP, signal::SIGTERM, signal::SIGINT, signal::SIGCHLD])
+            .map_err(|errno| fail("blocking", "signals", errno))?;
+        process::become_subreaper().map_err(|errno| fail("becoming", "a child subreaper", errno))?;
+        process::allow_many_files().map_err(|errno| fail("raising", "the limit of open files", errno))?;
+
+        let door = Door::open(&options.config)?;
+        let ssh_program = options.programs.seal_ssh()?;
+        let cells = Rc::new(Cells::prepare(&door.server, &options.programs.find_init()?)?);
+        let mut watch = Watch::default();
+        watch.take_up(cells.running()?);
+        let audit = Audit::open(&door.server.audit_log)?;
+        let sockets = sockets::open(&door.server.listen)?;
+        Ok(Self {
+            config: options.config.clone(),
+            door,
+            cells,
+            ssh_program,
+            audit,
+            sockets,
+            signals: Some(signals),
+            monitors: Monitors::default(),
+            watch,
+            refusals: Refusals::default(),
+        })
+    }
+
+    fn wait(&mut self) -> Result<Wake> {
+        let found = self.poll(None)?;
+        for pid in found.monitors {
+            let seen = self.monitors.hear(pid);
+            self.watch.add(seen, &self.cells);
+        }
+        for tenant in found.cells {
+            self.watch.ended(&tenant, &self.cells);
+        }
+        for socket in found.sockets {
+            self.accept_from(socket)?;
+        }
+        if found.signals { self.take_signals() } else { Ok(Wake::Work) }
+    }
+
+    fn poll(&self, deadline: Option<Instant>) -> Result<Found> {
+        let mut fds: Vec<BorrowedFd<'_>> = Vec::new();
+        fds.extend(self.signals.as_ref().map(|signals| signals.as_fd()));
+        fds.extend(self.sockets.iter().map(|socket| socket.fd.as_fd()));
+        fds.extend(self.monitors.links().map(|(_, link)| link));
+        fds.extend(self.watch.pidfds().map(|(_, pidfd)| pidfd));
+        let ready = poll::wait_readable(&fds, deadline).map_err(|errno| fail("waiting", "", errno))?;
+        let mut ready = ready.into_iter();
+        let mut next = || ready.next().unwrap_or(false);
+        let signals = self.signals.is_some() && next();
+        let sockets = (0..self.sockets.len()).filter(|_| next()).collect();
+        let monitors = self.monitors.links().filter(|_| next()).map(|(pid, _)| pid).collect();
+        let cells = self.watch.pidfds().filter(|_| next()).map(|(tenant, _)| tenant.clone()).collect();
+        Ok(Found { signals, sockets, monitors, cells })
+    }
+
+    fn take_signals(&mut self) -> Result<Wake> {
+        let mut wake = Wake::Work;
+        while let Some(number) = self.next_signal()? {
+            match number {
+                signal::SIGCHLD => self.reap(),
+                signal::SIGHUP if matches!(wake, Wake::Work) => wake = Wake::Reload,
+                signal::SIGTERM | signal::SIGINT => wake = Wake::Stop,
+                _other => {}
+            }
+        }
+        Ok(wake)
+    }
+
+    fn next_signal(&mut self) -> Result<Option<i32>> {
+        let Some(signals) = self.signals.as_mut() else { return Ok(None) };
+        signals.take_one().map_err(|errno| fail("reading", "signals", errno))
+    }
+
+    /// Monitors that ended, and inits of cells whose monitors ended before them.
+    fn reap(&mut self) {
+        while let Ok(Reaped::Child { pid, ended, .. }) = process::reap() {
+            if let process::Ended::Killed { signal, .. } = ended
+                && self.monitors.has(pid)
+            {
+                warn!("monitor {pid} was killed by signal {signal}");
+            }
+            let seen = self.monitors.remove(pid);
+            self.watch.add(seen, &self.cells);
+        }
+    }
+
+    fn accept_from(&mut self, index: usize) -> Result<()> {
+        for _ in 0..ACCEPT_BURST {
+            let Some(socket) = self.sockets.get(index) else { return Ok(()) };
+            match net::accept(socket.fd.as_fd()) {
+                Ok((connection, peer)) => self.take(connection, peer),
+                Err(Errno::EAGAIN) => return Ok(()),
+                Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => {
+                    error!("{}", fail("accepting", "a connection", errno));
+                    thread::sleep(BREATH);
+                    return Ok(());
+                }
+                // accept(2): errors of the connection itself, which is gone already.
+                Err(_of_the_connection) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, connection: OwnedFd, peer: std::net::SocketAddr) {
+        let draw = random::bytes::<4>().map_or(0, u32::from_ne_bytes);
+        if let Err(full) = self.monitors.counts.judge(&self.door.server, peer.ip(), draw) {
+            // sshd's words. Best effort: nothing is owed to a connection that is not taken.
+            if let Err(errno) = net::send_now(connection.as_fd(), b"Not allowed at this time\r\n") {
+                debug!("telling {peer} that it is refused: {errno}");
+            }
+            if let Some(unlisted) = self.refusals.list() {
+                info!("connection from {peer} refused: {full}");
+                self.audit.record(&Event::ConnectionRefused { peer, reason: full.reason(), unlisted });
+            }
+            return;
+        }
+        if let Err(failure) = self.fork_monitor(connection, peer) {
+            error!("{failure}");
+        }
+    }
+
+    fn fork_monitor(&mut self, connection: OwnedFd, peer: std::net::SocketAddr) -> Result<()> {
+        let accepted = Instant::now();
+        let failed = |errno| fail("forking", "a monitor", errno);
+        let (ours, theirs) = seqpacket::pair().map_err(failed)?;
+        fd::set_nonblocking(ours.as_fd(), true).map_err(failed)?;
+        match process::fork().map_err(failed)? {
+            Forked::Child => {
+                // The child is not the listener: it must not come back to its loop, not even by a panic.
+                let _never_back = ExitGuard;
+                drop(ours);
+                self.let_go();
+                let house = self
+                    .audit
+                    .duplicate()
+                    .and_then(|audit| self.door.house(audit, Rc::clone(&self.cells), Link::new(theirs)));
+                match house {
+                    Ok(house) => self.door.serve(connection, peer, accepted, house, self.ssh_program.as_fd()),
+                    Err(failure) => error!("{failure}"),
+                }
+                process::exit_now(0)
+            }
+            Forked::Parent { pid, pidfd } => {
+                let link = Link::new(ours);
+                self.monitors.add(pid, Monitor { link, pidfd, source: Some(peer.ip()), logged_in: false, talks: true });
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts the cells that run from the start (`linger = "forever"`), in a child of its own: that
+    /// may take a while, and connections are accepted meanwhile.
+    fn start_lasting(&mut self) {
+        let tenants = self.door.lasting();
+        if tenants.is_empty() {
+            return;
+        }
+        let forked = seqpacket::pair().and_then(|(ours, theirs)| {
+            fd::set_nonblocking(ours.as_fd(), true)?;
+            Ok((ours, theirs, process::fork()?))
+        });
+        match forked {
+            Ok((_ours, theirs, Forked::Child)) => {
+                let _never_back = ExitGuard;
+                self.let_go();
+                lasting::start(&tenants, &self.cells, &Link::new(theirs));
+                process::exit_now(0)
+            }
+            Ok((ours, _theirs, Forked::Parent { pid, pidfd })) => {
+                let link = Link::new(ours);
+                self.monitors.add(pid, Monitor { link, pidfd, source: None, logged_in: false, talks: true });
+            }
+            Err(errno) => error!("{}", fail("starting", "cells with linger = \"forever\"", errno)),
+        }
+    }
+
+    /// In a child: what belongs to the listener alone.
+    fn let_go(&mut self) {
+        self.sockets.clear();
+        self.monitors.forget();
+        self.watch.forget();
+        self.signals = None;
+    }
+
+    /// New connections see the new config; a broken one changes nothing.
+    fn reload(&mut self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(cause) => warn!("telling systemd: {cause}"),
+        }
+        match self.try_reload() {
+            Ok(()) => {
+                info!("the config was read again");
+                self.start_lasting();
+            }
+            Err(failure) => error!("the config stays as it was: {failure}"),
+        }
+        notify(&[NotifyState::Ready]);
+    }
+
+    fn try_reload(&mut self) -> Result<()> {
+        let door = Door::open(&self.config)?;
+        let server = &door.server;
+        let old = &self.door.server;
+        if (&server.state_dir, &server.run_dir, server.id_pool) != (&old.state_dir, &old.run_dir, old.id_pool) {
+            return Err(fail("reloading", "[server]", "state_dir, run_dir and id_pool cannot change while we run")
+                .hint("restart: systemctl restart cellblock"));
+        }
+        let audit = Audit::open(&server.audit_log)?;
+        let opened = sockets::missing(&self.sockets, &server.listen)?;
+        sockets::replace(&mut self.sockets, opened, &server.listen);
+        self.audit = audit;
+        self.door = door;
+        Ok(())
+    }
+
+    /// Ends all monitors and cells, and waits for that. What does not end by itself is killed.
+    fn stop_sessions(&mut self) -> Result<()> {
+        let deadline = Instant::now() + STOP_LIMIT;
+        self.sockets.clear();
+        self.monitors.signal_all(signal::SIGTERM);
+        // Monitors of an earlier listener have told us nothing of the cells that they entered.
+        self.watch.take_up(self.cells.running()?);
+        for tenant in self.watch.tenants() {
+            // An init that does not answer takes some seconds of everybody's.
+            if Instant::now() >= deadline {
+                break;
+            }
+            if let Err(failure) = self.cells.end(tenant, STOP_GRACE) {
+                error!("{failure}");
+            }
+        }
+        self.wait_for_the_end(deadline)?;
+        self.monitors.signal_all(signal::SIGKILL);
+        self.watch.kill_all();
+        self.wait_for_the_end(Instant::now() + KILL_LIMIT)?;
+        let left: Vec<&str> = self.watch.tenants().map(TenantName::as_str).collect();
+        if left.is_empty() { Ok(()) } else { Err(fail("ending the cells of", left.join(" "), "they still run")) }
+    }
+
+    /// Until no monitor and no cell is left, or `deadline`.
+    fn wait_for_the_end(&mut self, deadline: Instant) -> Result<()> {
+        while (self.monitors.count() > 0 || !self.watch.is_empty()) && Instant::now() < deadline {
+            let found = self.poll(Some(deadline))?;
+            for pid in found.monitors {
+                let seen: Vec<Seen> = self.monitors.hear(pid);
+                self.watch.add(seen, &self.cells);
+            }
+            for tenant in found.cells {
+                self.watch.ended(&tenant, &self.cells);
+            }
+            if found.signals {
+                self.take_signals()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct ExitGuard;
+
+impl Drop for ExitGuard {
+    fn drop(&mut self) {
+        process::exit_now(70);
+    }
+}
+
+/// sd_notify(3); does nothing where systemd did not start us.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(cause) = sd_notify::notify(state) {
+        warn!("telling systemd: {cause}");
+    }
+}

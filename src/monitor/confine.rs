@@ -1,0 +1,164 @@
+//! Starts the ssh process of a connection: runs in the monitor, as root.
+//!
+//! What can only be done from outside is done and read back here: namespaces, id maps, the
+//! descriptors it gets. The rest of its sandbox the process builds itself, from inside, and says
+//! so with `Request::Confined`; until then it has read nothing from the network.
+
+use std::{
+    ffi::CString,
+    fs::{self, File, OpenOptions},
+    io::{Read as _, Write as _},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+};
+
+use crate::base::{Failure, Result, fail};
+use crate::sys::{
+    Errno, SysResult, fd,
+    process::{self, Forked, Pid, namespaces},
+    sandbox, seqpacket, signal,
+};
+use crate::wire::{
+    Link,
+    login::{Reply, Request},
+};
+
+/// Every namespace there is.
+const NAMESPACES: u64 = namespaces::USER
+    | namespaces::MOUNT
+    | namespaces::PID
+    | namespaces::NET
+    | namespaces::IPC
+    | namespaces::UTS
+    | namespaces::CGROUP;
+
+/// Their links in `/proc/PID/ns`.
+const NAMESPACE_LINKS: [&str; 7] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
+
+/// Where the ssh process finds the client's connection.
+const CONNECTION: i32 = 3;
+
+/// Where it finds the link to its monitor.
+const LINK: i32 = 4;
+
+/// Above every number that is laid out for the new process.
+const OUT_OF_THE_WAY: i32 = 10;
+
+/// Longest `/proc` file read back here: one line of a map.
+const MAX_MAP: u64 = 256;
+
+/// Starts `program`, a sealed copy of `cellblock-ssh`, for the client behind `connection`.
+///
+/// Returns the link to it and its pidfd. It runs as host ids `uid` and `gid`, alone in namespaces
+/// of its own, and dies with the caller or when the link is dropped. It has sent nothing yet: its
+/// first message is `Request::Confined`, or a `Note` that says why it gave up.
+pub fn start_ssh(
+    program: BorrowedFd<'_>,
+    connection: OwnedFd,
+    uid: u32,
+    gid: u32,
+) -> Result<(Link<Reply, Request>, OwnedFd)> {
+    let failed = |errno: Errno| fail("starting the ssh process", "", errno);
+    let (link, their_link) = seqpacket::pair().map_err(failed)?;
+    let (go, wait_for_go) = seqpacket::pair().map_err(failed)?;
+    match process::clone_into(NAMESPACES, None).map_err(failed)? {
+        Forked::Child => {
+            drop(go);
+            let why = become_ssh(program, connection.as_fd(), their_link.as_fd(), wait_for_go.as_fd());
+            let text = format!("cannot start the ssh process: {why}");
+            let told = Link::<Request, Reply>::new(their_link).send(&Request::Note { text });
+            process::exit_now(if told.is_ok() { 1 } else { 2 });
+        }
+        Forked::Parent { pid, pidfd } => {
+            match map_and_check(pid, uid, gid).and_then(|()| seqpacket::send(go.as_fd(), b"go", &[]).map_err(failed)) {
+                Ok(()) => Ok((Link::new(link), pidfd)),
+                Err(failure) => {
+                    give_up(pidfd.as_fd())?;
+                    Err(failure)
+                }
+            }
+        }
+    }
+}
+
+/// The new process, up to its exec. Returns only if it fails. Owns no descriptor number for good:
+/// whatever fails here ends in `exit_now`.
+fn become_ssh(program: BorrowedFd<'_>, connection: BorrowedFd<'_>, link: BorrowedFd<'_>, go: BorrowedFd<'_>) -> Errno {
+    match lay_out(program, connection, link, go) {
+        Err(errno) => errno,
+        Ok(program) => process::exec(program.as_fd(), &[CString::from(c"cellblock-ssh")], &[]),
+    }
+}
+
+fn lay_out(
+    program: BorrowedFd<'_>,
+    connection: BorrowedFd<'_>,
+    link: BorrowedFd<'_>,
+    go: BorrowedFd<'_>,
+) -> SysResult<OwnedFd> {
+    let (length, _fds) = seqpacket::receive(go, &mut [0; 8])?;
+    if length == 0 {
+        return Err(Errno::EPIPE);
+    }
+    sandbox::become_root_of_namespace()?;
+    // After the change of ids, which clears it.
+    process::die_with_parent(signal::SIGKILL)?;
+    signal::reset_all()?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    let null = fd::duplicate_above(null.as_fd(), OUT_OF_THE_WAY)?;
+    let program = fd::duplicate_above(program, OUT_OF_THE_WAY)?;
+    let connection = fd::duplicate_above(connection, OUT_OF_THE_WAY)?;
+    let link = fd::duplicate_above(link, OUT_OF_THE_WAY)?;
+    for number in 0..CONNECTION {
+        fd::place_at(null.as_fd(), number)?;
+    }
+    fd::place_at(connection.as_fd(), CONNECTION)?;
+    fd::place_at(link.as_fd(), LINK)?;
+    fd::close_on_exec_from(5)?;
+    Ok(program)
+}
+
+/// Maps one host id to 0, and makes sure that the namespaces are new.
+fn map_and_check(pid: Pid, uid: u32, gid: u32) -> Result<()> {
+    write_map(pid, "uid_map", uid)?;
+    write_map(pid, "gid_map", gid)?;
+    // What protects the listener from the OOM killer is not for its children (docs/kernel.md, E).
+    write_proc(&format!("/proc/{pid}/oom_score_adj"), "0")?;
+    for link in NAMESPACE_LINKS {
+        let path = format!("/proc/{pid}/ns/{link}");
+        let stat = |path: &str| fs::metadata(path).map_err(|error| fail("looking at", path, error));
+        if stat(&path)?.ino() == stat(&format!("/proc/self/ns/{link}"))?.ino() {
+            return Err(fail("confining the ssh process", path, "not a namespace of its own"));
+        }
+    }
+    Ok(())
+}
+
+fn write_map(pid: Pid, file: &str, id: u32) -> Result<()> {
+    let path = format!("/proc/{pid}/{file}");
+    write_proc(&path, &format!("0 {id} 1\n"))?;
+    let mut text = String::new();
+    let opened = File::open(&path).and_then(|map| map.take(MAX_MAP).read_to_string(&mut text));
+    opened.map_err(|error| fail("reading back", &path, error))?;
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    if fields == ["0", &id.to_string(), "1"] {
+        Ok(())
+    } else {
+        Err(fail("confining the ssh process", path, "the map does not read back as written"))
+    }
+}
+
+fn write_proc(path: &str, text: &str) -> Result<()> {
+    let written = OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| fail("writing", path, error))
+}
+
+/// Ends a process that cannot be let go on, and reaps it.
+fn give_up(pidfd: BorrowedFd<'_>) -> Result<()> {
+    let failed = |errno: Errno| -> Failure { fail("ending an ssh process that could not be confined", "", errno) };
+    process::signal_pidfd(pidfd, signal::SIGKILL).map_err(failed)?;
+    process::wait_for(pidfd).map_err(failed)?;
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! The root process that serves one connection: between the ssh process, which is believed nothing,
+//! and the init of the tenant's cell.
+//!
+//! Forked by the listener, and dies alone. It never reads a byte from the network: only typed,
+//! bounded messages, in the order that `phase` allows.
+
+pub mod confine;
+mod login;
+mod phase;
+mod pipeline;
+mod serve;
+mod sessions;
+mod ssh;
+
+pub use pipeline::{Conn, EnterCell, FindTenant, House, ReadKeys, converse, run};
+pub use serve::Entered;
+pub use sessions::MAX_CHANNELS;

@@ -1,0 +1,84 @@
+//! Which request is in turn when: the one table that stands between a captured ssh process and the
+//! rest of the host. What is out of turn ends the connection.
+
+use crate::wire::login::Request;
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The ssh process builds its sandbox.
+    Confining,
+    /// The sandbox holds; nobody is logged in.
+    LoggingIn,
+    /// A tenant is logged in. The user name is fixed from here on.
+    Open,
+}
+
+/// A request that is in turn, named so that whoever answers it needs no second look at the phase.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// To be answered in this phase.
+    Take(Request),
+    /// Not now, and so not from an ssh process of ours.
+    OutOfTurn(&'static str),
+}
+
+/// Judges `request`: total, so that a new request or phase does not compile until it has a place.
+pub(super) fn turn(phase: Phase, request: Request) -> Turn {
+    let (name, allowed) = match (phase, &request) {
+        (Phase::Confining, Request::Confined) => ("Confined", true),
+        (Phase::LoggingIn | Phase::Open, Request::Confined) => ("Confined", false),
+
+        (Phase::LoggingIn, Request::OfferKey { .. }) => ("OfferKey", true),
+        (Phase::Confining | Phase::Open, Request::OfferKey { .. }) => ("OfferKey", false),
+
+        (Phase::LoggingIn, Request::LogIn { .. }) => ("LogIn", true),
+        (Phase::Confining | Phase::Open, Request::LogIn { .. }) => ("LogIn", false),
+
+        (Phase::LoggingIn, Request::TriedMethod { .. }) => ("TriedMethod", true),
+        (Phase::Confining | Phase::Open, Request::TriedMethod { .. }) => ("TriedMethod", false),
+
+        (Phase::Open, Request::StartSession { .. }) => ("StartSession", true),
+        (Phase::Confining | Phase::LoggingIn, Request::StartSession { .. }) => ("StartSession", false),
+
+        (Phase::Open, Request::SignalSession { .. }) => ("SignalSession", true),
+        (Phase::Confining | Phase::LoggingIn, Request::SignalSession { .. }) => ("SignalSession", false),
+
+        (Phase::Open, Request::LeaveSession { .. }) => ("LeaveSession", true),
+        (Phase::Confining | Phase::LoggingIn, Request::LeaveSession { .. }) => ("LeaveSession", false),
+
+        // Also before the sandbox holds: it says why it does not.
+        (Phase::Confining | Phase::LoggingIn | Phase::Open, Request::Note { .. }) => ("Note", true),
+    };
+    if allowed { Turn::Take(request) } else { Turn::OutOfTurn(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::login::TriedMethod;
+    use crate::wire::session::{Program, Signal};
+
+    #[test]
+    fn the_table_of_request_and_phase() {
+        let requests = [
+            (Request::Confined, [true, false, false]),
+            (Request::OfferKey { user: "a".into(), key: vec![] }, [false, true, false]),
+            (Request::LogIn { user: "a".into(), key: vec![] }, [false, true, false]),
+            (Request::TriedMethod { user: "a".into(), method: TriedMethod::None }, [false, true, false]),
+            (
+                Request::StartSession { channel: 0, program: Program::Shell, terminal: None, environment: Vec::new() },
+                [false, false, true],
+            ),
+            (Request::SignalSession { channel: 0, signal: Signal::Term }, [false, false, true]),
+            (Request::LeaveSession { channel: 0 }, [false, false, true]),
+            (Request::Note { text: "x".into() }, [true, true, true]),
+        ];
+        for (request, expected) in requests {
+            for (phase, expected) in [Phase::Confining, Phase::LoggingIn, Phase::Open].into_iter().zip(expected) {
+                let taken = matches!(turn(phase, request.clone()), Turn::Take(_));
+                assert_eq!(taken, expected, "{request:?} while {phase:?}");
+            }
+        }
+    }
+}

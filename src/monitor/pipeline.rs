@@ -1,0 +1,171 @@
+//! The story of one connection, from accept to its end.
+
+use std::{
+    fmt,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use tracing::{error, info, warn};
+
+use crate::account::{Audit, Event, LastLogin, exchange};
+use crate::base::{Result, TenantName};
+use crate::config::settings::{AuthorizedKey, Tenant};
+use crate::policy::{Ends, Identity, Proof, Told, grant};
+use crate::sys::signal::Signals;
+use crate::sys::title;
+use crate::wire::Link;
+use crate::wire::door::Word;
+use crate::wire::login::{Reply, Request, Setup};
+
+use super::confine::start_ssh;
+use super::login::wait_for_identity;
+use super::phase::Phase;
+use super::serve::{Entered, serve};
+use super::ssh::{End, Ssh};
+
+/// A connection that the listener took.
+#[derive(Debug)]
+pub struct Conn {
+    /// Our name for it, in every line that is written about it.
+    pub id: String,
+    /// Who is at either end.
+    pub ends: Ends,
+    /// When it was accepted: `login_grace` counts from here.
+    pub accepted: Instant,
+}
+
+/// Looks a tenant up.
+pub type FindTenant = dyn Fn(&TenantName) -> Result<Option<Tenant>>;
+/// Reads an authorized_keys file.
+pub type ReadKeys = dyn Fn(&Path) -> Vec<AuthorizedKey>;
+/// Joins a tenant's cell, or starts it.
+pub type EnterCell = dyn Fn(&Tenant) -> Result<Entered>;
+
+/// What a monitor needs of the house. The listener makes it; each monitor has a copy by fork.
+pub struct House {
+    /// Looks a tenant up in the compiled config.
+    pub tenant: Box<FindTenant>,
+    /// Reads an authorized_keys file; what is wrong with it goes to the admin's log.
+    pub file_keys: Box<ReadKeys>,
+    /// Joins the tenant's cell, or starts it.
+    pub enter: Box<EnterCell>,
+    /// What the ssh process is told.
+    pub setup: Setup,
+    /// From accept to logged in.
+    pub login_grace: Duration,
+    /// Where last logins are kept.
+    pub state_dir: PathBuf,
+    /// Where events are written.
+    pub audit: Audit,
+    /// SIGTERM, as an event: the admin ends the connection.
+    pub signals: Signals,
+    /// To the listener. It may be gone: a monitor outlives it.
+    pub listener: Link<Word, ()>,
+}
+
+impl fmt::Debug for House {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("House").field("setup", &self.setup).field("audit", &self.audit).finish_non_exhaustive()
+    }
+}
+
+impl House {
+    /// Readable when the admin wants the connection to end.
+    pub(super) fn told(&self) -> BorrowedFd<'_> {
+        self.signals.as_fd()
+    }
+
+    /// Tells the listener. Best effort: nobody's session depends on it.
+    pub(super) fn tell(&self, word: &Word, fds: &[BorrowedFd<'_>]) {
+        if let Err(why) = self.listener.send_with(word, fds) {
+            warn!("telling the listener: {why}");
+        }
+    }
+}
+
+/// Serves the client behind `connection` to its end: starts the ssh process, as host ids `ids`, and
+/// converses with it.
+pub fn run(
+    conn: &Conn,
+    connection: OwnedFd,
+    ssh_program: BorrowedFd<'_>,
+    ids: (u32, u32),
+    house: &mut House,
+) -> Result<()> {
+    let (link, pidfd) = start_ssh(ssh_program, connection, ids.0, ids.1)?;
+    converse(conn, link, pidfd, house);
+    Ok(())
+}
+
+/// Serves `conn` whose ssh process was just started, until it ends. Every way out is recorded.
+pub fn converse(conn: &Conn, link: Link<Reply, Request>, pidfd: OwnedFd, house: &mut House) {
+    let Ends { peer, local } = conn.ends;
+    house.audit.record(&Event::ConnectionAccepted { connection: &conn.id, peer, local });
+    let mut tenant = None;
+    let end = match story(conn, link, pidfd, house, &mut tenant) {
+        Ok(()) => End::Closed,
+        Err(end) => end,
+    };
+    match &end {
+        End::Closed | End::Told | End::Grace | End::Tries => info!("{} from {peer} ended: {end}", conn.id),
+        End::OutOfTurn(_) | End::Wrong(_) | End::Failed(_) => error!("{} from {peer} ended: {end}", conn.id),
+    }
+    house.audit.record(&Event::ConnectionEnd {
+        connection: &conn.id,
+        peer,
+        tenant: tenant.as_ref(),
+        reason: end.to_string(),
+        seconds: conn.accepted.elapsed().as_secs(),
+    });
+}
+
+/// Conn → Identity → Grant → Cell → Streams → Receipt; each is the proof that the one before was had.
+fn story(
+    conn: &Conn,
+    link: Link<Reply, Request>,
+    pidfd: OwnedFd,
+    house: &mut House,
+    who: &mut Option<TenantName>,
+) -> Result<(), End> {
+    let mut ssh = Ssh::new(link, pidfd)?;
+
+    let (identity, tenant) = wait_for_identity(&mut ssh, conn, house)?;
+    *who = Some(identity.tenant().clone());
+    record_login(house, conn, &identity);
+
+    let Some(grant) = grant(identity, tenant, conn.ends) else {
+        ssh.reply(&Reply::LoginRefused, &[])?;
+        return Err(End::Failed("the tenant was locked meanwhile".to_owned()));
+    };
+    if let Err(errno) = title::set(&format!("cellblock: {} [monitor]", grant.name())) {
+        warn!("naming the monitor: {errno}");
+    }
+    let told = Told { last_login: last_login(house, conn, grant.name()) };
+    house.tell(&Word::LoggedIn, &[]);
+
+    ssh.enter(Phase::Open);
+    ssh.reply(&Reply::LoggedIn(grant.outline()), &[])?;
+
+    // Each request for a session enters the cell, gets its streams, and ends in a receipt.
+    serve(ssh, conn, &grant, &told, house)
+}
+
+fn record_login(house: &mut House, conn: &Conn, identity: &Identity) {
+    let Proof::Key { fingerprint, .. } = identity.proof();
+    let (tenant, peer) = (identity.tenant(), conn.ends.peer);
+    info!("{} {tenant} logged in from {peer} with {fingerprint}", conn.id);
+    house.audit.record(&Event::Login { connection: &conn.id, peer, tenant, method: "publickey", key: fingerprint });
+}
+
+/// The line that greets, and this login for the next one. A full disk keeps nobody out.
+fn last_login(house: &House, conn: &Conn, tenant: &TenantName) -> Option<String> {
+    match exchange(&house.state_dir, tenant, LastLogin::now(conn.ends.peer.ip())) {
+        Ok(before) => before.and_then(|before| before.line()),
+        Err(failure) => {
+            warn!("{failure}");
+            None
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! The loop of a connection that is logged in: requests of the ssh process, reports of the cell's
+//! init, and the end of either.
+//!
+//! A session's descriptors pass straight through from init to the ssh process; not one byte of a
+//! session is read here.
+
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use tracing::{error, info, warn};
+
+use crate::account::{Event, ExitText, Refusals};
+use crate::base::{Failure, Result, escape, escape_bytes, fail};
+use crate::policy::{Ask, Grant, Told};
+use crate::sys::process::{Reaped, reap};
+use crate::sys::{Errno, net, poll};
+use crate::wire::door::Word;
+use crate::wire::init::{Order, Report, Start};
+use crate::wire::login::{Refusal, Reply, Request};
+use crate::wire::session::{Exit, Program, Signal, Usage};
+use crate::wire::{Link, LinkError};
+
+use super::pipeline::{Conn, House};
+use super::sessions::{Session, Sessions, State};
+use super::ssh::{End, Ssh};
+
+/// How long an order may wait for room at init, which never waits for anybody.
+const ORDER_LIMIT: Duration = Duration::from_secs(5);
+/// How long a connection that ended waits for its sessions to be hung up, for their receipts.
+const WIND_UP: Duration = Duration::from_secs(1);
+
+/// A running cell that was entered.
+#[derive(Debug)]
+pub struct Entered {
+    /// To its init.
+    pub link: Link<Order, Report>,
+    /// Of its init.
+    pub pidfd: OwnedFd,
+    /// Its init, in our pid namespace.
+    pub pid: i32,
+}
+
+/// Serves the holder of `grant` until the connection ends, and writes a receipt for each session.
+pub(super) fn serve(ssh: Ssh, conn: &Conn, grant: &Grant, told: &Told, house: &mut House) -> Result<(), End> {
+    let (sessions, refusals) = (Sessions::default(), Refusals::default());
+    let mut served = Served { ssh, cell: None, sessions, refusals, conn, grant, told, house };
+    let end = served.until_the_end();
+    served.wind_up();
+    end
+}
+
+struct Served<'a> {
+    ssh: Ssh,
+    cell: Option<Entered>,
+    sessions: Sessions,
+    refusals: Refusals,
+    conn: &'a Conn,
+    grant: &'a Grant,
+    told: &'a Told,
+    house: &'a mut House,
+}
+
+/// What there is to do next, the most urgent first. The last reports of a cell come before its end,
+/// and the last requests of the ssh process before its own.
+enum Wake {
+    Told,
+    Report,
+    CellEnded,
+    Request,
+    SshEnded,
+    Nothing,
+}
+
+impl Served<'_> {
+    fn until_the_end(&mut self) -> Result<(), End> {
+        loop {
+            match self.wait()? {
+                Wake::Told => return Err(End::Told),
+                Wake::Report => self.hear_cell()?,
+                Wake::CellEnded => self.cell_gone()?,
+                Wake::Request => {
+                    if let Some(request) = self.ssh.request()? {
+                        self.answer(request)?;
+                    }
+                }
+                Wake::SshEnded => return Ok(()),
+                Wake::Nothing => {}
+            }
+        }
+    }
+
+    fn wait(&self) -> Result<Wake, End> {
+        let [link, pidfd] = self.ssh.fds();
+        let mut fds = vec![self.house.told(), link, pidfd];
+        if let Some(cell) = &self.cell {
+            fds.extend([cell.link.as_fd(), cell.pidfd.as_fd()]);
+        }
+        let ready = poll::wait_readable(&fds, None).map_err(|errno| End::Failed(errno.to_string()))?;
+        Ok(match ready.as_slice() {
+            [true, ..] => Wake::Told,
+            [_, _, _, true, _] => Wake::Report,
+            [_, _, _, _, true] => Wake::CellEnded,
+            [_, true, ..] => Wake::Request,
+            [_, _, true, ..] => Wake::SshEnded,
+            _none => Wake::Nothing,
+        })
+    }
+
+    fn answer(&mut self, request: Request) -> Result<(), End> {
+        match request {
+            Request::StartSession { channel, program, terminal, environment } => {
+                self.start(channel, Ask { program, terminal, environment })
+            }
+            Request::SignalSession { channel, signal } => self.signal(channel, signal),
+            Request::LeaveSession { channel } => {
+                self.leave(channel);
+                Ok(())
+            }
+            Request::Note { .. } => Ok(()),
+            // The table of phases lets none of these through once somebody is logged in.
+            Request::Confined | Request::OfferKey { .. } | Request::LogIn { .. } | Request::TriedMethod { .. } => {
+                Err(End::OutOfTurn("login request"))
+            }
+        }
+    }
+
+    fn start(&mut self, channel: u32, ask: Ask) -> Result<(), End> {
+        if self.sessions.on_channel(channel).is_some() {
+            return Err(End::OutOfTurn("StartSession for a channel that has one"));
+        }
+        let number = self.sessions.number();
+        let (kind, command) = describe(&ask.program);
+        let session = Session {
+            channel,
+            id: format!("{}-{number}", self.conn.id),
+            terminal: ask.terminal.is_some(),
+            kind,
+            command,
+            state: State::Asked(None),
+        };
+        if !self.sessions.has_room() {
+            return self.refuse(&session, Refusal::TooMany, "the connection has too many sessions");
+        }
+        match self.grant.session(number, ask, self.told) {
+            Ok(start) => self.ask_init(number, session, start, Attempt::First),
+            Err(why) => self.refuse(&session, why, "not allowed"),
+        }
+    }
+
+    /// Orders `session` from the tenant's cell, which is started if none runs.
+    fn ask_init(&mut self, number: u64, mut session: Session, start: Start, attempt: Attempt) -> Result<(), End> {
+        let order = Order::Start(Box::new(start));
+        let sent = match self.send(&order) {
+            Err(Unsent::Link(LinkError::Closed)) => {
+                // The cell that we knew ended meanwhile; whoever comes now gets the next one.
+                self.cell_gone()?;
+                self.send(&order)
+            }
+            sent => sent,
+        };
+        let Order::Start(start) = order else { return Ok(()) };
+        match sent {
+            Ok(()) => {
+                session.state = State::Asked((attempt == Attempt::First).then_some(start));
+                self.sessions.add(number, session);
+                Ok(())
+            }
+            Err(Unsent::Link(LinkError::TooLong)) => {
+                self.refuse(&session, Refusal::NotAllowed, "command and environment are too long")
+            }
+            Err(Unsent::Link(why)) => self.refuse(&session, Refusal::JailFailed, &format!("init: {why}")),
+            Err(Unsent::NoCell(failure)) => self.refuse(&session, Refusal::JailFailed, &failure.to_string()),
+        }
+    }
+
+    fn send(&mut self, order: &Order) -> Result<(), Unsent> {
+        let cell = match self.cell.take() {
+            Some(cell) => cell,
+            None => self.enter().map_err(Unsent::NoCell)?,
+        };
+        self.cell.insert(cell).link.send(order).map_err(Unsent::Link)
+    }
+
+    fn enter(&self) -> Result<Entered> {
+        let cell = (self.house.enter)(self.grant.tenant())?;
+        net::set_send_timeout(cell.link.as_fd(), ORDER_LIMIT)
+            .map_err(|errno| fail("entering the cell of", self.grant.name(), errno))?;
+        let word = Word::CellEntered { tenant: self.grant.name().clone(), pid: cell.pid };
+        self.house.tell(&word, &[cell.pidfd.as_fd()]);
+        Ok(cell)
+    }
+
+    fn signal(&mut self, channel: u32, signal: Signal) -> Result<(), End> {
+        // A session that has just ended is still there for the client: not an error.
+        let Some(session) = self.sessions.on_channel(channel) else { return Ok(()) };
+        if !self.grant.takes_signals() {
+            return Ok(());
+        }
+        match self.cell.as_ref().map(|cell| cell.link.send(&Order::Signal { session, signal })) {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(_gone)) => self.cell_gone(),
+        }
+    }
+
+    fn leave(&mut self, channel: u32) {
+        if let Some(session) = self.sessions.on_channel(channel).and_then(|number| self.sessions.get_mut(number)) {
+            session.state = State::Left { started: session.state.is_started() };
+        }
+    }
+
+    fn hear_cell(&mut self) -> Result<(), End> {
+        let Some(cell) = self.cell.as_mut() else { return Ok(()) };
+        match cell.link.receive() {
+            Ok((report, fds)) => self.hear(report, fds),
+            Err(LinkError::Closed) => self.cell_gone(),
+            Err(why) => {
+                error!("{} init of {}: {why}", self.conn.id, self.grant.name());
+                self.cell_gone()
+            }
+        }
+    }
+
+    fn hear(&mut self, report: Report, fds: Vec<OwnedFd>) -> Result<(), End> {
+        match report {
+            Report::Started { session, pid } => self.started(session, pid, &fds),
+            Report::NotStarted { session, step, errno } => {
+                let Some(session) = self.sessions.remove(session) else { return self.distrust("NotStarted") };
+                let why = format!("{}: {}", escape(&step), Errno::from_raw(errno));
+                self.refuse(&session, Refusal::JailFailed, &why)
+            }
+            Report::Full { session } => {
+                let Some(session) = self.sessions.remove(session) else { return self.distrust("Full") };
+                self.refuse(&session, Refusal::TooMany, "the tenant has too many sessions")
+            }
+            Report::Ended { session, exit, usage } => {
+                let Some(session) = self.sessions.remove(session) else { return self.distrust("Ended") };
+                self.ended(&session, exit, Some(usage))
+            }
+        }
+    }
+
+    fn started(&mut self, number: u64, pid: i32, fds: &[OwnedFd]) -> Result<(), End> {
+        let Some(session) = self.sessions.get_mut(number) else { return self.distrust("Started") };
+        let expected = if session.terminal { 1 } else { 3 };
+        if fds.len() != expected || session.state.is_started() {
+            return self.distrust("Started");
+        }
+        let channel = session.channel;
+        let held = session.state.is_held();
+        session.state = if held { State::Running } else { State::Left { started: true } };
+        self.house.audit.record(&Event::SessionStart {
+            connection: &self.conn.id,
+            session: &session.id,
+            tenant: self.grant.name(),
+            kind: session.kind,
+            command: session.command.clone(),
+            terminal: session.terminal,
+            pid,
+        });
+        if !held {
+            return Ok(());
+        }
+        let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
+        self.ssh.reply(&Reply::SessionStarted { channel }, &fds)
+    }
+
+    fn ended(&mut self, session: &Session, exit: Exit, usage: Option<Usage>) -> Result<(), End> {
+        self.receipt(session, ExitText::from(&exit), usage);
+        match session.state {
+            State::Running => self.ssh.reply(&Reply::SessionEnded { channel: session.channel, exit }, &[]),
+            State::Left { .. } => Ok(()),
+            State::Asked(_) => {
+                let why = Refusal::JailFailed;
+                self.ssh.reply(&Reply::SessionRefused { channel: session.channel, why }, &[])
+            }
+        }
+    }
+
+    fn receipt(&mut self, session: &Session, exit: ExitText, usage: Option<Usage>) {
+        self.house.audit.record(&Event::SessionEnd {
+            connection: &self.conn.id,
+            session: &session.id,
+            tenant: self.grant.name(),
+            exit,
+            usage: usage.map(Into::into),
+        });
+    }
+
+    fn refuse(&mut self, session: &Session, why: Refusal, reason: &str) -> Result<(), End> {
+        if let Some(unlisted) = self.refusals.list() {
+            warn!("{} {}: session refused: {reason}", session.id, self.grant.name());
+            self.house.audit.record(&Event::SessionRefused {
+                connection: &self.conn.id,
+                session: &session.id,
+                tenant: self.grant.name(),
+                reason: reason.to_owned(),
+                unlisted,
+            });
+        }
+        if !session.state.is_held() {
+            return Ok(());
+        }
+        self.ssh.reply(&Reply::SessionRefused { channel: session.channel, why }, &[])
+    }
+
+    /// An init that makes no sense is treated as one that is gone.
+    fn distrust(&mut self, report: &str) -> Result<(), End> {
+        error!("{} init of {} sent {report} that fits no session", self.conn.id, self.grant.name());
+        self.cell_gone()
+    }
+
+    /// The cell ended: so did what ran in it; what it had not begun is asked for once more.
+    fn cell_gone(&mut self) -> Result<(), End> {
+        self.cell = None;
+        reap_children();
+        for (number, mut session) in self.sessions.take_all() {
+            match std::mem::replace(&mut session.state, State::Running) {
+                State::Asked(Some(start)) => {
+                    info!("{} {}: the cell ended just then; trying the next one", session.id, self.grant.name());
+                    self.ask_init(number, session, *start, Attempt::Second)?;
+                }
+                state @ (State::Asked(None) | State::Running | State::Left { .. }) => {
+                    session.state = state;
+                    self.ended(&session, Exit::CellGone, None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hangs up, waits a moment for what that ends, and writes the receipts that are still open.
+    fn wind_up(&mut self) {
+        self.ssh.kill();
+        let deadline = Instant::now() + WIND_UP;
+        while !self.sessions.is_empty() && Instant::now() < deadline {
+            let Some(cell) = self.cell.as_mut() else { break };
+            let ready = poll::wait_readable(&[cell.link.as_fd()], Some(deadline));
+            match ready.as_deref() {
+                Ok([true]) => {}
+                Ok(_none) => continue,
+                Err(_failed) => break,
+            }
+            match cell.link.receive() {
+                Ok((Report::Ended { session, exit, usage }, _)) => {
+                    if let Some(session) = self.sessions.remove(session) {
+                        self.receipt(&session, ExitText::from(&exit), Some(usage));
+                    }
+                }
+                // A session that starts only now finds its ends closed, and ends.
+                Ok((Report::Started { .. }, _)) => {}
+                Ok((Report::NotStarted { session, .. } | Report::Full { session }, _)) => {
+                    self.sessions.remove(session);
+                }
+                Err(_gone) => self.cell = None,
+            }
+        }
+        let exit = if self.cell.is_some() { ExitText::LeftRunning } else { ExitText::CellGone };
+        for session in self.sessions.take_all().into_values() {
+            self.receipt(&session, exit.clone(), None);
+        }
+        reap_children();
+    }
+}
+
+/// Why an order did not get to an init.
+enum Unsent {
+    NoCell(Failure),
+    Link(LinkError),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    First,
+    Second,
+}
+
+fn describe(program: &Program) -> (&'static str, Option<String>) {
+    match program {
+        Program::Shell => ("shell", None),
+        Program::Command(command) => ("exec", Some(escape_bytes(command))),
+        Program::Subsystem(name) => ("subsystem", Some(escape(name))),
+    }
+}
+
+/// Inits that this monitor started, and the ssh process, are its children.
+fn reap_children() {
+    while let Ok(Reaped::Child { .. }) = reap() {}
+}

@@ -1,0 +1,172 @@
+//! The monitor's end of the ssh process: what it sends is taken one request at a time, in turn or
+//! not at all.
+
+use std::{
+    fmt,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use tracing::{error, info, warn};
+
+use crate::base::escape;
+use crate::sys::{Errno, net, poll, process, signal};
+use crate::wire::login::{Reply, Request};
+use crate::wire::{Link, LinkError};
+
+use super::phase::{Phase, Turn, turn};
+
+/// Lines for the admin's log that one connection may write.
+const MAX_NOTES: u32 = 32;
+/// How long a reply may wait for room. The ssh process reads all the time; one that does not is
+/// stuck or captured, and must not hold its monitor.
+const SEND_LIMIT: Duration = Duration::from_secs(5);
+/// How long a killed ssh process may take to be gone.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
+
+/// Why a connection ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// The ssh process is done: the client went, or it gave up on it.
+    Closed,
+    /// Nobody was logged in when the time was up.
+    Grace,
+    /// Too many failed logins.
+    Tries,
+    /// A request that is not in turn.
+    OutOfTurn(&'static str),
+    /// A message that is none.
+    Wrong(LinkError),
+    /// We were told to end.
+    Told,
+    /// Something of ours failed; the log has it.
+    Failed(String),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed"),
+            Self::Grace => f.write_str("not logged in within login_grace"),
+            Self::Tries => f.write_str("too many login attempts"),
+            Self::OutOfTurn(request) => write!(f, "ssh process sent {request} out of turn"),
+            Self::Wrong(why) => write!(f, "ssh process sent a wrong message: {why}"),
+            Self::Told => f.write_str("ended by the administrator"),
+            Self::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<LinkError> for End {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Closed => Self::Closed,
+            LinkError::WouldBlock
+            | LinkError::TooLong
+            | LinkError::Malformed
+            | LinkError::Descriptors
+            | LinkError::Socket(_) => Self::Wrong(error),
+        }
+    }
+}
+
+/// The ssh process of this connection. Dropping it kills the process.
+#[derive(Debug)]
+pub(super) struct Ssh {
+    link: Link<Reply, Request>,
+    pidfd: OwnedFd,
+    phase: Phase,
+    notes: u32,
+}
+
+impl Ssh {
+    /// Takes over a process that was just started.
+    pub(super) fn new(link: Link<Reply, Request>, pidfd: OwnedFd) -> Result<Self, End> {
+        net::set_send_timeout(link.as_fd(), SEND_LIMIT).map_err(|errno| End::Failed(errno.to_string()))?;
+        Ok(Self { link, pidfd, phase: Phase::Confining, notes: 0 })
+    }
+
+    /// What to poll: requests, and the process's end.
+    pub(super) fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.link.as_fd(), self.pidfd.as_fd()]
+    }
+
+    /// Goes on to the next phase.
+    pub(super) fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+    }
+
+    /// The next request, when [`fds`](Self::fds) say that there is one; `None`: it was a note.
+    pub(super) fn request(&mut self) -> Result<Option<Request>, End> {
+        let (request, fds) = self.link.receive()?;
+        if !fds.is_empty() {
+            return Err(End::Wrong(LinkError::Descriptors));
+        }
+        match turn(self.phase, request) {
+            Turn::OutOfTurn(name) => Err(End::OutOfTurn(name)),
+            Turn::Take(Request::Note { text }) => {
+                self.note(&text);
+                Ok(None)
+            }
+            Turn::Take(request) => Ok(Some(request)),
+        }
+    }
+
+    /// Waits for the next request that is no note, until `deadline`.
+    pub(super) fn wait(&mut self, deadline: Instant, told: BorrowedFd<'_>) -> Result<Request, End> {
+        loop {
+            let [link, pidfd] = self.fds();
+            let ready = poll::wait_readable(&[link, pidfd, told], Some(deadline));
+            match ready.map_err(|errno| End::Failed(errno.to_string()))?.as_slice() {
+                [_, _, true] => return Err(End::Told),
+                // Requests first: a process that ended may have left some.
+                [true, _, _] => {
+                    if let Some(request) = self.request()? {
+                        return Ok(request);
+                    }
+                }
+                [_, true, _] => return Err(End::Closed),
+                _none if Instant::now() >= deadline => return Err(End::Grace),
+                _none => {}
+            }
+            if Instant::now() >= deadline {
+                return Err(End::Grace);
+            }
+        }
+    }
+
+    /// Answers.
+    pub(super) fn reply(&self, reply: &Reply, fds: &[BorrowedFd<'_>]) -> Result<(), End> {
+        Ok(self.link.send_with(reply, fds)?)
+    }
+
+    /// Ends the process, and with it the descriptors of sessions that it holds.
+    pub(super) fn kill(&self) {
+        match process::signal_pidfd(self.pidfd.as_fd(), signal::SIGKILL) {
+            // It ended by itself.
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => error!("ending the ssh process: {errno}"),
+        }
+        match poll::wait_readable(&[self.pidfd.as_fd()], Some(Instant::now() + KILL_LIMIT)) {
+            Ok(ended) if ended.contains(&true) => {}
+            Ok(_none) => error!("the ssh process does not end"),
+            Err(errno) => error!("waiting for the ssh process: {errno}"),
+        }
+    }
+
+    fn note(&mut self, text: &str) {
+        self.notes = self.notes.saturating_add(1);
+        if self.notes <= MAX_NOTES {
+            info!("ssh process: {}", escape(text));
+        } else if self.notes == MAX_NOTES + 1 {
+            warn!("ssh process: more than {MAX_NOTES} notes; the rest is dropped");
+        }
+    }
+}
+
+impl Drop for Ssh {
+    /// Whatever the end was, the process that reads the network does not outlive its monitor.
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

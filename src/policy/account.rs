@@ -1,0 +1,36 @@
+//! Who a session runs as inside the cell.
+
+use crate::config::settings::{Tenant, User};
+use crate::wire::init::Account;
+
+/// The first ordinary user, as useradd(8) counts.
+const TENANT_ID: u32 = 1000;
+/// Files of a session are readable by others inside its cell, as on any host (umask(2)).
+const UMASK: u32 = 0o022;
+/// `RLIMIT_CORE` (asm-generic/resource.h).
+const RLIMIT_CORE: u32 = 4;
+/// `RLIMIT_NOFILE`.
+const RLIMIT_NOFILE: u32 = 7;
+
+/// The account of `tenant` in its cell.
+pub(super) fn account(tenant: &Tenant) -> Account {
+    let jail = &tenant.jail;
+    let (name, id, capabilities) = match jail.user {
+        User::Tenant => (tenant.name.to_string(), TENANT_ID, 0),
+        User::Root => ("root".to_owned(), 0, jail.capabilities),
+    };
+    let bounding = if jail.no_new_privs { capabilities } else { jail.capabilities };
+    let limits = &jail.limits;
+    Account {
+        name,
+        uid: id,
+        gid: id,
+        home: jail.home.clone(),
+        shell: jail.shell.clone(),
+        capabilities,
+        bounding,
+        no_new_privs: jail.no_new_privs,
+        rlimits: vec![(RLIMIT_NOFILE, limits.nofile, limits.nofile), (RLIMIT_CORE, limits.core.0, limits.core.0)],
+        umask: UMASK,
+    }
+}

@@ -1,0 +1,187 @@
+//! What an identity was granted, and the session that each of its requests comes to.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::base::TenantName;
+use crate::config::settings::{Allow, Linger, Tenant};
+use crate::wire::init::{Greeting, Start};
+use crate::wire::login::{LoggedIn, Refusal};
+use crate::wire::session::{Program, Terminal};
+
+use super::account::account;
+use super::environment::{Sources, environment};
+use super::identity::{Identity, Proof};
+
+/// Longest command. It must fit into a message together with the environment.
+const MAX_COMMAND: usize = 32 << 10;
+/// Most encoded terminal modes: RFC 4254 knows opcodes below 160.
+const MAX_MODES: usize = 160;
+
+/// The two ends of a connection, as seen here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// The client's.
+    pub peer: SocketAddr,
+    /// Ours.
+    pub local: SocketAddr,
+}
+
+/// What a client asks to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// What to run.
+    pub program: Program,
+    /// With a terminal, or with pipes.
+    pub terminal: Option<Terminal>,
+    /// What it asks to be set.
+    pub environment: Vec<(String, String)>,
+}
+
+/// What a session tells whoever logs in, besides running.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Told {
+    /// The `Last login:` line, if there was one.
+    pub last_login: Option<String>,
+}
+
+/// An identity, the one jail that it may use, and what it may ask for there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    identity: Identity,
+    tenant: Tenant,
+    ends: Ends,
+}
+
+/// Grants `tenant`'s jail to `identity`. `None`: it is somebody else's, or locked.
+#[must_use]
+pub fn grant(identity: Identity, tenant: Tenant, ends: Ends) -> Option<Grant> {
+    (*identity.tenant() == tenant.name && !tenant.locked).then_some(Grant { identity, tenant, ends })
+}
+
+impl Grant {
+    /// Whose it is.
+    #[must_use]
+    pub fn name(&self) -> &TenantName {
+        &self.tenant.name
+    }
+
+    /// Who proved it.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The tenant whose jail it is.
+    #[must_use]
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// What the ssh process may know of it.
+    #[must_use]
+    pub fn outline(&self) -> LoggedIn {
+        LoggedIn { pty: self.gives_terminals() }
+    }
+
+    /// The session number `session` that `ask` comes to.
+    pub fn session(&self, session: u64, ask: Ask, told: &Told) -> Result<Start, Refusal> {
+        let jail = &self.tenant.jail;
+        let terminal = match ask.terminal {
+            Some(terminal) if self.gives_terminals() && terminal.modes.len() <= MAX_MODES => Some(terminal),
+            Some(_) => return Err(Refusal::NotAllowed),
+            None => None,
+        };
+        let (program, original) = self.program(ask.program)?;
+        let account = account(&self.tenant);
+        let accept: &[String] = if jail.allow.contains(&Allow::Env) { &jail.accept_env } else { &[] };
+        let environment = environment(&Sources {
+            account: &account,
+            client: &ask.environment,
+            accept,
+            set: &jail.set_env,
+            connection: self.connection(original),
+            term: terminal.as_ref().map(|terminal| terminal.term.as_str()),
+        });
+        let greeting = (program == Program::Shell && terminal.is_some() && jail.motd)
+            .then(|| Greeting { last_login: told.last_login.clone(), motd: true });
+        Ok(Start {
+            session,
+            program,
+            terminal,
+            account,
+            environment,
+            greeting,
+            linger: linger(jail.linger),
+            max_sessions: jail.max_sessions,
+        })
+    }
+
+    /// Whether signals are delivered.
+    #[must_use]
+    pub fn takes_signals(&self) -> bool {
+        self.tenant.jail.allow.contains(&Allow::Signal)
+    }
+
+    fn gives_terminals(&self) -> bool {
+        let Proof::Key { options, .. } = self.identity.proof();
+        self.tenant.jail.allow.contains(&Allow::Pty) && !options.no_pty
+    }
+
+    /// What runs, and what the client asked for where that is something else.
+    fn program(&self, asked: Program) -> Result<(Program, Option<String>), Refusal> {
+        let allow = &self.tenant.jail.allow;
+        let forced = self.forced();
+        let original = match &asked {
+            Program::Shell if !allow.contains(&Allow::Shell) => return Err(Refusal::NotAllowed),
+            Program::Shell => None,
+            Program::Command(_) if !allow.contains(&Allow::Exec) => return Err(Refusal::NotAllowed),
+            Program::Command(command) if command.len() > MAX_COMMAND || command.contains(&0) => {
+                return Err(Refusal::NotAllowed);
+            }
+            Program::Command(command) => Some(command.as_slice()),
+            // A forced command decides what a subsystem is; nothing else here knows any.
+            Program::Subsystem(name) => {
+                if forced.is_none() || !allow.contains(&Allow::Exec) || name.contains('\0') {
+                    return Err(Refusal::NotAllowed);
+                }
+                Some(name.as_bytes())
+            }
+        };
+        match forced {
+            None => Ok((asked, None)),
+            Some(forced) => {
+                // A forced command decides by this text: what cannot be handed on exactly is refused.
+                let original = original.map(|bytes| String::from_utf8(bytes.to_vec())).transpose();
+                let original = original.map_err(|_not_utf8| Refusal::NotAllowed)?;
+                Ok((Program::Command(forced.as_bytes().to_vec()), original))
+            }
+        }
+    }
+
+    /// The config goes before the key, as `ForceCommand` does in sshd.
+    fn forced(&self) -> Option<&str> {
+        let Proof::Key { options, .. } = self.identity.proof();
+        self.tenant.jail.command.as_deref().or(options.command.as_deref())
+    }
+
+    fn connection(&self, original: Option<String>) -> Vec<(&'static str, String)> {
+        let Ends { peer, local } = self.ends;
+        let (from, to) = (peer.ip().to_canonical(), local.ip().to_canonical());
+        let mut out = vec![
+            ("SSH_CLIENT", format!("{from} {} {}", peer.port(), local.port())),
+            ("SSH_CONNECTION", format!("{from} {} {to} {}", peer.port(), local.port())),
+        ];
+        out.extend(original.map(|command| ("SSH_ORIGINAL_COMMAND", command)));
+        out
+    }
+}
+
+fn linger(linger: Linger) -> Option<Duration> {
+    match linger {
+        Linger::For(time) => Some(time),
+        Linger::Forever => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

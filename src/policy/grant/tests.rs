@@ -1,0 +1,144 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::base::Bytes;
+use crate::config::settings::{Jail, KeyOptions, Limits, Network, Root, User};
+
+fn jail() -> Jail {
+    Jail {
+        root: Root::Host,
+        user: User::Tenant,
+        shell: "/bin/bash".into(),
+        home: "/home/alice".into(),
+        hostname: "alice".into(),
+        network: Network::None,
+        linger: Linger::For(Duration::from_secs(600)),
+        ids: 65536,
+        limits: Limits { tmp: Bytes(1), run: Bytes(1), shm: Bytes(1), nofile: 1024, core: Bytes(0) },
+        allow: BTreeSet::from([Allow::Shell, Allow::Exec, Allow::Pty, Allow::Env, Allow::Signal]),
+        command: None,
+        accept_env: vec!["LANG".into()],
+        set_env: Vec::new(),
+        capabilities: 0xff,
+        no_new_privs: true,
+        max_sessions: 10,
+        motd: true,
+    }
+}
+
+fn granted(change: impl FnOnce(&mut Tenant, &mut KeyOptions)) -> Grant {
+    let mut tenant = Tenant {
+        name: "alice".parse().unwrap(),
+        class: None,
+        locked: false,
+        authorized_keys: Vec::new(),
+        authorized_keys_file: None,
+        jail: jail(),
+    };
+    let mut options = KeyOptions::default();
+    change(&mut tenant, &mut options);
+    let proof = Proof::Key { fingerprint: "SHA256:x".into(), options };
+    let identity = Identity::proved("alice".parse().unwrap(), proof, "192.0.2.1".parse().unwrap());
+    let ends = Ends { peer: "[::ffff:192.0.2.1]:50000".parse().unwrap(), local: "192.0.2.9:22".parse().unwrap() };
+    grant(identity, tenant, ends).unwrap()
+}
+
+fn asked(program: Program, pty: bool) -> Ask {
+    let terminal = pty.then(|| Terminal { term: "xterm".into(), size: Default::default(), modes: Vec::new() });
+    Ask { program, terminal, environment: vec![("LANG".into(), "C".into())] }
+}
+
+fn run(grant: &Grant, program: Program, pty: bool) -> Result<Start, Refusal> {
+    grant.session(1, asked(program, pty), &Told::default())
+}
+
+fn variable<'a>(start: &'a Start, name: &str) -> Option<&'a str> {
+    start.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+fn exec(text: &str) -> Program {
+    Program::Command(text.into())
+}
+
+#[test]
+fn nobody_is_granted_anothers_jail_or_a_locked_one() {
+    let tenant = granted(|_, _| {}).tenant().clone();
+    let ends = Ends { peer: "192.0.2.1:1".parse().unwrap(), local: "192.0.2.9:22".parse().unwrap() };
+    let proof = Proof::Key { fingerprint: String::new(), options: KeyOptions::default() };
+    let bob = Identity::proved("bob".parse().unwrap(), proof.clone(), ends.peer.ip());
+    assert!(grant(bob, tenant.clone(), ends).is_none());
+    let alice = Identity::proved("alice".parse().unwrap(), proof, ends.peer.ip());
+    assert!(grant(alice.clone(), Tenant { locked: true, ..tenant.clone() }, ends).is_none());
+    assert!(grant(alice, tenant, ends).is_some());
+}
+
+#[test]
+fn an_ordinary_user_keeps_no_capability_and_root_the_listed_ones() {
+    let start = run(&granted(|_, _| {}), Program::Shell, true).unwrap();
+    assert_eq!((start.account.uid, start.account.capabilities, start.account.name.as_str()), (1000, 0, "alice"));
+    let start = run(&granted(|tenant, _| tenant.jail.user = User::Root), Program::Shell, true).unwrap();
+    assert_eq!((start.account.uid, start.account.capabilities, start.account.name.as_str()), (0, 0xff, "root"));
+    assert!(variable(&start, "PATH").unwrap().contains("/usr/sbin"));
+}
+
+#[test]
+fn kinds_that_are_switched_off_are_refused() {
+    for (allow, program, pty) in
+        [(Allow::Shell, Program::Shell, false), (Allow::Exec, exec("true"), false), (Allow::Pty, exec("true"), true)]
+    {
+        let grant = granted(|tenant, _| {
+            tenant.jail.allow.remove(&allow);
+        });
+        assert_eq!(run(&grant, program, pty), Err(Refusal::NotAllowed), "{allow:?}");
+    }
+    let grant = granted(|tenant, _| {
+        tenant.jail.allow.remove(&Allow::Env);
+    });
+    assert_eq!(variable(&run(&grant, exec("true"), false).unwrap(), "LANG"), None);
+    assert_eq!(run(&granted(|_, _| {}), Program::Subsystem("sftp".into()), false), Err(Refusal::NotAllowed));
+    let grant = granted(|_, options| options.no_pty = true);
+    assert!(!grant.outline().pty);
+    assert_eq!(run(&grant, Program::Shell, true), Err(Refusal::NotAllowed));
+}
+
+#[test]
+fn a_forced_command_runs_instead_and_is_told_what_was_asked_for() {
+    let grant = granted(|_, options| options.command = Some("from-key".into()));
+    let start = run(&grant, exec("ls -l"), false).unwrap();
+    assert_eq!((start.program.clone(), variable(&start, "SSH_ORIGINAL_COMMAND")), (exec("from-key"), Some("ls -l")));
+    let start = run(&grant, Program::Shell, true).unwrap();
+    assert_eq!((start.program.clone(), variable(&start, "SSH_ORIGINAL_COMMAND")), (exec("from-key"), None));
+    assert_eq!(start.greeting, None);
+    let start = run(&grant, Program::Subsystem("sftp".into()), false).unwrap();
+    assert_eq!((start.program.clone(), variable(&start, "SSH_ORIGINAL_COMMAND")), (exec("from-key"), Some("sftp")));
+    assert_eq!(run(&grant, Program::Command(vec![0xff]), false), Err(Refusal::NotAllowed));
+
+    let grant = granted(|tenant, options| {
+        options.command = Some("from-key".into());
+        tenant.jail.command = Some("from-config".into());
+    });
+    assert_eq!(run(&grant, exec("ls"), false).unwrap().program, exec("from-config"));
+}
+
+#[test]
+fn a_command_with_nul_or_without_bound_is_refused() {
+    let grant = granted(|_, _| {});
+    assert_eq!(run(&grant, exec("a\0b"), false), Err(Refusal::NotAllowed));
+    assert_eq!(run(&grant, exec(&"x".repeat(MAX_COMMAND + 1)), false), Err(Refusal::NotAllowed));
+}
+
+#[test]
+fn a_session_is_told_where_its_login_comes_from() {
+    let start = run(&granted(|_, _| {}), exec("true"), false).unwrap();
+    assert_eq!(variable(&start, "SSH_CLIENT"), Some("192.0.2.1 50000 22"));
+    assert_eq!(variable(&start, "SSH_CONNECTION"), Some("192.0.2.1 50000 192.0.2.9 22"));
+}
+
+#[test]
+fn only_a_login_shell_on_a_terminal_is_greeted() {
+    let grant = granted(|_, _| {});
+    assert!(run(&grant, Program::Shell, true).unwrap().greeting.is_some());
+    assert!(run(&grant, Program::Shell, false).unwrap().greeting.is_none());
+    assert!(run(&grant, exec("true"), true).unwrap().greeting.is_none());
+    assert!(run(&granted(|tenant, _| tenant.jail.motd = false), Program::Shell, true).unwrap().greeting.is_none());
+}

@@ -1,0 +1,52 @@
+//! Who is there, and how that was proved.
+
+use std::net::IpAddr;
+
+use crate::base::TenantName;
+use crate::config::settings::KeyOptions;
+
+/// How an identity was proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// The client signed with a key that is authorized.
+    Key {
+        /// `SHA256:…` of its blob, as `ssh-keygen -l` prints it.
+        fingerprint: String,
+        /// What its line says it may do.
+        options: KeyOptions,
+    },
+}
+
+/// A tenant that proved to be there. Made by `auth` alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    tenant: TenantName,
+    proof: Proof,
+    peer: IpAddr,
+}
+
+impl Identity {
+    /// Says that `tenant` is at `peer`; the caller has just verified `proof`.
+    #[must_use]
+    pub fn proved(tenant: TenantName, proof: Proof, peer: IpAddr) -> Self {
+        Self { tenant, proof, peer }
+    }
+
+    /// Who.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantName {
+        &self.tenant
+    }
+
+    /// How that was proved.
+    #[must_use]
+    pub fn proof(&self) -> &Proof {
+        &self.proof
+    }
+
+    /// From where.
+    #[must_use]
+    pub fn peer(&self) -> IpAddr {
+        self.peer
+    }
+}

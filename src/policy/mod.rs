@@ -1,0 +1,14 @@
+//! What an identity may do: identity → grant → the session that a request comes to.
+//!
+//! Pure: reads and changes nothing. Monitors use it; there is no other way to a
+//! [`Start`](crate::wire::init::Start) than through a [`Grant`].
+
+mod account;
+mod environment;
+mod grant;
+mod identity;
+mod pattern;
+
+pub use grant::{Ask, Ends, Grant, Told, grant};
+pub use identity::{Identity, Proof};
+pub use pattern::{BadPattern, from_allows, matches};

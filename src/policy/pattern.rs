@@ -1,0 +1,179 @@
+//! OpenSSH's patterns (ssh_config(5), PATTERNS) and the lists of `from=` (sshd(8)).
+//!
+//! No name service is ever asked: a host name in a list matches nobody.
+
+use std::{fmt, net::IpAddr};
+
+/// Longest pattern list; sshd reads lines of 8 KiB at most.
+const MAX_LIST: usize = 8 << 10;
+
+/// A list that cannot be relied on: whoever it guards is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadPattern {
+    /// An empty list or entry, or a lone `!`.
+    Empty,
+    /// A list longer than 8 KiB.
+    TooLong,
+    /// A network whose length does not fit its address.
+    Length,
+    /// A network with bits set beyond its length.
+    HostBits,
+}
+
+impl fmt::Display for BadPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "an entry is empty",
+            Self::TooLong => "the list is longer than 8 KiB",
+            Self::Length => "the length of a network does not fit its address",
+            Self::HostBits => "a network has bits set beyond its length",
+        })
+    }
+}
+
+impl std::error::Error for BadPattern {}
+
+/// Whether `pattern`, with `*` for any run and `?` for any one byte, covers all of `text`.
+#[must_use]
+pub fn matches(pattern: &str, text: &str) -> bool {
+    let (mut pattern, mut text) = (pattern.as_bytes(), text.as_bytes());
+    // Where to go on if what follows the latest star did not fit: only that star can help.
+    let mut retry: Option<(&[u8], &[u8])> = None;
+    loop {
+        match (pattern.split_first(), text.split_first()) {
+            (Some((b'*', rest)), _) => {
+                retry = Some((rest, text));
+                pattern = rest;
+            }
+            (Some((p, pattern_rest)), Some((t, text_rest))) if *p == b'?' || p == t => {
+                (pattern, text) = (pattern_rest, text_rest);
+            }
+            (None, None) => return true,
+            (Some(_) | None, _) => match retry {
+                Some((after_star, [_, shorter @ ..])) => {
+                    retry = Some((after_star, shorter));
+                    (pattern, text) = (after_star, shorter);
+                }
+                Some((_, [])) | None => return false,
+            },
+        }
+    }
+}
+
+/// Whether a `from=` list lets `peer` in: some entry covers it and no `!` entry does.
+pub fn from_allows(list: &str, peer: IpAddr) -> Result<bool, BadPattern> {
+    if list.len() > MAX_LIST {
+        return Err(BadPattern::TooLong);
+    }
+    let peer = peer.to_canonical();
+    let mut allowed = false;
+    let mut forbidden = false;
+    // All entries are looked at, so that a bad one is found wherever it stands.
+    for entry in list.split(',') {
+        let (negated, entry) = match entry.trim().strip_prefix('!') {
+            Some(rest) => (true, rest),
+            None => (false, entry.trim()),
+        };
+        let covered = covers(entry, peer)?;
+        allowed |= covered && !negated;
+        forbidden |= covered && negated;
+    }
+    Ok(allowed && !forbidden)
+}
+
+fn covers(entry: &str, peer: IpAddr) -> Result<bool, BadPattern> {
+    if entry.is_empty() {
+        return Err(BadPattern::Empty);
+    }
+    if let Some((address, length)) = entry.split_once('/')
+        && let Ok(network) = address.parse::<IpAddr>()
+    {
+        return in_network(network, length, peer);
+    }
+    match entry.parse::<IpAddr>() {
+        Ok(address) => Ok(address.to_canonical() == peer),
+        Err(_not_an_address) => Ok(matches(&entry.to_ascii_lowercase(), &peer.to_string())),
+    }
+}
+
+fn in_network(network: IpAddr, length: &str, peer: IpAddr) -> Result<bool, BadPattern> {
+    let length: u32 = length.parse().map_err(|_not_a_number| BadPattern::Length)?;
+    let (bits, width) = wide(network);
+    if length > width {
+        return Err(BadPattern::Length);
+    }
+    // A shift by the full width is undefined; a /0 covers everything.
+    let host = width - length;
+    let outside = |value: u128| value.checked_shr(host).unwrap_or(0);
+    if outside(bits).checked_shl(host).unwrap_or(0) != bits {
+        return Err(BadPattern::HostBits);
+    }
+    let (peer_bits, peer_width) = wide(peer);
+    Ok(peer_width == width && outside(peer_bits) == outside(bits))
+}
+
+fn wide(address: IpAddr) -> (u128, u32) {
+    match address {
+        IpAddr::V4(v4) => (u128::from(v4.to_bits()), 32),
+        IpAddr::V6(v6) => (v6.to_bits(), 128),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_in_ssh_config() {
+        for (pattern, text) in
+            [("*", ""), ("LC_*", "LC_ALL"), ("?", "a"), ("a*b*c", "aXbYbZc"), ("**", "x"), ("", ""), ("a*", "a")]
+        {
+            assert!(matches(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [("LC_*", "LANG"), ("?", ""), ("a*b", "aXbY"), ("", "x"), ("LC_?", "LC_")] {
+            assert!(!matches(pattern, text), "{pattern} {text}");
+        }
+        assert!(!matches(&"*a".repeat(500), &"a".repeat(499)));
+    }
+
+    fn allows(list: &str, peer: &str) -> Result<bool, BadPattern> {
+        from_allows(list, peer.parse().unwrap())
+    }
+
+    #[test]
+    fn from_lists_match_as_in_sshd() {
+        for (list, peer) in [
+            ("10.0.0.0/8", "10.1.2.3"),
+            ("10.0.0.0/8", "::ffff:10.1.2.3"),
+            ("192.0.2.7", "192.0.2.7"),
+            ("192.0.2.*,2001:db8::/32", "2001:db8::5"),
+            ("0.0.0.0/0", "1.2.3.4"),
+            ("::/0", "2001:db8::1"),
+            ("!10.0.0.1,10.0.0.0/8", "10.0.0.2"),
+            ("10.0.0.?", "10.0.0.9"),
+            ("*", "2001:db8::1"),
+            ("2001:DB8::*", "2001:db8::1"),
+        ] {
+            assert_eq!(allows(list, peer), Ok(true), "{list} {peer}");
+        }
+        for (list, peer) in [
+            ("10.0.0.0/8", "11.0.0.1"),
+            ("10.0.0.0/8,!10.0.0.1", "10.0.0.1"),
+            ("!10.0.0.1", "10.0.0.2"),
+            ("0.0.0.0/0", "2001:db8::1"),
+            ("host.example", "192.0.2.1"),
+            ("192.0.2.7", "192.0.2.70"),
+        ] {
+            assert_eq!(allows(list, peer), Ok(false), "{list} {peer}");
+        }
+    }
+
+    #[test]
+    fn a_list_with_a_bad_entry_lets_nobody_in() {
+        assert_eq!(allows("10.0.0.1/8", "10.0.0.1"), Err(BadPattern::HostBits));
+        assert_eq!(allows("10.0.0.0/33", "10.0.0.1"), Err(BadPattern::Length));
+        assert_eq!(allows("*,10.0.0.0/x", "10.0.0.1"), Err(BadPattern::Length));
+        assert_eq!(allows("", "10.0.0.1"), Err(BadPattern::Empty));
+        assert_eq!(allows("*,!", "10.0.0.1"), Err(BadPattern::Empty));
+    }
+}

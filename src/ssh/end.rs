@@ -1,0 +1,59 @@
+//! Why a connection ends.
+
+use std::fmt;
+
+use cellblock::wire::LinkError;
+
+/// What ends a connection, or the attempt to serve one.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The SSH library gave up on the client.
+    Ssh(russh::Error),
+    /// The link to the monitor failed.
+    Link(LinkError),
+    /// The monitor's answer does not fit the question, or comes without one.
+    OutOfTurn,
+    /// The monitor did not answer in time.
+    NoAnswer,
+    /// The client sent more than its window allows.
+    Overrun,
+    /// A host key does not decode.
+    HostKey,
+}
+
+impl End {
+    /// Whether the client just went away.
+    pub(crate) fn is_ordinary(&self) -> bool {
+        match self {
+            Self::Ssh(error) => matches!(error, russh::Error::Disconnect | russh::Error::HUP),
+            Self::Link(_) | Self::OutOfTurn | Self::NoAnswer | Self::Overrun | Self::HostKey => false,
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ssh(error) => write!(f, "{error}"),
+            Self::Link(error) => write!(f, "link to the monitor: {error}"),
+            Self::OutOfTurn => f.write_str("the monitor answered out of turn"),
+            Self::NoAnswer => f.write_str("the monitor did not answer"),
+            Self::Overrun => f.write_str("the client sent more than its window allows"),
+            Self::HostKey => f.write_str("a host key does not decode"),
+        }
+    }
+}
+
+impl std::error::Error for End {}
+
+impl From<russh::Error> for End {
+    fn from(error: russh::Error) -> Self {
+        Self::Ssh(error)
+    }
+}
+
+impl From<LinkError> for End {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}

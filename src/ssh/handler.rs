@@ -1,0 +1,347 @@
+//! SSH's requests, translated: each is asked of the monitor, entered in the table, or refused.
+//!
+//! Holds nothing about the user between requests: the key that signed is the key that is named to
+//! the monitor, with the user it was signed for. Every answer is given inside the callback: russh
+//! keeps one flag per channel for "wants a reply".
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use cellblock::wire::{
+    login::{LoggedIn, Refusal, Request, TriedMethod},
+    session::Program,
+};
+use russh::{
+    Channel, ChannelId, ChannelOpenFailure, Pty, Sig,
+    keys::{Certificate, PublicKey},
+    server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey},
+};
+
+use super::{
+    algorithms,
+    channels::{Channels, Preparing},
+    end::End,
+    flow::{Flow, Overrun},
+    monitor::{Ends, Monitor},
+    requests,
+    session::{self, Streams},
+};
+
+/// Extended data type for standard error (RFC 4254, 5.2).
+const STDERR: u32 = 1;
+
+/// Exit status of a session that we could not start, as ssh(1) uses it for its own failures.
+const OUR_FAULT: u32 = 255;
+
+/// With more than this waiting for one program, its pump gets a turn before the next packet.
+const CROWDED: usize = 128 << 10;
+
+/// Channels that one connection may open in its life. Of each that we close before the client does,
+/// and that is nearly every one, russh 0.65 keeps 3.3 KiB until the connection ends
+/// (`server::Session::channels`): so many come to 35 MiB.
+const MOST_EVER: u32 = 10_000;
+
+/// What answers a client.
+pub(crate) struct Translator {
+    monitor: Monitor,
+    ends: Ends,
+    flow: Flow,
+    channels: Channels,
+    banner: Option<String>,
+    logged_in: Option<LoggedIn>,
+    /// Told to the socket.
+    login_is_through: Arc<AtomicBool>,
+    next_number: u32,
+    /// Channels opened so far.
+    opened: u32,
+}
+
+impl Translator {
+    /// For a connection that nobody has logged in to.
+    pub(crate) fn new(
+        monitor: Monitor,
+        ends: Ends,
+        flow: Flow,
+        channels: Channels,
+        banner: Option<String>,
+        login_is_through: Arc<AtomicBool>,
+    ) -> Self {
+        Self { monitor, ends, flow, channels, banner, logged_in: None, login_is_through, next_number: 0, opened: 0 }
+    }
+
+    async fn refuse(&self, user: &str, method: TriedMethod) -> Result<Auth, End> {
+        self.monitor.tell(&Request::TriedMethod { user: requests::user(user), method }).await?;
+        Ok(Auth::reject())
+    }
+
+    /// Starts `program` on a channel, and answers the request for it.
+    async fn start(&mut self, id: ChannelId, program: Option<Program>, session: &mut Session) -> Result<(), End> {
+        let (Some(program), Some(preparing)) = (program, self.channels.start(id)) else {
+            return Ok(session.channel_failure(id)?);
+        };
+        let number = self.next_number;
+        self.next_number = number.checked_add(1).ok_or(End::OutOfTurn)?;
+        let is_subsystem = matches!(program, Program::Subsystem(_));
+        let request = Request::StartSession {
+            channel: number,
+            program,
+            terminal: preparing.terminal.clone(),
+            environment: preparing.environment.clone(),
+        };
+        let exit = self.ends.expect(number);
+        match self.monitor.ask_start_session(number, &request).await? {
+            Ok(fds) => {
+                let streams = Streams::new(fds, preparing.terminal.is_some())?;
+                session.channel_success(id)?;
+                let running = session::Session {
+                    writer: preparing.writer,
+                    handle: session.handle(),
+                    flow: self.flow.clone(),
+                    exit,
+                };
+                self.spawn(id, number, running, streams);
+                Ok(())
+            }
+            Err(why) => {
+                self.ends.forget(number);
+                self.refuse_program(id, is_subsystem, preparing, why, session)
+            }
+        }
+    }
+
+    fn spawn(&self, id: ChannelId, number: u32, running: session::Session, streams: Streams) {
+        let (channels, flow, ends) = (self.channels.clone(), self.flow.clone(), self.ends.clone());
+        let master = streams.master();
+        let task = tokio::spawn(async move {
+            running.run(streams).await;
+            ends.forget(number);
+            flow.close(u32::from(id));
+            channels.close(id);
+        });
+        self.channels.started(id, number, master, task.abort_handle());
+    }
+
+    /// A subsystem that is refused is refused as a request: clients then try something else. Where
+    /// a person waits, a sentence is shown instead, as by a program that failed.
+    fn refuse_program(
+        &self,
+        id: ChannelId,
+        is_subsystem: bool,
+        preparing: Preparing,
+        why: Refusal,
+        session: &mut Session,
+    ) -> Result<(), End> {
+        if is_subsystem {
+            session.channel_failure(id)?;
+            self.channels.start_failed(id, preparing);
+            return Ok(());
+        }
+        session.channel_success(id)?;
+        session.extended_data(id, STDERR, format!("{}\r\n", why.sentence()))?;
+        session.exit_status_request(id, OUR_FAULT)?;
+        session.eof(id)?;
+        session.close(id)?;
+        self.flow.close(u32::from(id));
+        self.channels.close(id);
+        Ok(())
+    }
+
+    fn answer(id: ChannelId, done: bool, session: &mut Session) -> Result<(), End> {
+        Ok(if done { session.channel_success(id) } else { session.channel_failure(id) }?)
+    }
+
+    async fn key_is_acceptable(&mut self, user: &str, key: &PublicKey) -> Result<bool, End> {
+        match requests::key(key) {
+            Some(key) => self.monitor.ask_offer_key(requests::user(user), key).await,
+            None => Ok(false),
+        }
+    }
+}
+
+impl From<Overrun> for End {
+    fn from(_overrun: Overrun) -> Self {
+        Self::Overrun
+    }
+}
+
+impl Handler for Translator {
+    type Error = End;
+
+    async fn authentication_banner(&mut self) -> Result<Option<String>, End> {
+        Ok(self.banner.take())
+    }
+
+    async fn auth_none(&mut self, user: &str) -> Result<Auth, End> {
+        self.refuse(user, TriedMethod::None).await
+    }
+
+    async fn auth_password(&mut self, user: &str, _password: &str) -> Result<Auth, End> {
+        self.refuse(user, TriedMethod::Password).await
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _submethods: &str,
+        _response: Option<Response<'a>>,
+    ) -> Result<Auth, End> {
+        self.refuse(user, TriedMethod::KeyboardInteractive).await
+    }
+
+    async fn auth_openssh_certificate(&mut self, user: &str, _certificate: &Certificate) -> Result<Auth, End> {
+        self.refuse(user, TriedMethod::Certificate).await
+    }
+
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, End> {
+        let acceptable =
+            algorithms::may_sign(offer.algorithm) && self.key_is_acceptable(user, offer.public_key).await?;
+        Ok(if acceptable { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, End> {
+        let Some(blob) = requests::key(key.public_key).filter(|_| algorithms::may_sign(key.algorithm)) else {
+            return Ok(Auth::reject());
+        };
+        self.logged_in = self.monitor.ask_log_in(requests::user(user), blob).await?;
+        Ok(if self.logged_in.is_some() { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), End> {
+        self.login_is_through.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), End> {
+        // The half that reads must go: russh would wait for a reader once 100 messages are unread.
+        let (_reader, writer) = channel.split();
+        let id = writer.id();
+        if self.logged_in.is_none() {
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        } else if self.opened < MOST_EVER && self.channels.open(id, writer) {
+            self.opened += 1;
+            self.flow.open(u32::from(id));
+            reply.accept().await;
+        } else {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        }
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        id: ChannelId,
+        term: &str,
+        columns: u32,
+        rows: u32,
+        width: u32,
+        height: u32,
+        modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), End> {
+        let size = requests::window_size(columns, rows, width, height);
+        let terminal = requests::terminal(term, size, modes).filter(|_| self.logged_in.is_some_and(|may| may.pty));
+        let done = self.channels.prepare(id, |preparing| {
+            let first = preparing.terminal.is_none() && terminal.is_some();
+            if first {
+                preparing.terminal = terminal;
+            }
+            first
+        });
+        Self::answer(id, done, session)
+    }
+
+    async fn env_request(&mut self, id: ChannelId, name: &str, value: &str, session: &mut Session) -> Result<(), End> {
+        let done =
+            self.channels.prepare(id, |preparing| requests::set_variable(&mut preparing.environment, name, value));
+        Self::answer(id, done, session)
+    }
+
+    async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), End> {
+        self.start(id, Some(Program::Shell), session).await
+    }
+
+    async fn exec_request(&mut self, id: ChannelId, line: &[u8], session: &mut Session) -> Result<(), End> {
+        self.start(id, requests::command(line), session).await
+    }
+
+    async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), End> {
+        self.start(id, requests::subsystem(name), session).await
+    }
+
+    async fn window_change_request(
+        &mut self,
+        id: ChannelId,
+        columns: u32,
+        rows: u32,
+        width: u32,
+        height: u32,
+        session: &mut Session,
+    ) -> Result<(), End> {
+        let done = self.channels.resize(id, requests::window_size(columns, rows, width, height));
+        Self::answer(id, done, session)
+    }
+
+    async fn signal(&mut self, id: ChannelId, signal: Sig, session: &mut Session) -> Result<(), End> {
+        let request = self.channels.running(id).zip(requests::signal(&signal));
+        if let Some((channel, signal)) = request {
+            self.monitor.tell(&Request::SignalSession { channel, signal }).await?;
+        }
+        Self::answer(id, request.is_some(), session)
+    }
+
+    async fn x11_request(
+        &mut self,
+        id: ChannelId,
+        _single_connection: bool,
+        _protocol: &str,
+        _cookie: &str,
+        _screen: u32,
+        session: &mut Session,
+    ) -> Result<(), End> {
+        Self::answer(id, false, session)
+    }
+
+    fn adjust_window(&mut self, id: ChannelId, target: u32) -> u32 {
+        self.flow.granted(u32::from(id), target)
+    }
+
+    async fn data(&mut self, id: ChannelId, data: &[u8], session: &mut Session) -> Result<(), End> {
+        let waiting = self.flow.push(u32::from(id), data, session.window_size(&id))?;
+        if waiting > CROWDED {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    async fn extended_data(
+        &mut self,
+        id: ChannelId,
+        _kind: u32,
+        data: &[u8],
+        session: &mut Session,
+    ) -> Result<(), End> {
+        // Clients have no use for it on a session (RFC 4254, 5.2).
+        Ok(self.flow.ignore(u32::from(id), data.len(), session.window_size(&id))?)
+    }
+
+    async fn channel_eof(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), End> {
+        self.flow.end(u32::from(id));
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), End> {
+        self.flow.close(u32::from(id));
+        if let Some(channel) = self.channels.close(id) {
+            self.ends.forget(channel);
+            self.monitor.tell(&Request::LeaveSession { channel }).await?;
+        }
+        Ok(())
+    }
+}

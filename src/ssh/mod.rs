@@ -1,0 +1,19 @@
+//! The ssh process: everything that reads what a client sends, in a sandbox (`sandbox.rs`).
+//!
+//! `serve.rs` is its life from start to end. It decides nothing about who may do what: it
+//! translates between SSH and the messages of `wire::login`, moves bytes, and holds no privilege
+//! and no secret but the host keys. It must never open a file, a socket or a process.
+
+mod algorithms;
+mod channels;
+mod end;
+mod filter;
+mod flow;
+mod handler;
+mod monitor;
+mod ready;
+mod requests;
+mod sandbox;
+pub(crate) mod serve;
+mod session;
+mod socket;

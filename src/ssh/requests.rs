@@ -1,0 +1,167 @@
+//! What clients may ask for on a channel, in the words of the wire, within bounds.
+//!
+//! The bounds add up to less than one message to the monitor (64 KiB).
+
+use cellblock::wire::session::{Program, Signal, Terminal, WindowSize};
+use russh::{Pty, Sig};
+
+/// Longest user name passed on. Cut, not refused: no tenant's name is nearly that long, and the
+/// monitor's log should have the try.
+const MOST_USER: usize = 256;
+
+/// Longest key blob: that of a 16,384-bit RSA key, eight times over.
+const MOST_KEY: usize = 16 << 10;
+
+/// Longest command line. Linux takes 128 KiB; scripts sent by tools reach a few KiB.
+const MOST_COMMAND: usize = 40 << 10;
+
+/// Longest name of a subsystem or of a terminal type.
+const MOST_NAME: usize = 256;
+
+/// Variables per session, as in OpenSSH.
+const MOST_VARIABLES: usize = 128;
+
+/// Their names and values together.
+const MOST_ENVIRONMENT: usize = 16 << 10;
+
+/// The user name as it goes to the monitor.
+pub(crate) fn user(name: &str) -> String {
+    name.chars()
+        .scan(0, |length, c| {
+            *length += c.len_utf8();
+            (*length <= MOST_USER).then_some(c)
+        })
+        .collect()
+}
+
+/// The key blob as it goes to the monitor; `None` if it is too long to be anyone's.
+pub(crate) fn key(key: &russh::keys::PublicKey) -> Option<Vec<u8>> {
+    key.to_bytes().ok().filter(|blob| blob.len() <= MOST_KEY)
+}
+
+/// A command line, if it can be one.
+pub(crate) fn command(line: &[u8]) -> Option<Program> {
+    (line.len() <= MOST_COMMAND && !line.contains(&0)).then(|| Program::Command(line.to_vec()))
+}
+
+/// A subsystem, if it can be one.
+pub(crate) fn subsystem(name: &str) -> Option<Program> {
+    is_name(name).then(|| Program::Subsystem(name.to_owned()))
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= MOST_NAME && !name.contains('\0')
+}
+
+/// A terminal, if it can be one.
+pub(crate) fn terminal(term: &str, size: WindowSize, modes: &[(Pty, u32)]) -> Option<Terminal> {
+    // The library marks opcodes that it does not know as ends; the real end is never among them.
+    let known = modes.iter().filter(|(opcode, _)| *opcode != Pty::TTY_OP_END);
+    let modes = known.map(|(opcode, argument)| (*opcode as u8, *argument)).collect();
+    is_name(term).then(|| Terminal { term: term.to_owned(), size, modes })
+}
+
+/// A size; numbers that no terminal has become the largest that one can have.
+pub(crate) fn window_size(columns: u32, rows: u32, width: u32, height: u32) -> WindowSize {
+    let short = |number| u16::try_from(number).unwrap_or(u16::MAX);
+    WindowSize { columns: short(columns), rows: short(rows), width: short(width), height: short(height) }
+}
+
+/// Adds a variable; false if it cannot be one, or if there are too many.
+pub(crate) fn set_variable(environment: &mut Vec<(String, String)>, name: &str, value: &str) -> bool {
+    let length: usize = environment.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let fits = environment.len() < MOST_VARIABLES && length + name.len() + value.len() <= MOST_ENVIRONMENT;
+    let sound = !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0');
+    if fits && sound {
+        environment.push((name.to_owned(), value.to_owned()));
+    }
+    fits && sound
+}
+
+/// A signal that may be sent.
+pub(crate) fn signal(signal: &Sig) -> Option<Signal> {
+    let name = match signal {
+        Sig::ABRT => "ABRT",
+        Sig::ALRM => "ALRM",
+        Sig::FPE => "FPE",
+        Sig::HUP => "HUP",
+        Sig::ILL => "ILL",
+        Sig::INT => "INT",
+        Sig::KILL => "KILL",
+        Sig::PIPE => "PIPE",
+        Sig::QUIT => "QUIT",
+        Sig::SEGV => "SEGV",
+        Sig::TERM => "TERM",
+        Sig::USR1 => "USR1",
+        Sig::Custom(name) => name,
+    };
+    Signal::from_name(name)
+}
+
+/// The signal that ended a program, as clients know it: RFC 4254's names as they are, others made
+/// unmistakable (RFC 4254, 6.10).
+pub(crate) fn exit_signal(name: &str) -> Sig {
+    match Signal::from_name(name) {
+        Some(Signal::Abrt) => Sig::ABRT,
+        Some(Signal::Alrm) => Sig::ALRM,
+        Some(Signal::Fpe) => Sig::FPE,
+        Some(Signal::Hup) => Sig::HUP,
+        Some(Signal::Ill) => Sig::ILL,
+        Some(Signal::Int) => Sig::INT,
+        Some(Signal::Kill) => Sig::KILL,
+        Some(Signal::Pipe) => Sig::PIPE,
+        Some(Signal::Quit) => Sig::QUIT,
+        Some(Signal::Segv) => Sig::SEGV,
+        Some(Signal::Term) => Sig::TERM,
+        Some(Signal::Usr1) => Sig::USR1,
+        Some(Signal::Usr2) => Sig::Custom("USR2".into()),
+        None => Sig::Custom(format!("{name}@cellblock")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_user_names_are_cut_between_characters() {
+        assert_eq!(user(&"ä".repeat(1000)).len(), 256);
+        assert_eq!(user("alice"), "alice");
+    }
+
+    #[test]
+    fn environments_are_bounded() {
+        let mut environment = Vec::new();
+        for n in 0..200 {
+            assert_eq!(set_variable(&mut environment, &format!("V{n}"), "x"), n < 128);
+        }
+        let mut environment = Vec::new();
+        assert!(!set_variable(&mut environment, "BIG", &"x".repeat(MOST_ENVIRONMENT)));
+        assert!(!set_variable(&mut environment, "A=B", "x"));
+        assert!(!set_variable(&mut environment, "", "x"));
+        assert!(!set_variable(&mut environment, "A", "x\0y"));
+    }
+
+    #[test]
+    fn unknown_modes_are_skipped_and_later_ones_kept() {
+        let modes = [(Pty::ECHO, 0), (Pty::TTY_OP_END, 0), (Pty::ICANON, 1), (Pty::TTY_OP_END, 0)];
+        let terminal = terminal("xterm", WindowSize::default(), &modes).unwrap();
+        assert_eq!(terminal.modes, [(53, 0), (51, 1)]);
+        assert!(super::terminal("a\0b", WindowSize::default(), &[]).is_none());
+    }
+
+    #[test]
+    fn commands_that_no_shell_can_get_are_refused() {
+        assert!(command(b"echo \0").is_none());
+        assert!(command(&vec![b'x'; MOST_COMMAND + 1]).is_none());
+        assert_eq!(command(b"caf\xe9"), Some(Program::Command(b"caf\xe9".to_vec())));
+    }
+
+    #[test]
+    fn signals_outside_of_the_rfc_are_marked_as_ours() {
+        assert!(matches!(exit_signal("KILL"), Sig::KILL));
+        assert!(matches!(exit_signal("XCPU"), Sig::Custom(name) if name == "XCPU@cellblock"));
+        assert_eq!(signal(&Sig::Custom("USR2".into())), Some(Signal::Usr2));
+        assert_eq!(signal(&Sig::Custom("STOP".into())), None);
+    }
+}

@@ -1,0 +1,112 @@
+//! The life of an ssh process, from exec to exit.
+
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use cellblock::base::{Failure, Result, fail};
+use cellblock::sys::fd;
+use cellblock::wire::{Link, login::Reply, login::Request};
+use russh::server::run_stream;
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::mpsc,
+};
+
+use super::{
+    algorithms,
+    channels::Channels,
+    end::End,
+    flow::{Flow, Gate},
+    handler::Translator,
+    monitor::{Ear, Ends, Monitor, Voice},
+    sandbox,
+    socket::Socket,
+};
+
+/// The client's connection and the link to the monitor, where `monitor/confine.rs` puts them.
+const CONNECTION: i32 = 3;
+const LINK: i32 = 4;
+
+/// Longest reason for an end that is passed on: a client chooses part of it.
+const MOST_REASON: usize = 1024;
+
+/// Serves the client behind descriptor 3 for the monitor behind descriptor 4.
+///
+/// Ends when the client has gone, when the monitor has, or when the sandbox does not hold.
+pub(crate) fn run() -> ExitCode {
+    let (Ok(connection), Ok(link)) = (fd::inherited(CONNECTION), fd::inherited(LINK)) else {
+        return ExitCode::FAILURE;
+    };
+    match prepare(connection, &link) {
+        Ok((runtime, parts)) => {
+            runtime.block_on(serve(parts));
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            let told = Link::<Request, Reply>::new(link).send(&Request::Note { text: failure.to_string() });
+            ExitCode::from(if told.is_ok() { 1 } else { 2 })
+        }
+    }
+}
+
+/// What a connection is served with.
+struct Parts {
+    socket: Socket,
+    login_is_through: Arc<AtomicBool>,
+    voice: Voice,
+    ear: Ear,
+    ends: Ends,
+    answers: mpsc::Receiver<(Reply, Vec<OwnedFd>)>,
+}
+
+/// Makes everything that takes more than the sandbox allows, then goes into it.
+fn prepare(connection: OwnedFd, link: &OwnedFd) -> Result<(Runtime, Parts)> {
+    let failed = |error: std::io::Error| -> Failure { fail("starting the runtime", "", error) };
+    let copy = || fd::duplicate(link.as_fd()).map_err(|errno| fail("preparing the link", "", errno));
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let parts = {
+        let _inside = runtime.enter();
+        fd::set_nonblocking(link.as_fd(), true).map_err(|errno| fail("preparing the link", "", errno))?;
+        let login_is_through = Arc::new(AtomicBool::new(false));
+        let socket = Socket::new(connection, Arc::clone(&login_is_through))?;
+        let (ear, ends, answers) = Ear::new(copy()?).map_err(failed)?;
+        Parts { socket, login_is_through, voice: Voice::new(copy()?).map_err(failed)?, ear, ends, answers }
+    };
+    sandbox::confine()?;
+    Ok((runtime, parts))
+}
+
+/// Serves the connection; what ends it other than the client's leave goes to the admin's log.
+async fn serve(parts: Parts) {
+    let Parts { socket, login_is_through, voice, ear, ends, answers } = parts;
+    let connection = serve_client(socket, login_is_through, Monitor::new(voice.clone(), answers), ends);
+    tokio::select! {
+        // The monitor is gone, or not to be understood: nobody is left to serve for.
+        _gone = ear.listen() => {}
+        ended = connection => {
+            if let Err(end) = ended && !end.is_ordinary() {
+                let text = end.to_string().chars().take(MOST_REASON).collect();
+                // If the monitor cannot be told, it is gone, and this process about to be.
+                drop(voice.send(&Request::Note { text }).await);
+            }
+        }
+    }
+}
+
+async fn serve_client(
+    socket: Socket,
+    login_is_through: Arc<AtomicBool>,
+    mut monitor: Monitor,
+    ends: Ends,
+) -> Result<(), End> {
+    let setup = monitor.ask_setup().await?;
+    let config = algorithms::config(&setup)?;
+    let flow = Flow::default();
+    let channels = Channels::new(setup.max_channels);
+    let stream = Gate::new(socket, flow.clone());
+    let translator = Translator::new(monitor, ends, flow, channels, setup.banner, login_is_through);
+    run_stream(config, stream, translator).await?.await
+}

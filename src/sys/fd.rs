@@ -1,0 +1,76 @@
+//! File descriptors: flags, and what exec must not carry along.
+
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+
+use rustix::io::FdFlags;
+
+use super::{Errno, SysResult};
+
+/// Lets `fd` survive exec (`FD_CLOEXEC` off).
+pub fn keep_on_exec(fd: BorrowedFd<'_>) -> SysResult<()> {
+    Ok(rustix::io::fcntl_setfd(fd, FdFlags::empty())?)
+}
+
+/// Makes reads and writes return `EAGAIN` instead of waiting.
+pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> SysResult<()> {
+    Ok(rustix::io::ioctl_fionbio(fd, on)?)
+}
+
+/// A second descriptor of the same open file, close-on-exec.
+pub fn duplicate(fd: BorrowedFd<'_>) -> SysResult<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?)
+}
+
+/// As [`duplicate`], at the lowest free number from `at_least` on.
+pub fn duplicate_above(fd: BorrowedFd<'_>, at_least: RawFd) -> SysResult<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(fd, at_least)?)
+}
+
+/// dup3(2): makes the descriptor number `at` refer to `fd`, surviving exec; what was there is closed.
+///
+/// For a process that is about to exec and lays out the numbers that the program expects.
+pub fn place_at(fd: BorrowedFd<'_>, at: RawFd) -> SysResult<()> {
+    use std::os::fd::AsRawFd as _;
+    if fd.as_raw_fd() == at {
+        return keep_on_exec(fd);
+    }
+    // SAFETY: dup2 takes two numbers; `fd` is open for the length of the call.
+    let done = unsafe { libc::dup2(fd.as_raw_fd(), at) };
+    if done < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
+/// Takes over a descriptor that the parent process put at a number agreed on.
+///
+/// Fails if nothing is open there. To be called once per number, before anything else is opened.
+pub fn inherited(number: RawFd) -> SysResult<OwnedFd> {
+    // SAFETY: fcntl(F_GETFD) on any number only reads the table.
+    let open = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if open < 0 {
+        return Err(Errno::last());
+    }
+    // SAFETY: the number is open (checked above), and the contract gives it one owner.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    rustix::io::fcntl_setfd(fd.as_fd(), FdFlags::CLOEXEC)?;
+    Ok(fd)
+}
+
+/// close_range(2): closes every descriptor from `first` up.
+///
+/// For a process that has just been forked and owns none of them through Rust values it will use.
+pub fn close_from(first: u32) -> SysResult<()> {
+    // SAFETY: close_range takes three integers. The contract covers descriptors that Rust values own.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    if done < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
+/// close_range(2) with `CLOSE_RANGE_CLOEXEC` (Linux 5.11): exec will close everything from `first` up.
+pub fn close_on_exec_from(first: u32) -> SysResult<()> {
+    // SAFETY: close_range takes three integers and, with this flag, closes nothing now.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if done < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
+/// pipe2(2): the end to read from and the end to write to, close-on-exec.
+pub fn pipe() -> SysResult<(OwnedFd, OwnedFd)> {
+    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+}

@@ -1,0 +1,28 @@
+//! The syscall room: the only `unsafe`, the only libc, nix and rustix. Thin, without policy.
+//!
+//! Every function says which call it makes and what it promises; what it means is decided above.
+#![expect(unsafe_code, reason = "this is the one room for raw system calls")]
+
+pub mod append;
+pub mod cgroup;
+pub mod credentials;
+pub mod error;
+pub mod fd;
+pub mod file;
+pub mod map;
+pub mod memfd;
+pub mod mount;
+pub mod namespace;
+pub mod net;
+pub mod poll;
+pub mod process;
+pub mod pty;
+pub mod random;
+pub mod sandbox;
+pub mod seccomp;
+pub mod seqpacket;
+pub mod signal;
+pub mod tcp;
+pub mod title;
+
+pub use error::{Errno, SysResult};

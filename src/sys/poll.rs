@@ -1,0 +1,30 @@
+//! poll(2) over a handful of descriptors, with a deadline.
+
+use std::{
+    os::fd::BorrowedFd,
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use super::{Errno, SysResult};
+
+/// Waits until one of `fds` can be read, has ended or failed, or `deadline` is there: one bool per
+/// descriptor. All false: the deadline passed, or a signal came.
+pub fn wait_readable(fds: &[BorrowedFd<'_>], deadline: Option<Instant>) -> SysResult<Vec<bool>> {
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+    let timeout = left.map(timespec);
+    match rustix::event::poll(&mut polled, timeout.as_ref()) {
+        Ok(_count) => Ok(polled.iter().map(|fd| !fd.revents().is_empty()).collect()),
+        Err(rustix::io::Errno::INTR) => Ok(vec![false; fds.len()]),
+        Err(errno) => Err(Errno::from(errno)),
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}

@@ -1,0 +1,97 @@
+//! `SOCK_SEQPACKET` unix sockets: whole messages, with file descriptors.
+
+use std::{
+    io::{IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
+    recvmsg, sendmsg, socket_with, socketpair,
+};
+
+use super::{Errno, SysResult, error::retry};
+
+/// Most descriptors that one message can carry.
+pub const MAX_FDS: usize = 4;
+
+/// A connected pair, close-on-exec.
+pub fn pair() -> SysResult<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Sends one message, without `SIGPIPE`. More than [`MAX_FDS`] descriptors is `EINVAL`.
+pub fn send(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> SysResult<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if fds.len() > MAX_FDS || (!fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds))) {
+        return Err(Errno::EINVAL);
+    }
+    let sent = retry(|| Ok(sendmsg(socket, &[IoSlice::new(message)], &mut control, SendFlags::NOSIGNAL)?))?;
+    if sent == message.len() { Ok(()) } else { Err(Errno::EIO) }
+}
+
+/// How long the next message is, without taking it; waits for it unless the socket is non-blocking.
+/// 0 is the end of the stream.
+pub fn next_length(socket: BorrowedFd<'_>) -> SysResult<usize> {
+    let mut control = RecvAncillaryBuffer::default();
+    // MSG_TRUNC in the request: the whole length, though nothing of it is copied (recv(2)).
+    let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
+    Ok(retry(|| Ok(recvmsg(socket, &mut [], &mut control, flags)?))?.bytes)
+}
+
+/// Receives one message into `buffer`: its length and its descriptors (close-on-exec).
+///
+/// Length 0 is the end of the stream: empty messages are never sent. A message that does not fit
+/// is `EMSGSIZE`, one with too many descriptors `EPROTO`; whatever came with either is closed.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> SysResult<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received =
+        retry(|| Ok(recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, RecvFlags::CMSG_CLOEXEC)?))?;
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    if received.flags.contains(ReturnFlags::TRUNC) {
+        return Err(Errno::EMSGSIZE);
+    }
+    if received.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(Errno::EPROTO);
+    }
+    Ok((received.bytes, fds))
+}
+
+/// A socket bound to `path`, close-on-exec, not yet listening.
+pub fn bind_path(path: &Path) -> SysResult<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    bind(socket.as_fd(), &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+/// listen(2). Who calls it is who `SO_PEERCRED` names to those that connect (docs/kernel.md, 13).
+pub fn start_listening(socket: BorrowedFd<'_>, backlog: i32) -> SysResult<()> {
+    Ok(listen(socket, backlog)?)
+}
+
+/// A connection to the socket at `path`, close-on-exec. `ECONNREFUSED`: nobody listens there.
+pub fn connect_path(path: &Path) -> SysResult<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    retry(|| Ok(connect(socket.as_fd(), &SocketAddrUnix::new(path)?)?))?;
+    Ok(socket)
+}
+
+/// accept4(2): the next connection, close-on-exec and non-blocking.
+pub fn accept_one(listener: BorrowedFd<'_>) -> SysResult<OwnedFd> {
+    Ok(accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?)
+}
+
+/// `SO_PEERCRED`: the pid, as seen from here, of the process that listened or connected.
+pub fn peer_pid(socket: BorrowedFd<'_>) -> SysResult<i32> {
+    Ok(rustix::net::sockopt::socket_peercred(socket)?.pid.as_raw_nonzero().get())
+}

@@ -1,0 +1,146 @@
+//! A monitor and the init of a cell.
+//!
+//! Many monitors may be connected to one init. init believes its monitors (only host root reaches
+//! its socket); a monitor believes init no more than the tenants that share its cell.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::session::{Exit, Program, Signal, Terminal, Usage};
+
+/// What crosses the exec of init: descriptors at agreed numbers.
+pub mod handover {
+    /// init's socket, listening.
+    pub const LISTENER: i32 = 3;
+    /// The first monitor's link.
+    pub const FIRST_LINK: i32 = 4;
+    /// The first of the `sessions` groups.
+    pub const FIRST_GROUP: i32 = 5;
+    /// More v1 hierarchies than can matter.
+    pub const MAX_GROUPS: i32 = 8;
+    /// Environment variable: how many `tasks` files of cgroup v1 follow.
+    pub const V1_GROUPS: &str = "V1_GROUPS";
+    /// Environment variable: `1` if the one group is a directory of cgroup v2.
+    pub const V2_GROUP: &str = "V2_GROUP";
+}
+
+/// The first packet on a link that joined a running cell, not encoded: init will take orders. A
+/// link without it belongs to a cell that is ending.
+pub const WELCOME: &[u8] = b".";
+
+/// From a monitor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Start a session. Answered by [`Report::Started`] or [`Report::NotStarted`].
+    Start(Box<Start>),
+    /// Send a signal to a session's foreground process group, or its own where it has no terminal.
+    Signal {
+        /// The number from [`Start`].
+        session: u64,
+        /// Which.
+        signal: Signal,
+    },
+    /// Stay for ever, with or without processes: the cell was started with the door, not by a
+    /// login. Not answered.
+    Stay,
+    /// End the cell: TERM, then KILL after the grace.
+    End {
+        /// Time between the two.
+        grace: Duration,
+    },
+}
+
+/// A session to start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// The monitor's number for it, unused before on this link.
+    pub session: u64,
+    /// What to run. Subsystems were turned into something else or refused by the monitor.
+    pub program: Program,
+    /// With a terminal of this kind, or with pipes.
+    pub terminal: Option<Terminal>,
+    /// Who runs it.
+    pub account: Account,
+    /// The whole environment but `SSH_TTY`, which init adds where there is a terminal: only it knows
+    /// the name.
+    pub environment: Vec<(String, String)>,
+    /// Printed on the terminal of a login shell before it starts, unless `~/.hushlogin` exists.
+    pub greeting: Option<Greeting>,
+    /// How long the cell may outlive its last session while it has processes; `None`: for ever,
+    /// with or without.
+    pub linger: Option<Duration>,
+    /// Sessions that the cell may hold, this one included; init alone sees those of all monitors.
+    pub max_sessions: u32,
+}
+
+/// Who a session runs as, in the ids of the cell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The user's name.
+    pub name: String,
+    /// User id.
+    pub uid: u32,
+    /// Group id; there are no supplementary groups.
+    pub gid: u32,
+    /// Absolute path of the home directory.
+    pub home: String,
+    /// Absolute path of the shell.
+    pub shell: String,
+    /// Capabilities it keeps, bit N for capability N (capabilities(7)); 0 for all but root.
+    pub capabilities: u64,
+    /// What an exec can give at most (the bounding set): holds `capabilities`, and where
+    /// `no_new_privs` is off what setuid programs get.
+    pub bounding: u64,
+    /// Whether exec can give privileges (setuid programs such as sudo).
+    pub no_new_privs: bool,
+    /// Resource limits: resource number (getrlimit(2)), soft, hard.
+    pub rlimits: Vec<(u32, u64, u64)>,
+    /// umask(2).
+    pub umask: u32,
+}
+
+/// What sshd prints before a login shell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// The `Last login:` line, ready to print.
+    pub last_login: Option<String>,
+    /// Whether to print the cell's `/etc/motd`.
+    pub motd: bool,
+}
+
+/// From init.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// It runs. Brings the terminal's master, or the ends of stdin (write), stdout (read) and
+    /// stderr (read).
+    Started {
+        /// As ordered.
+        session: u64,
+        /// Its pid in the cell.
+        pid: i32,
+    },
+    /// It does not run.
+    NotStarted {
+        /// As ordered.
+        session: u64,
+        /// What failed.
+        step: String,
+        /// With what `errno`.
+        errno: i32,
+    },
+    /// It does not run: the cell holds as many sessions as it may.
+    Full {
+        /// As ordered.
+        session: u64,
+    },
+    /// Its first process ended.
+    Ended {
+        /// As ordered.
+        session: u64,
+        /// How.
+        exit: Exit,
+        /// What it used.
+        usage: Usage,
+    },
+}

@@ -1,0 +1,158 @@
+//! The ssh process and its monitor.
+//!
+//! The ssh process asks, the monitor answers; `monitor/phase.rs` says which request is allowed
+//! when. Nothing that the ssh process says is believed beyond what the request itself claims: it
+//! reads the network and may have been taken over.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::Secret;
+
+use super::session::{Exit, Program, Signal, Terminal};
+
+/// From the ssh process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// The sandbox holds and was read back; send the [`Setup`]. Once, first.
+    Confined,
+    /// Would this public key be accepted? Answered by [`Reply::KeyAcceptable`].
+    OfferKey {
+        /// The user name as sent; not validated.
+        user: String,
+        /// The key blob (RFC 4253, 6.6).
+        key: Vec<u8>,
+    },
+    /// The client proved that it holds this key. Answered by [`Reply::LoggedIn`] or [`Reply::LoginRefused`].
+    LogIn {
+        /// The user name as sent; not validated.
+        user: String,
+        /// The key blob that verified the signature.
+        key: Vec<u8>,
+    },
+    /// A login method that is not offered was tried (for the audit log, and counted as a failure).
+    /// Not answered.
+    TriedMethod {
+        /// The user name as sent; not validated.
+        user: String,
+        /// The method.
+        method: TriedMethod,
+    },
+    /// Start a program on a channel. Answered by [`Reply::SessionStarted`] or [`Reply::SessionRefused`].
+    StartSession {
+        /// The ssh process's own number of the channel; unused before.
+        channel: u32,
+        /// What to run.
+        program: Program,
+        /// With a terminal of this kind, or with pipes.
+        terminal: Option<Terminal>,
+        /// What the client asks to be set (RFC 4254, 6.4), in order; filtered by the monitor.
+        environment: Vec<(String, String)>,
+    },
+    /// Deliver a signal to a session (RFC 4254, 6.9). Not answered.
+    SignalSession {
+        /// The channel it was started on.
+        channel: u32,
+        /// Which.
+        signal: Signal,
+    },
+    /// The client closed the channel: nobody reads that session any more. Not answered.
+    LeaveSession {
+        /// The channel it was started on.
+        channel: u32,
+    },
+    /// A line for the admin's log. Not answered; counted and escaped by the monitor.
+    Note {
+        /// The text.
+        text: String,
+    },
+}
+
+/// Methods other than the one that is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TriedMethod {
+    /// `none` (RFC 4252, 5.2): how clients ask for the list of methods.
+    None,
+    /// `password`.
+    Password,
+    /// `keyboard-interactive`.
+    KeyboardInteractive,
+    /// `publickey` with a certificate.
+    Certificate,
+}
+
+/// From the monitor.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Reply {
+    /// How to serve this connection.
+    Setup(Box<Setup>),
+    /// The answer to [`Request::OfferKey`].
+    KeyAcceptable(bool),
+    /// The client is in.
+    LoggedIn(LoggedIn),
+    /// The client is not in; the reason is in the admin's log alone.
+    LoginRefused,
+    /// The program runs. Brings the terminal's master, or the ends of stdin (write), stdout (read)
+    /// and stderr (read).
+    SessionStarted {
+        /// As asked.
+        channel: u32,
+    },
+    /// The program does not run.
+    SessionRefused {
+        /// As asked.
+        channel: u32,
+        /// What the client may be told.
+        why: Refusal,
+    },
+    /// The program that ran on this channel ended.
+    SessionEnded {
+        /// As asked.
+        channel: u32,
+        /// How.
+        exit: Exit,
+    },
+}
+
+/// How to serve a connection.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Setup {
+    /// The host's private keys, in OpenSSH's text form, in the order of preference.
+    pub host_keys: Vec<Secret>,
+    /// Shown before the login.
+    pub banner: Option<String>,
+    /// Failed tries after which the connection ends.
+    pub max_auth_tries: u32,
+    /// Channels that may be open at once.
+    pub max_channels: u32,
+}
+
+/// What a logged-in connection may do, for the ssh process to answer requests without asking.
+/// The monitor checks again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedIn {
+    /// Whether terminals are given.
+    pub pty: bool,
+}
+
+/// Why a session did not start, as far as the client may know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// This kind of request is switched off for the tenant, or there is no such thing.
+    NotAllowed,
+    /// Too many sessions.
+    TooMany,
+    /// The jail could not be started; the admin's log has the reason.
+    JailFailed,
+}
+
+impl Refusal {
+    /// The sentence for the client: constant, and the same for everyone.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::NotAllowed => "This request is not allowed here.",
+            Self::TooMany => "Too many sessions are open.",
+            Self::JailFailed => "Your session could not be started. Please tell the administrator.",
+        }
+    }
+}

@@ -1,0 +1,604 @@
+//! Clients that do what no honest client does (threats.md, 5.A and 5.B). After each attack the
+//! process table and the memory are looked at, and a good login is made.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::cast_possible_wrap,
+    clippy::cast_possible_truncation,
+    reason = "test support code"
+)]
+
+mod support;
+
+use std::{io::Write, time::Duration};
+
+use support::{
+    Door,
+    attacker::{Attacker, Key, Message},
+    procfs, root, soon, until,
+};
+
+/// More than an honest connection's processes ever had (crates.md: at most 10 MB at full load).
+const MOST_KIB: u64 = 64 * 1024;
+
+fn door() -> (Door, Key) {
+    let key = Key::new(1);
+    let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .server("max_startups = \"300:30:400\"\nmax_connections = 600\nmax_connections_per_source = 500\nlogin_grace = \"10s\"")
+        .tenant("alice", &format!("authorized_keys = [\"{}\"]", key.line()))
+        .start();
+    (door, key)
+}
+
+/// The largest process of the door's own, in KiB.
+fn memory(door: &Door) -> u64 {
+    door.processes()
+        .into_iter()
+        .filter(|&pid| procfs::exe(pid).contains("cellblock"))
+        .map(procfs::rss_kib)
+        .max()
+        .unwrap_or(0)
+}
+
+/// No cell was started, nothing grew, and an honest login works.
+fn unharmed(door: &Door, key: &Key) {
+    let spawned: Vec<_> =
+        door.processes().into_iter().map(procfs::cmdline).filter(|line| line.contains("attack-marker")).collect();
+    assert!(spawned.is_empty(), "{spawned:?}");
+    assert!(memory(door) < MOST_KIB, "{} KiB", memory(door));
+    assert!(!procfs::ended(door.listener()));
+    assert_eq!(Attacker::login(door.port, "alice", key).exec("echo well").as_deref(), Some("well"), "{}", door.log());
+    assert!(!door.log().contains("panicked"), "{}", door.log());
+}
+
+/// No cell runs. Looks for a while: an ssh process that is just ending has no program to tell it by,
+/// while what an attacker started would go on for half a minute.
+fn no_cell(door: &Door) -> bool {
+    let in_a_cell = |pid| {
+        procfs::status(pid, "NSpid").is_some_and(|pids| pids.split_whitespace().count() > 1)
+            && !procfs::exe(pid).contains("cellblock-ssh")
+    };
+    until(Duration::from_secs(3), || !door.processes().into_iter().any(in_a_cell))
+}
+
+fn exec_marker(client: &mut Attacker) {
+    client.send(&Message::open_session(0, 1 << 21, 32768));
+    for channel in [0, 1] {
+        client.send(&Message::request(channel, "exec", true).text("sleep 30 # attack-marker"));
+    }
+}
+
+/// CVE-2025-32433: "CHANNEL_OPEN+exec right after NEWKEYS, and after SERVICE_ACCEPT → nothing spawned"
+#[test]
+fn channel_messages_before_the_login_start_nothing() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    for after_service in [false, true] {
+        let mut client = Attacker::handshake(door.port);
+        if after_service {
+            client.ask_for_userauth();
+        }
+        exec_marker(&mut client);
+        let answers = client.hung_up();
+        assert!(!answers.contains(&91) && !answers.contains(&99), "{answers:?}");
+        assert!(no_cell(&door));
+    }
+    // And in the clear, before any keys are there.
+    let mut client = Attacker::greet(door.port);
+    exec_marker(&mut client);
+    assert!(!client.hung_up().contains(&91));
+    assert!(no_cell(&door));
+    unharmed(&door, &key);
+}
+
+/// CVE-2018-10933: "send USERAUTH_SUCCESS (and 60-79 out of order) → disconnect, no channel"
+#[test]
+fn a_client_cannot_declare_itself_logged_in() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    // All at once: whoever is not hung up on at once is by the end of the login grace.
+    let clients: Vec<(u8, Attacker)> = [52, 51, 53, 60, 61, 63, 66, 79, 80, 82, 91, 99]
+        .into_iter()
+        .map(|number| {
+            let mut client = Attacker::handshake(door.port);
+            client.ask_for_userauth();
+            client.send(&Message::new(number));
+            exec_marker(&mut client);
+            (number, client)
+        })
+        .collect();
+    for (number, mut client) in clients {
+        let answers = client.hung_up();
+        assert!(!answers.contains(&91) && !answers.contains(&99), "{number}: {answers:?}");
+    }
+    assert!(no_cell(&door));
+    unharmed(&door, &key);
+}
+
+/// MikroTik CVE-2026-67279: a rekey before userauth does not move into the connection protocol
+#[test]
+fn a_rekey_before_the_login_opens_nothing() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    let mut client = Attacker::handshake(door.port);
+    client.send_kexinit();
+    exec_marker(&mut client);
+    let answers = client.hung_up();
+    assert!(!answers.contains(&91) && !answers.contains(&99), "{answers:?}");
+    assert!(no_cell(&door));
+    unharmed(&door, &key);
+}
+
+/// GHSA-45x7 Terrapin: strict kex is offered, and a message injected before NEWKEYS ends the connection
+#[test]
+fn terrapins_injected_message_ends_the_connection() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    let mut client = Attacker::greet(door.port);
+    assert!(client.server_kexinit.windows(28).any(|part| part == b"kex-strict-s-v00@openssh.com"));
+    client.send_kexinit();
+    client.send(&Message::new(2).text("injected"));
+    let mut point = [9; 32];
+    point[31] = 1;
+    client.send(&Message::new(30).bytes(&point));
+    assert!(!client.hung_up().contains(&21), "the exchange went on");
+    unharmed(&door, &key);
+}
+
+/// CVE-2026-73430: "all-zero / wrong-length X25519 panic: send Q_C = 0^32 and 31 bytes"; #515: "message before kex"
+#[test]
+fn bad_points_and_messages_before_the_exchange_kill_only_their_connection() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    for point in [&[0; 32][..], &[0; 31], &[0; 33], &[], &[255; 32], &[1; 1000]] {
+        let mut client = Attacker::greet(door.port);
+        client.send_kexinit();
+        client.send(&Message::new(30).bytes(point));
+        let answers = client.hung_up();
+        assert!(point.len() == 32 && point[0] == 255 || !answers.contains(&31), "{} bytes: {answers:?}", point.len());
+    }
+    for number in [0, 2, 3, 5, 6, 7, 21, 30, 31, 50, 80, 90, 98, 192, 255] {
+        let mut client = Attacker::greet(door.port);
+        client.send(&Message::new(number).number(0));
+        client.send(&Message::new(30).bytes(&[9; 32]));
+        let answers = client.hung_up();
+        assert!(!answers.contains(&52) && !answers.contains(&91), "{number}: {answers:?}");
+    }
+    unharmed(&door, &key);
+}
+
+/// CVE-2024-43410: "1000 connections send length 0xFFFFFFFF; RSS stays < X MB, all closed"
+#[test]
+fn huge_packet_lengths_allocate_nothing() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    let mut clients: Vec<_> = (0..50).map(|_| Attacker::greet(door.port)).collect();
+    for client in &mut clients {
+        for length in [u32::MAX, 0x7fff_ffff, 0x0fff_ffff] {
+            client.stream.write_all(&length.to_be_bytes()).ok();
+            client.stream.write_all(&[20; 64]).ok();
+        }
+    }
+    assert!(memory(&door) < MOST_KIB, "{} KiB", memory(&door));
+    clients.iter_mut().for_each(|client| drop(client.hung_up()));
+    // A length that is no multiple, zero, and one, encrypted and in the clear.
+    for length in [0u32, 1, 5, 7] {
+        let mut client = Attacker::greet(door.port);
+        client.stream.write_all(&length.to_be_bytes()).ok();
+        client.stream.write_all(&[0; 64]).ok();
+        client.hung_up();
+    }
+    let mut client = Attacker::handshake(door.port);
+    client.stream.write_all(&[0xff; 64]).ok();
+    client.hung_up();
+    unharmed(&door, &key);
+}
+
+/// CVE-2026-48108, -48110: unbounded banner lines, and name-lists without end
+#[test]
+fn endless_banners_and_name_lists_are_cut_off() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    for garbage in [vec![b'A'; 1 << 20], b"x\r\n".repeat(100_000), vec![0; 1 << 16]] {
+        let mut client = Attacker::connect(door.port);
+        client.stream.write_all(&garbage).ok();
+        let mut all = Vec::new();
+        std::io::Read::read_to_end(&mut client.stream, &mut all).ok();
+        assert!(all.len() < 64 * 1024);
+    }
+    let mut client = Attacker::greet(door.port);
+    let mut kexinit = Message::new(20);
+    kexinit.0.extend([0; 16]);
+    for _ in 0..10 {
+        kexinit = kexinit.text(&"a,".repeat(12_000));
+    }
+    client.send(&kexinit.byte(0).number(0));
+    client.hung_up();
+    let mut client = Attacker::greet(door.port);
+    let mut kexinit = Message::new(20);
+    kexinit.0.extend([0; 16]);
+    client.send(&kexinit.number(u32::MAX));
+    client.hung_up();
+    unharmed(&door, &key);
+}
+
+/// CVE-2026-42189, GHSA-f5v4: a count in an answer that nobody asked for; and CVE-2016-6515: long passwords
+#[test]
+fn counts_in_login_messages_are_not_believed() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    let mut client = Attacker::handshake(door.port);
+    client.ask_for_userauth();
+    client.send(&Message::new(50).text("alice").text("ssh-connection").text("keyboard-interactive").text("").text(""));
+    client.send(&Message::new(61).number(0x1000_0000));
+    assert!(!client.hung_up().contains(&52));
+    let mut client = Attacker::handshake(door.port);
+    client.ask_for_userauth();
+    client.send(
+        &Message::new(50)
+            .text("alice")
+            .text("ssh-connection")
+            .text("publickey")
+            .byte(1)
+            .text("ssh-ed25519")
+            .number(u32::MAX),
+    );
+    assert!(!client.hung_up().contains(&52));
+    unharmed(&door, &key);
+}
+
+/// CVE-2026-46705: what was proved for one name does not help another
+#[test]
+fn a_changed_user_name_starts_from_nothing() {
+    if !root() {
+        return;
+    }
+    let (alices, bobs) = (Key::new(1), Key::new(2));
+    let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .tenant("alice", &format!("authorized_keys = [\"{}\"]", alices.line()))
+        .tenant("bob", &format!("authorized_keys = [\"{}\"]", bobs.line()))
+        .start();
+    let mut client = Attacker::handshake(door.port);
+    client.ask_for_userauth();
+    client.send(&Attacker::offer("alice", &alices));
+    client.next(&[60]).unwrap();
+    client.send(&client.signed("bob", &alices, &alices));
+    assert_ne!(client.next(&[51, 52, 1]).map_or(1, |message| message[0]), 52);
+}
+
+/// CVE-2026-68930: "exec/data/window-adjust on random recipient ids → no process spawned"
+#[test]
+fn requests_on_channels_that_were_never_opened_start_nothing() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    for channel in [0, 1, 2, 100, u32::MAX] {
+        let mut client = Attacker::login(door.port, "alice", &key);
+        client.send(&Message::request(channel, "exec", true).text("sleep 30 # attack-marker"));
+        client.send(&Message::request(channel, "shell", true));
+        client.send(&Message::new(94).number(channel).bytes(b"data"));
+        client.send(&Message::new(93).number(channel).number(1));
+        client.send(&Message::new(96).number(channel));
+        client.send(&Message::new(97).number(channel));
+        // Either it hangs up or it goes on well; it never runs the command.
+        let answer = client.exec("echo well");
+        assert!(answer.is_none() || answer.as_deref() == Some("well"), "{channel}: {answer:?}");
+        let spawned = door.processes().into_iter().any(|pid| procfs::cmdline(pid).contains("attack-marker"));
+        assert!(!spawned, "channel {channel}");
+    }
+    unharmed(&door, &key);
+}
+
+/// A second exec on a channel, and requests after its close, start nothing
+#[test]
+fn a_channel_runs_one_program() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    let mut client = Attacker::login(door.port, "alice", &key);
+    let channel = client.open(7, 32768).unwrap();
+    client.send(&Message::request(channel, "exec", true).text("echo first; sleep 2"));
+    assert_eq!(&client.next(&[94]).unwrap()[9..], b"first\n");
+    client.send(&Message::request(channel, "exec", true).text("sleep 30 # attack-marker"));
+    client
+        .send(&Message::request(channel, "pty-req", true).text("x").number(80).number(24).number(0).number(0).text(""));
+    let refused = client.next(&[99, 100]);
+    assert!(refused.is_err() || refused.unwrap()[0] == 100);
+    unharmed(&door, &key);
+}
+
+/// CVE-2026-73489: "pty-req with >130 modes panics: 131 and 10 000 mode records"
+#[test]
+fn any_number_of_terminal_modes_is_survived() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    for count in [131, 10_000] {
+        let mut client = Attacker::login(door.port, "alice", &key);
+        let channel = client.open(0, 32768).unwrap();
+        let mut modes: Vec<u8> = (0..count).flat_map(|n: u32| [(n % 120 + 1) as u8, 0, 0, 0, 1]).collect();
+        modes.push(0);
+        client.send(
+            &Message::request(channel, "pty-req", true)
+                .text("xterm")
+                .number(80)
+                .number(24)
+                .number(0)
+                .number(0)
+                .bytes(&modes),
+        );
+        client.next(&[99, 100, 97, 1]).ok();
+    }
+    let mut client = Attacker::login(door.port, "alice", &key);
+    let channel = client.open(0, 32768).unwrap();
+    client.send(
+        &Message::request(channel, "pty-req", true)
+            .text(&"t".repeat(30_000))
+            .number(u32::MAX)
+            .number(u32::MAX)
+            .number(u32::MAX)
+            .number(u32::MAX)
+            .bytes(&[1, 0]),
+    );
+    client.next(&[99, 100, 97, 1]).ok();
+    unharmed(&door, &key);
+}
+
+/// CVE-2025-54804: "WINDOW_ADJUST overflow: adjust by 0xFFFFFFFF twice"
+#[test]
+fn a_window_that_overflows_kills_at_most_its_connection() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    let mut client = Attacker::login(door.port, "alice", &key);
+    let channel = client.open(0, 32768).unwrap();
+    client.send(&Message::request(channel, "exec", true).text("head -c 100000 /dev/zero"));
+    client.send(&Message::new(93).number(channel).number(u32::MAX));
+    client.send(&Message::new(93).number(channel).number(u32::MAX));
+    client.next(&[97, 1]).ok();
+    unharmed(&door, &key);
+}
+
+/// CVE-2026-116774: "open with max_packet=0/1; the writer ends within T, jail killed"
+#[test]
+fn a_packet_size_of_nothing_hangs_nobody() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    let before = door.counts();
+    for max_packet in [0, 1] {
+        let mut client = Attacker::login(door.port, "alice", &key);
+        if let Some(channel) = client.open(0, max_packet) {
+            client.send(&Message::request(channel, "exec", true).text("echo out"));
+            client.next(&[94, 97, 1]).ok();
+        }
+    }
+    door.returns_to(&before);
+    unharmed(&door, &key);
+}
+
+/// GHSA-4p9f: "100 k EXT_INFO; RSS bounded"; CVE-2025-26466: PING without reading replies
+#[test]
+fn floods_of_small_messages_do_not_grow_memory() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    let floods = [
+        Message::new(7).number(1).text("server-sig-algs").text(&"x".repeat(200)),
+        Message::new(192).text(&"p".repeat(1000)),
+        Message::new(80).text("keepalive@openssh.com").byte(1),
+        Message::new(2).text(&"i".repeat(1000)),
+        Message::new(98).number(99).text("env").byte(1).text("A").text("B"),
+    ];
+    for flood in floods {
+        let mut client = Attacker::login(door.port, "alice", &key);
+        client.stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+        for _ in 0..20_000 {
+            if client.try_send(&flood).is_err() {
+                break;
+            }
+        }
+        assert!(memory(&door) < MOST_KIB, "message {}: {} KiB", flood.0[0], memory(&door));
+    }
+    unharmed(&door, &key);
+}
+
+/// CVE-2026-102821: "client stalls rekey, floods CHANNEL_OPEN → OOM"; and channels per connection are limited
+#[test]
+fn channels_are_limited_in_and_out_of_a_stalled_rekey() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    for stall in [false, true] {
+        let mut client = Attacker::login(door.port, "alice", &key);
+        client.stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
+        if stall {
+            client.send_kexinit();
+        }
+        for n in 0..20_000 {
+            if client.try_send(&Message::open_session(n, 1 << 21, 32768)).is_err() {
+                break;
+            }
+        }
+        assert!(memory(&door) < MOST_KIB, "{} KiB", memory(&door));
+        if !stall {
+            let mut opened = 0;
+            for _ in 0..1000 {
+                match client.next(&[91, 92]) {
+                    Ok(message) if message[0] == 91 => opened += 1,
+                    Ok(_) | Err(_) => break,
+                }
+            }
+            assert!((1..1000).contains(&opened), "{opened} channels");
+        }
+    }
+    unharmed(&door, &key);
+}
+
+/// Channels that the server closes first, and that the client never closes, do not add up for ever
+#[test]
+fn channels_that_come_and_go_do_not_add_up() {
+    if !root() {
+        return;
+    }
+    let key = Key::new(1);
+    let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .tenant("alice", &format!("authorized_keys = [\"{}\"]\nallow = [\"shell\"]", key.line()))
+        .start();
+    let mut client = Attacker::login(door.port, "alice", &key);
+    let mut opened = 0_u32;
+    while let Some(channel) = client.open(opened, 32768) {
+        opened += 1;
+        assert!(opened <= 20_000, "no end of them");
+        client.send(&Message::request(channel, "exec", true).text("not allowed"));
+        client.next(&[99]).unwrap();
+    }
+    assert!(opened > 1000, "{opened} channels");
+    assert!(memory(&door) < MOST_KIB, "{} KiB", memory(&door));
+    let refused = door.audit().into_iter().filter(|event| event["event"] == "session_refused").count();
+    assert!(refused < 1000, "{refused} lines for {opened} requests");
+}
+
+/// "env count/size · exec string size, NUL"
+#[test]
+fn long_commands_and_many_variables_are_bounded() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    let mut client = Attacker::login(door.port, "alice", &key);
+    let channel = client.open(0, 32768).unwrap();
+    for n in 0..5000 {
+        client.send(&Message::request(channel, "env", false).text(&format!("LC_{n}")).text(&"v".repeat(1000)));
+    }
+    client.send(&Message::request(channel, "exec", true).text("env | wc -c"));
+    let answer = client.next(&[94, 100, 97, 1]);
+    if let Ok(message) = answer
+        && message[0] == 94
+    {
+        let bytes: usize = String::from_utf8_lossy(&message[9..]).trim().parse().unwrap();
+        assert!(bytes < 256 * 1024, "{bytes}");
+    }
+    for command in ["echo a\0b".to_owned(), format!("echo {}", "x".repeat(200_000))] {
+        let mut client = Attacker::login(door.port, "alice", &key);
+        let answer = client.exec(&command);
+        assert!(answer.as_deref() != Some("a"), "cut at the NUL");
+    }
+    unharmed(&door, &key);
+}
+
+/// Not there yet, and so refused whole: forwards, agents, X11, tunnels, subsystems of no name (docs/threat-model.md)
+#[test]
+fn what_is_not_there_is_refused() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    let mut client = Attacker::login(door.port, "alice", &key);
+    let opening = |kind: &str| Message::new(90).text(kind).number(5).number(1 << 20).number(32768);
+    let address = |kind: &str| opening(kind).text("127.0.0.1").number(22).text("127.0.0.1").number(1);
+    for (kind, message) in [
+        ("direct-tcpip", address("direct-tcpip")),
+        ("forwarded-tcpip", address("forwarded-tcpip")),
+        ("direct-streamlocal@openssh.com", opening("direct-streamlocal@openssh.com").text("/run/x").text("").number(0)),
+        ("tun@openssh.com", opening("tun@openssh.com").number(1).number(0)),
+        ("x11", opening("x11").text("127.0.0.1").number(6000)),
+        ("auth-agent@openssh.com", opening("auth-agent@openssh.com")),
+        ("no-such", opening("no-such")),
+        ("", opening("")),
+    ] {
+        client.send(&message);
+        assert_eq!(client.next(&[91, 92]).unwrap()[0], 92, "{kind}");
+    }
+    client.send(&Message::new(80).text("tcpip-forward").byte(1).text("127.0.0.1").number(0));
+    assert_eq!(client.next(&[81, 82]).unwrap()[0], 82);
+    let channel = client.open(6, 32768).unwrap();
+    let asking = |request: &str| Message::request(channel, request, true);
+    for (request, message) in [
+        ("auth-agent-req@openssh.com", asking("auth-agent-req@openssh.com")),
+        ("x11-req", asking("x11-req").byte(0).text("MIT-MAGIC-COOKIE-1").text("\n evil").number(0)),
+        ("no-such-request", asking("no-such-request")),
+    ] {
+        client.send(&message);
+        assert_eq!(client.next(&[99, 100]).unwrap()[0], 100, "{request}");
+    }
+    client.send(&Message::request(channel, "subsystem", true).text("../../bin/sh"));
+    assert_eq!(client.next(&[99, 100]).unwrap()[0], 100);
+    assert_eq!(client.exec("echo well").as_deref(), Some("well"));
+    unharmed(&door, &key);
+}
+
+/// The sandbox of the process that reads all this: design.md's process table, as the kernel tells it
+#[test]
+fn the_ssh_process_is_confined_before_the_first_byte() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    let silent = Attacker::connect(door.port);
+    let ssh = || door.processes().into_iter().find(|&pid| procfs::exe(pid).contains("cellblock-ssh"));
+    // The banner is sent by the confined process.
+    soon("the ssh process", || ssh().is_some_and(|pid| procfs::status(pid, "Seccomp").as_deref() == Some("2")));
+    let pid = ssh().unwrap();
+    assert_ne!(procfs::uid(pid), Some(0));
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert_eq!(procfs::status(pid, set).as_deref(), Some("0000000000000000"), "{set}");
+    }
+    assert_eq!(procfs::status(pid, "NoNewPrivs").as_deref(), Some("1"));
+    let host = procfs::namespaces(std::process::id() as i32);
+    let own = procfs::namespaces(pid);
+    let shared: Vec<_> = host.intersection(&own).filter(|link| !link.starts_with("cgroup:")).collect();
+    assert!(shared.is_empty(), "{shared:?}");
+    assert_eq!(std::fs::read_dir(format!("/proc/{pid}/root/")).unwrap().count(), 0, "an empty root");
+    let fds: Vec<_> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .map(|fd| std::fs::read_link(fd.unwrap().path()).unwrap())
+        .collect();
+    let files: Vec<_> = fds
+        .iter()
+        .filter(|link| link.starts_with("/") && !link.starts_with("/dev/null") && !link.ends_with("err"))
+        .collect();
+    assert!(files.is_empty(), "{fds:?}");
+    drop(silent);
+    assert!(until(Duration::from_secs(15), || ssh().is_none()), "it ends with its client");
+    unharmed(&door, &key);
+}
+
+/// The attacker can be honest: against Debian's sshd it logs in and runs a command, so that its
+/// failures above are the server's doing
+#[test]
+fn the_attacker_speaks_ssh_with_sshd() {
+    if !root() {
+        return;
+    }
+    let key = Key::new(1);
+    let door = Door::sshd();
+    std::fs::write(door.dir.join("id.pub"), key.line() + "\n").unwrap();
+    assert_eq!(Attacker::login(door.port, "root", &key).exec("echo well").as_deref(), Some("well"), "{}", door.log());
+}

@@ -1,0 +1,128 @@
+//! "One JSON line per connection, login attempt with its reason, session start and end (tenant,
+//! connection and session ids, exit, usage) in an audit file, names from outside escaped" (issue 2, item 9).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::cast_possible_wrap,
+    clippy::cast_possible_truncation,
+    reason = "test support code"
+)]
+
+mod support;
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use serde_json::Value;
+use support::{
+    Door,
+    attacker::{Attacker, Key},
+    root, soon,
+};
+
+fn events(door: &Door, kind: &str) -> Vec<Value> {
+    door.audit().into_iter().filter(|event| event["event"] == kind).collect()
+}
+
+#[test]
+fn a_session_leaves_one_line_for_each_thing_that_happened() {
+    if !root() {
+        return;
+    }
+    let door = Door::standard();
+    assert_eq!(door.run("alice", "exit 7").status, 7);
+    soon("the end of the connection is written", || events(&door, "connection_end").len() == 1);
+    let kinds: Vec<_> = door.audit().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();
+    let expected = ["connection_accepted", "login", "session_start", "session_end", "connection_end"];
+    assert_eq!(
+        kinds.iter().filter(|kind| expected.contains(&kind.as_str())).collect::<Vec<_>>(),
+        expected.iter().collect::<Vec<_>>()
+    );
+
+    let connection = events(&door, "connection_accepted")[0]["connection"].clone();
+    assert!(connection.is_string());
+    for event in door.audit() {
+        assert_eq!(event["connection"], connection, "{event}");
+        assert!(event["time"].as_str().unwrap().ends_with('Z'), "{event}");
+    }
+    let login = &events(&door, "login")[0];
+    assert_eq!((login["tenant"].as_str(), login["method"].as_str()), (Some("alice"), Some("publickey")));
+    assert!(login["key"].as_str().unwrap().starts_with("SHA256:"), "{login}");
+    assert!(login["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{login}");
+    let (start, end) = (&events(&door, "session_start")[0], &events(&door, "session_end")[0]);
+    assert!(start["session"].is_string());
+    assert_eq!(start["session"], end["session"]);
+    assert_eq!((start["tenant"].as_str(), start["command"].as_str()), (Some("alice"), Some("exit 7")));
+    assert_eq!(end["exit"]["status"], 7, "{end}");
+    for used in ["user_us", "system_us", "max_rss_kib", "wall_ms"] {
+        assert!(end["usage"][used].is_u64(), "{used}: {end}");
+    }
+    let mode = fs::metadata(door.dir.join("audit.jsonl")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "only root reads it");
+}
+
+#[test]
+fn a_death_by_signal_and_a_session_left_running_are_told_apart() {
+    if !root() {
+        return;
+    }
+    let door = Door::standard();
+    door.run("alice", "kill -TERM $$");
+    soon("the end", || events(&door, "session_end").len() == 1);
+    assert_eq!(events(&door, "session_end")[0]["exit"]["signal"], "TERM");
+    let mut client = door.spawn("alice", "echo up; exec sleep 1000");
+    client.line();
+    client.child.kill().unwrap();
+    soon("the end", || events(&door, "session_end").len() == 2);
+}
+
+#[test]
+fn a_refused_login_has_its_reason_and_an_escaped_name() {
+    if !root() {
+        return;
+    }
+    let door = Door::standard();
+    let name = "ev\u{1b}[2Jil\nalice";
+    // OpenSSH's client refuses to send such a name.
+    let mut client = Attacker::handshake(door.port);
+    client.ask_for_userauth();
+    client.send(&Attacker::offer(name, &Key::new(3)));
+    assert_eq!(client.next(&[51, 60]).unwrap()[0], 51);
+    soon("it is written", || !events(&door, "login_refused").is_empty());
+    let refused = &events(&door, "login_refused")[0];
+    let user = refused["user"].as_str().unwrap();
+    assert!(!user.contains('\u{1b}') && !user.contains('\n') && user.contains("\\x1b"), "{user:?}");
+    assert!(!refused["reason"].as_str().unwrap().is_empty());
+    assert!(refused["peer"].is_string());
+    assert_eq!(events(&door, "login").len(), 0);
+}
+
+/// A command is text from a tenant: escaped and bounded
+#[test]
+fn commands_are_written_escaped_and_bounded() {
+    if !root() {
+        return;
+    }
+    let door = Door::standard();
+    door.run("alice", &format!("true '\u{1b}]0;title\u{7}' {}", "x".repeat(20_000)));
+    soon("it is written", || !events(&door, "session_start").is_empty());
+    let command = events(&door, "session_start")[0]["command"].as_str().unwrap().to_owned();
+    assert!(!command.contains('\u{1b}') && command.len() < 2048, "{} bytes", command.len());
+}
+
+/// The file may be moved away while we run (logrotate): running monitors go on in the new one
+#[test]
+fn a_moved_file_is_followed_by_a_new_one() {
+    if !root() {
+        return;
+    }
+    let door = Door::standard();
+    let master = door.master("alice");
+    master.ok("true");
+    fs::rename(door.dir.join("audit.jsonl"), door.dir.join("audit.1")).unwrap();
+    master.ok("true");
+    soon("the new file has the session", || !events(&door, "session_end").is_empty());
+    assert!(fs::read_to_string(door.dir.join("audit.1")).unwrap().contains("\"login\""));
+}

@@ -1,0 +1,428 @@
+//! Cells on hostile ground: tenants that prepare their tree, monitors that are killed half-way,
+//! hosts that mount while cells run or have cgroup v2 alone. Needs root, busybox, nsenter.
+//!
+//! Each test runs in a process of its own, as in tests/cell.rs, and is killed after [`PATIENCE`]:
+//! some of these bugs show as waiting for ever. `cargo test --test hostile -- PART` runs those named so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::wildcard_imports,
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    reason = "test support code"
+)]
+
+#[path = "support/cells.rs"]
+mod cells;
+
+use std::{
+    fs,
+    os::{
+        fd::AsFd as _,
+        unix::fs::{MetadataExt as _, symlink},
+    },
+    path::Path,
+    process::{Command, ExitCode},
+    thread,
+    time::{Duration, Instant},
+};
+
+use cellblock::{
+    config::settings::{Linger, Root},
+    sys::{
+        namespace, poll,
+        process::{self, Ended, Forked, Reaped},
+    },
+    wire::{
+        init::{Greeting, Order, Report},
+        session::{Exit, Program},
+    },
+};
+use cells::*;
+
+/// No test here takes a tenth of it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const TESTS: &[(&str, fn())] = &[
+    ("a_start_that_fails_half_way_ends_its_child", failed_start),
+    ("a_monitor_killed_while_it_starts_a_cell_leaves_no_child", killed_monitor),
+    ("what_the_host_mounts_later_is_not_seen", later_mounts),
+    ("mount_points_that_move_meanwhile_uncover_nothing", swapped),
+    ("a_home_that_leads_through_a_descriptor_leads_nowhere", home_by_descriptor),
+    ("the_message_of_the_day_tells_nothing_of_init", motd),
+    ("sessions_start_where_there_is_only_cgroup_v2", only_v2),
+    ("a_nice_listener_starts_cells_that_are_not", nice),
+    ("a_monitor_that_does_not_read_stops_nobody", deaf_monitor),
+    ("logins_race_with_the_end_of_the_cell", races),
+];
+
+fn main() -> ExitCode {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        eprintln!("SKIPPED: tests/hostile.rs needs root");
+        return if std::env::var_os("REQUIRE_ROOT").is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    }
+    let part = std::env::args().nth(1).filter(|arg| !arg.starts_with('-')).unwrap_or_default();
+    let v2 = v2_mount();
+    let mut failed = 0;
+    for (name, test) in TESTS.iter().filter(|(name, _)| name.contains(&part)) {
+        match process::fork().unwrap() {
+            Forked::Child => {
+                process::die_with_parent(9).unwrap();
+                // A namespace of its own that sends to copies of itself, as an ordinary host does.
+                namespace::leave_mounts().unwrap();
+                sh("mount --make-rprivate / && mount --make-rshared /");
+                test();
+                process::exit_now(0);
+            }
+            Forked::Parent { pidfd, .. } => {
+                let deadline = Instant::now() + PATIENCE;
+                while Instant::now() < deadline
+                    && poll::wait_readable(&[pidfd.as_fd()], Some(deadline)).unwrap() == [false]
+                {}
+                if poll::wait_readable(&[pidfd.as_fd()], Some(deadline)).unwrap() == [false] {
+                    process::signal_pidfd(pidfd.as_fd(), 9).unwrap();
+                }
+                let passed = process::wait_for(pidfd.as_fd()).unwrap() == Ended::Exited(0);
+                failed += i32::from(!passed);
+                eprintln!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
+            }
+        }
+    }
+    // Two tests set a flag of the kernel's one v2 hierarchy; a remount sets its flags anew.
+    if let Some((place, options)) = v2 {
+        sh(&format!("mount -t cgroup2 -o remount,{options} cgroup2 {place}"));
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Where the host has cgroup v2, and with what options.
+fn v2_mount() -> Option<(String, String)> {
+    let mounts = fs::read("/proc/self/mounts").unwrap();
+    let mounts = String::from_utf8(mounts).unwrap();
+    let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?;
+    let mut fields = line.split(' ').skip(1);
+    let (place, _kind, options) = (fields.next()?, fields.next()?, fields.next()?);
+    Some((place.to_owned(), options.to_owned()))
+}
+
+/// Runs a script on the host, which must succeed.
+fn sh(script: &str) {
+    let done = Command::new("sh").args(["-ec", script]).output().unwrap();
+    assert!(done.status.success(), "{script}: {done:?}");
+}
+
+/// Reaps until no child is left; how many were, or `None` if some stay.
+fn reap_all(patience: Duration) -> Option<usize> {
+    let deadline = Instant::now() + patience;
+    let mut reaped = 0;
+    while Instant::now() < deadline {
+        match process::reap().unwrap() {
+            Reaped::Child { .. } => reaped += 1,
+            Reaped::NoChildren => return Some(reaped),
+            Reaped::NoneEnded => thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    None
+}
+
+fn failed_start() {
+    let yard = Yard::new("half");
+    let ram = yard.dir.join("ram");
+    fs::create_dir(&ram).unwrap();
+    sh(&format!("mount -t ramfs -o mode=755 none {}", ram.display()));
+    let began = Instant::now();
+    let failure = yard.cells.enter(&tenant("alice", Root::Directory(ram.clone()))).unwrap_err().to_string();
+    assert!(failure.contains("idmapped"), "{failure}");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(reap_all(Duration::from_secs(2)), Some(0));
+    sh(&format!("umount {}", ram.display()));
+    yard.remove();
+}
+
+fn killed_monitor() {
+    let yard = Yard::new("killed");
+    process::become_subreaper().unwrap();
+    let alice = tenant("alice", Root::Directory(yard.busybox_root("root")));
+    for step in 0..60u64 {
+        match process::fork().unwrap() {
+            Forked::Child => {
+                let cell = yard.cells.enter(&alice);
+                process::exit_now(i32::from(cell.is_err()))
+            }
+            Forked::Parent { pidfd, .. } => {
+                thread::sleep(Duration::from_micros(step * 60));
+                process::signal_pidfd(pidfd.as_fd(), 9).unwrap();
+                assert!(reap_all(Duration::from_secs(2)).is_some(), "a half-made cell stays (step {step})");
+            }
+        }
+    }
+    let mut cell = yard.cells.enter(&alice).unwrap();
+    assert_eq!(run(&mut cell, &alice, 1, "true").0, Exit::Status(0));
+    end(&yard.cells, cell);
+    yard.remove();
+}
+
+fn later_mounts() {
+    let host = fs::File::open("/proc/self/ns/mnt").unwrap();
+    let host_number = std::os::fd::AsRawFd::as_raw_fd(&host);
+    let on_host = |script: &str| {
+        let namespace = format!("--mount=/proc/{}/fd/{host_number}", process::own_pid());
+        let done = Command::new("nsenter").args([&namespace, "sh", "-ec", script]).output().unwrap();
+        assert!(done.status.success(), "{script}: {done:?}");
+    };
+    let yard = Yard::new("later");
+    let root = yard.busybox_root("root");
+    fs::create_dir(root.join("mnt")).unwrap();
+    let bob = root_tenant("bob", Root::Directory(root.clone()));
+    let alice = tenant("alice", Root::Host);
+    let mut cells = Vec::new();
+    for tenant in [&bob, &alice] {
+        let mut cell = yard.cells.enter(tenant).unwrap();
+        let hold = start(tenant, 9, Program::Command("exec sleep 1000".into()), None);
+        let held = begin(&mut cell, hold);
+        cells.push((cell, tenant, held));
+    }
+    on_host(&format!("mount -t tmpfs -o mode=1777 uninvited {}/mnt", root.display()));
+    on_host("mount -t tmpfs -o mode=1777 uninvited /usr/local/share");
+    for (cell, tenant, _) in &mut cells {
+        let (_, mounts, _) = run(cell, tenant, 1, "cat /proc/self/mountinfo");
+        assert!(!mounts.contains("uninvited"), "{}: {mounts}", tenant.name);
+    }
+    for (cell, ..) in cells {
+        end(&yard.cells, cell);
+    }
+    on_host(&format!("umount {}/mnt; umount /usr/local/share", root.display()));
+    yard.remove();
+}
+
+/// Somebody on the host who can reach the tree exchanges /proc and /dev with look-alikes while cells
+/// start. What starts has all of /proc's covers and locks, wherever it hangs.
+fn swapped() {
+    let yard = Yard::new("swap");
+    let root = yard.busybox_root("root");
+    for name in ["proc", "proc2/sys/user", "dev", "dev2"] {
+        fs::create_dir_all(root.join(name)).unwrap();
+    }
+    fs::write(root.join("proc2/sys/user/max_user_namespaces"), "0").unwrap();
+    fs::write(root.join("dev2/null"), "").unwrap();
+    let swapper = match process::fork().unwrap() {
+        Forked::Child => loop {
+            process::die_with_parent(9).unwrap();
+            for name in ["proc", "dev"] {
+                let [here, there, aside] = ["", "2", "3"].map(|end| root.join(format!("{name}{end}")));
+                // Whatever is in the way now is gone the next time.
+                let moves = [(&here, &aside), (&there, &here), (&aside, &there)];
+                assert!(moves.iter().filter(|(from, to)| fs::rename(from, to).is_ok()).count() < 4);
+            }
+        },
+        Forked::Parent { pidfd, .. } => pidfd,
+    };
+    let bob = root_tenant("bob", Root::Directory(root.clone()));
+    let locked = ["bus", "fs", "irq", "sys", "sysrq-trigger"]
+        .iter()
+        .filter(|name| Path::new("/proc").join(name).exists())
+        .count();
+    let mut started = 0;
+    for _start in 0..150 {
+        let Ok(cell) = yard.cells.enter(&bob) else { continue };
+        started += 1;
+        let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", cell.pid)).unwrap();
+        let of_proc = mounts.lines().filter(|line| line.contains(" - proc ")).count();
+        // None: its mount point was removed by a rename, and it with it.
+        assert!(of_proc == 0 || of_proc == 1 + locked, "{mounts}");
+        end(&yard.cells, cell);
+    }
+    process::signal_pidfd(swapper.as_fd(), 9).unwrap();
+    process::wait_for(swapper.as_fd()).unwrap();
+    assert!(started > 0);
+    yard.remove();
+}
+
+/// Leaves the process with cgroup v2 alone, as on a host that never heard of v1. The flag is the
+/// whole kernel's; systemd sets it everywhere.
+fn forget_v1() {
+    sh("umount -l /sys/fs/cgroup && mount -t cgroup2 -o nsdelegate none /sys/fs/cgroup");
+}
+
+/// CVE-2024-21626: a directory that is open while the tenant's path is entered.
+fn home_by_descriptor() {
+    for v2 in [false, true] {
+        if v2 {
+            forget_v1();
+        }
+        let yard = Yard::new(if v2 { "home2" } else { "home1" });
+        let root = yard.busybox_root("root");
+        let mut eve = root_tenant("eve", Root::Directory(root.clone()));
+        let mut cell = yard.cells.enter(&eve).unwrap();
+        let held = begin(&mut cell, start(&eve, 999, Program::Command("exec sleep 1000".into()), None));
+        for number in 3..20 {
+            symlink(format!("/proc/self/fd/{number}"), root.join(format!("home{number}"))).unwrap();
+            eve.jail.home = format!("/home{number}");
+            let (exit, out, err) = run(&mut cell, &eve, number, "pwd; ls ../../../../../etc/shadow");
+            assert!(out.starts_with("/\n") && exit != Exit::Status(0), "fd {number}, v2 {v2}: {out}{err}");
+        }
+        drop(held);
+        end(&yard.cells, cell);
+        yard.remove();
+    }
+}
+
+fn motd() {
+    let yard = Yard::new("motd");
+    let root = yard.busybox_root("root");
+    fs::create_dir(root.join("etc")).unwrap();
+    let eve = root_tenant("eve", Root::Directory(root.clone()));
+    let mut cell = yard.cells.enter(&eve).unwrap();
+    let held = begin(&mut cell, start(&eve, 999, Program::Command("exec sleep 1000".into()), None));
+    let shown = |cell: &mut _, number| {
+        let mut start = start(&eve, number, Program::Command("true".into()), None);
+        start.greeting = Some(Greeting { last_login: None, motd: true });
+        let session = begin(cell, start);
+        let mut fds = session.fds.into_iter().skip(1);
+        let mut out = String::new();
+        std::io::Read::read_to_string(&mut fs::File::from(fds.next().unwrap()), &mut out).unwrap();
+        await_end(cell, number);
+        out
+    };
+    fs::write(root.join("etc/motd"), "hello\n").unwrap();
+    assert_eq!(shown(&mut cell, 1), "hello\n");
+    for (number, target) in (2..).zip(["/proc/self/maps", "/proc/self/fd/5", "/dev/zero"]) {
+        fs::remove_file(root.join("etc/motd")).unwrap();
+        symlink(target, root.join("etc/motd")).unwrap();
+        assert_eq!(shown(&mut cell, number), "", "{target}");
+    }
+    drop(held);
+    end(&yard.cells, cell);
+    yard.remove();
+}
+
+fn only_v2() {
+    forget_v1();
+    let yard = Yard::new("v2");
+    for (name, user_root) in [("alice", false), ("eve", true)] {
+        let root = Root::Directory(yard.busybox_root(name));
+        let tenant = if user_root { root_tenant(name, root) } else { tenant(name, root) };
+        let mut cell = yard.cells.enter(&tenant).unwrap();
+        let command = "grep -h ^0: /proc/self/cgroup /proc/1/cgroup; ls -d /sys/fs/cgroup/*/; \
+                       echo $$ > /sys/fs/cgroup/init/cgroup.procs; echo $$ > /sys/fs/cgroup/cgroup.procs";
+        let (exit, out, err) = run(&mut cell, &tenant, 1, command);
+        assert_ne!(exit, Exit::Status(0));
+        assert_eq!(out, "0::/sessions\n0::/init\n/sys/fs/cgroup/init/\n/sys/fs/cgroup/sessions/\n", "{err}");
+        end(&yard.cells, cell);
+    }
+    yard.remove();
+}
+
+fn nice() {
+    sh(&format!("renice -n 5 -p {} && chrt -b -p 0 {0}", process::own_pid()));
+    let yard = Yard::new("nice");
+    let alice = tenant("alice", Root::Directory(yard.busybox_root("root")));
+    let mut cell = yard.cells.enter(&alice).unwrap();
+    assert_eq!(run(&mut cell, &alice, 1, "cut -d' ' -f19,41 /proc/self/stat").1, "0 0\n");
+    end(&yard.cells, cell);
+    yard.remove();
+}
+
+fn deaf_monitor() {
+    let yard = Yard::new("deaf");
+    let mut alice = tenant("alice", Root::Directory(yard.busybox_root("root")));
+    alice.jail.max_sessions = 10_000;
+    let mut deaf = yard.cells.enter(&alice).unwrap();
+    let held = begin(&mut deaf, start(&alice, 0, Program::Command("exec sleep 1000".into()), None));
+    // Never reads a report, while its sessions come and go.
+    let mut sent = 0;
+    for number in 1..400 {
+        let order = Order::Start(Box::new(start(&alice, number, Program::Command("true".into()), None)));
+        if deaf.link.send(&order).is_err() {
+            break;
+        }
+        sent = number;
+    }
+    assert!(sent > 50, "{sent}");
+    let mut other = yard.cells.enter(&alice).unwrap();
+    let began = Instant::now();
+    let (exit, out, err) = run(&mut other, &alice, 1, "exit 3");
+    assert_eq!(exit, Exit::Status(3), "{out}{err}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(run(&mut other, &alice, 2, "ls /proc/self/fd | wc -l").1, "4\n");
+    // What the deaf one was to get is closed: init keeps none of it.
+    let fds = || fs::read_dir(format!("/proc/{}/fd", other.pid)).unwrap().count();
+    assert!(fds() < 32, "{}", fds());
+    drop(held);
+    // Its link was closed: it is told to end by one that comes for that.
+    yard.cells.end(&alice.name, Duration::ZERO).unwrap();
+    process::wait_for(deaf.pidfd.as_fd()).unwrap();
+    yard.cells.ended(&alice.name, deaf.pid).unwrap();
+    yard.remove();
+}
+
+/// linger = "0s", and an init that is killed every few logins: every login gets a session.
+fn races() {
+    let yard = Yard::new("races");
+    process::become_subreaper().unwrap();
+    let mut alice = tenant("alice", Root::Directory(yard.busybox_root("root")));
+    alice.jail.linger = Linger::For(Duration::ZERO);
+    alice.jail.max_sessions = 1000;
+    let mut monitors = Vec::new();
+    for number in 0..200u64 {
+        match process::fork().unwrap() {
+            Forked::Child => process::exit_now(i32::from(!log_in(&yard, &alice, number))),
+            Forked::Parent { pid, .. } => monitors.push(pid),
+        }
+        if number % 10 == 9
+            && let Some(running) = yard.cells.running().unwrap().first()
+        {
+            process::signal_pidfd(running.pidfd.as_fd(), 9).unwrap();
+        }
+        thread::sleep(Duration::from_millis(number % 7));
+    }
+    let deadline = Instant::now() + Duration::from_secs(40);
+    let mut refused = 0;
+    while !monitors.is_empty() && Instant::now() < deadline {
+        match process::reap().unwrap() {
+            Reaped::Child { pid, ended, .. } if monitors.contains(&pid) => {
+                monitors.retain(|monitor| *monitor != pid);
+                refused += i32::from(ended != Ended::Exited(0));
+            }
+            Reaped::Child { .. } => {}
+            Reaped::NoneEnded | Reaped::NoChildren => thread::sleep(Duration::from_millis(2)),
+        }
+    }
+    assert_eq!((refused, monitors.len()), (0, 0));
+    assert!(reap_all(Duration::from_secs(5)).is_some());
+    yard.cells.sweep().unwrap();
+    assert_eq!(fs::read_dir(yard.server.run_dir.join("cells")).unwrap().count(), 0);
+    yard.remove();
+}
+
+/// As a monitor does: an order that a dying cell did not answer is given again, here until it is.
+fn log_in(yard: &Yard, tenant: &cellblock::config::settings::Tenant, number: u64) -> bool {
+    for _attempt in 0..10 {
+        let mut cell = match yard.cells.enter(tenant) {
+            Ok(cell) => cell,
+            Err(failure) => {
+                eprintln!("login {number}: {failure}");
+                // Killed while it started: the one case in which there is nothing to enter.
+                return failure.to_string().contains("its pid 1 was killed");
+            }
+        };
+        let order = Order::Start(Box::new(start(tenant, number, Program::Command("exit 3".into()), None)));
+        if cell.link.send(&order).is_err() {
+            continue;
+        }
+        match cell.link.receive() {
+            Ok((Report::Started { .. }, _fds)) => return true,
+            Ok((other, _)) => {
+                eprintln!("login {number}: {other:?}");
+                return false;
+            }
+            Err(_ended) => {}
+        }
+    }
+    eprintln!("login {number}: ten cells ended under it");
+    false
+}

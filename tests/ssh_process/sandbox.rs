@@ -1,0 +1,152 @@
+//! The sandbox, as seen from outside.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    process::{Child, Command, Stdio},
+};
+
+use crate::{
+    Test,
+    client::{Door, field, stop, wait_for},
+    fake_monitor::SERVICE_ID,
+};
+
+pub const TESTS: &[Test] = &[
+    ("the_sandbox_holds_before_and_after_the_login", holds),
+    ("the_process_ends_with_its_monitor", ends_with_monitor),
+    ("a_client_that_never_speaks_meets_the_sandbox_too", silent_client),
+    ("every_call_of_the_list_is_used", every_call_is_used),
+];
+
+fn idle_session(door: &Door) -> (Child, u32) {
+    let ssh = door.ssh(&[]).arg("sleep 5").spawn().unwrap();
+    let started = door.log().matches("StartSession").count();
+    wait_for(|| (door.log().matches("StartSession").count() > started).then_some(()));
+    let pid = wait_for(|| door.ssh_processes().first().copied());
+    (ssh, pid)
+}
+
+fn assert_confined(pid: u32) {
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+        assert_eq!(field(pid, set).as_deref(), Some("0000000000000000"), "{set}");
+    }
+    let id = SERVICE_ID;
+    assert_eq!(field(pid, "Uid:"), Some(format!("{id} {id} {id} {id}")));
+    assert_eq!(field(pid, "Gid:"), Some(format!("{id} {id} {id} {id}")));
+    assert_eq!(field(pid, "Groups:").as_deref(), Some(""));
+    assert_eq!(field(pid, "Name:").as_deref(), Some("cellblock-ssh"));
+    assert_eq!(field(pid, "NoNewPrivs:").as_deref(), Some("1"));
+    assert_eq!(field(pid, "Seccomp:").as_deref(), Some("2"));
+    assert_eq!(field(pid, "Threads:").as_deref(), Some("1"));
+    assert_eq!(field(pid, "NSpid:"), Some(format!("{pid} 1")));
+    for namespace in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"] {
+        let inode = |pid: &str| fs::metadata(format!("/proc/{pid}/ns/{namespace}")).unwrap().ino();
+        assert_ne!(inode(&pid.to_string()), inode("self"), "{namespace}");
+    }
+    assert_eq!(fs::read_dir(format!("/proc/{pid}/root/")).unwrap().count(), 0);
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mounts")).unwrap();
+    assert_eq!(mounts.lines().count(), 1, "{mounts}");
+    assert!(mounts.contains(" ro,nosuid,nodev,noexec"), "{mounts}");
+    assert_eq!(fs::read(format!("/proc/{pid}/environ")).unwrap(), b"");
+    // Root owns what belongs to a process that cannot be dumped (proc_pid(5)).
+    assert_eq!(fs::metadata(format!("/proc/{pid}/mem")).unwrap().uid(), 0);
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    for name in ["Max file size", "Max processes", "Max core file size"] {
+        let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line.split_ascii_whitespace().rev().skip(1).any(|word| word == "0"), "{line}");
+    }
+}
+
+fn holds(door: &Door) {
+    let (ssh, pid) = idle_session(door);
+    assert_confined(pid);
+    let mut kinds = BTreeSet::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
+        let target = fs::read_link(entry.unwrap().path()).unwrap().display().to_string();
+        kinds.insert(target.split([':', '[']).next().unwrap().to_owned());
+    }
+    let known = ["/dev/null", "anon_inode", "pipe", "socket"].map(str::to_owned);
+    assert_eq!(kinds, BTreeSet::from(known));
+    stop(ssh);
+    wait_for(|| door.ssh_processes().is_empty().then_some(()));
+}
+
+fn ends_with_monitor(door: &Door) {
+    let (mut ssh, pid) = idle_session(door);
+    let monitor = field(pid, "PPid:").unwrap();
+    assert!(Command::new("kill").args(["-9", &monitor]).status().unwrap().success());
+    wait_for(|| door.ssh_processes().is_empty().then_some(()));
+    assert_eq!(ssh.wait().unwrap().code(), Some(255));
+}
+
+fn silent_client(door: &Door) {
+    let client = std::net::TcpStream::connect(("127.0.0.1", door.port())).unwrap();
+    let confined = door.log().matches("Confined").count();
+    wait_for(|| (door.log().matches("Confined").count() > confined || confined > 0).then_some(()));
+    let pid = wait_for(|| {
+        door.ssh_processes().first().copied().filter(|pid| field(*pid, "Seccomp:").as_deref() == Some("2"))
+    });
+    assert_confined(pid);
+    drop(client);
+    wait_for(|| door.ssh_processes().is_empty().then_some(()));
+}
+
+/// Traces a connection that does some of everything.
+fn every_call_is_used(door: &Door) {
+    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        eprintln!("SKIPPED: every_call_of_the_list_is_used needs strace");
+        assert!(std::env::var_os("REQUIRE_ROOT").is_none());
+        return;
+    }
+    let monitor = door.monitor().to_string();
+    let trace = door.dir().join("trace");
+    let mut strace = Command::new("strace")
+        .args(["-f", "-q", "-e", "signal=none", "-p", &monitor, "-o"])
+        .arg(&trace)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for(|| (field(door.monitor(), "TracerPid:").as_deref() != Some("0")).then_some(()));
+    let line = "head -c 30M /dev/zero | $SSH 'head -c 30M /dev/zero; cat' | wc -c; $SSH -tt -C 'stty size; exit 3'";
+    door.shell(line);
+    let words = door.ssh(&[]);
+    let words: Vec<&str> = words.get_args().skip(1).map(|arg| arg.to_str().unwrap()).collect();
+    let resize = "stty rows 20 cols 80; (sleep 1; stty rows 41 cols 142 </dev/tty) & $SSH -tt 'sleep 2'";
+    let mut script = Command::new("timeout");
+    script
+        .args(["15", "script", "-qec", resize, "/dev/null"])
+        .env("SSH", words.join(" "))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    assert!(script.status().unwrap().success());
+    wait_for(|| door.ssh_processes().is_empty().then_some(()));
+    Command::new("kill").args(["-INT", &strace.id().to_string()]).status().unwrap();
+    strace.wait().unwrap();
+    let trace = fs::read_to_string(trace).unwrap();
+    let mut confined = BTreeSet::new();
+    let mut calls = Vec::new();
+    for line in trace.lines() {
+        let (pid, call) = line.split_once(' ').unwrap();
+        if call.contains("seccomp(SECCOMP_SET_MODE_FILTER") {
+            confined.insert(pid);
+        } else if confined.contains(pid) {
+            calls.push(call.trim_start());
+        }
+    }
+    let list: toml::Table = toml::from_str(include_str!("../../src/ssh/filter.toml")).unwrap();
+    let mut unused = Vec::new();
+    for entry in list["allow"].as_array().unwrap() {
+        let call = entry["call"].as_str().unwrap();
+        let argument = entry.get("argument").map_or("", |argument| argument["equals"].as_str().unwrap());
+        // As strace(1) writes it.
+        let argument = if argument == "PROT_READ_WRITE" { "PROT_READ|PROT_WRITE" } else { argument };
+        let here = entry.get("arch").is_none_or(|arch| arch.as_str() == Some(std::env::consts::ARCH));
+        let used = calls.iter().any(|line| line.starts_with(&format!("{call}(")) && line.contains(argument));
+        if here && !used && entry.get("rare").is_none() {
+            unused.push(format!("{call} {argument}"));
+        }
+    }
+    assert_eq!(unused, Vec::<String>::new());
+}

@@ -1,0 +1,224 @@
+//! Cells for tests and benchmarks: a server in a directory of its own, tenants, sessions.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Read as _,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    },
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use cellblock::{
+    base::Bytes,
+    config::settings::{IdPool, Jail, Limits, Linger, MaxStartups, Network, Root, Server, Tenant, User},
+    jail::{Cell, Cells},
+    wire::{
+        init::{Account, Order, Report, Start},
+        session::{Exit, Program, Terminal},
+    },
+};
+
+/// What Docker gives root in a container: enough for package managers (docs/kernel.md, 15).
+pub const DOCKER_CAPABILITIES: u64 = 0xa804_25fb;
+
+/// A server's directories. Removed with [`Yard::remove`].
+pub struct Yard {
+    pub dir: PathBuf,
+    pub server: Server,
+    pub cells: Cells,
+}
+
+impl Yard {
+    pub fn new(name: &str) -> Self {
+        let dir = PathBuf::from(format!("/tmp/cellblock-test-{name}-{}", std::process::id()));
+        let run_dir = dir.join("run");
+        Self::at(dir, run_dir)
+    }
+
+    /// With the run directory on a tmpfs, as `/run` is on every host.
+    pub fn with_run_in_memory(name: &str) -> Self {
+        let name = format!("cellblock-test-{name}-{}", std::process::id());
+        Self::at(Path::new("/tmp").join(&name), Path::new("/dev/shm").join(name))
+    }
+
+    fn at(dir: PathBuf, run_dir: PathBuf) -> Self {
+        fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
+        let server = Server { run_dir, ..server(&dir) };
+        let cells = Cells::prepare(&server, Path::new(env!("CARGO_BIN_EXE_cellblock-init"))).unwrap();
+        Self { dir, server, cells }
+    }
+
+    /// A small root directory: busybox under all its names, and nothing that a cell needs.
+    pub fn busybox_root(&self, name: &str) -> PathBuf {
+        let root = self.dir.join(name);
+        fs::create_dir_all(root.join("bin")).unwrap();
+        fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+        for applet in
+            String::from_utf8(Command::new("/bin/busybox").arg("--list").output().unwrap().stdout).unwrap().lines()
+        {
+            if applet != "busybox" {
+                std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
+            }
+        }
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o755)).unwrap();
+        root
+    }
+
+    pub fn remove(self) {
+        self.cells.sweep().unwrap();
+        let host = self.server.run_dir.join("host");
+        drop(self.cells);
+        cellblock::sys::mount::detach(&host).unwrap();
+        fs::remove_dir_all(&self.server.run_dir).unwrap();
+        fs::remove_dir_all(&self.dir).unwrap();
+    }
+}
+
+pub fn server(dir: &Path) -> Server {
+    Server {
+        listen: Vec::new(),
+        host_keys: Vec::new(),
+        user: None,
+        state_dir: dir.join("state"),
+        run_dir: dir.join("run"),
+        audit_log: dir.join("audit.log"),
+        max_startups: MaxStartups { begin: 10, rate: 30, full: 100 },
+        max_connections: 100,
+        max_connections_per_source: 100,
+        login_grace: Duration::from_secs(120),
+        max_auth_tries: 6,
+        banner: None,
+        id_pool: IdPool { first: 524_288, count: 1_878_458_368, register: false },
+    }
+}
+
+pub fn tenant(name: &str, root: Root) -> Tenant {
+    Tenant {
+        name: name.parse().unwrap(),
+        class: None,
+        locked: false,
+        authorized_keys: Vec::new(),
+        authorized_keys_file: None,
+        jail: Jail {
+            root,
+            user: User::Tenant,
+            shell: "/bin/sh".into(),
+            home: format!("/home/{name}"),
+            hostname: name.into(),
+            network: Network::None,
+            linger: Linger::For(Duration::from_secs(600)),
+            ids: 65_536,
+            limits: Limits {
+                tmp: Bytes(64 << 20),
+                run: Bytes(16 << 20),
+                shm: Bytes(64 << 20),
+                nofile: 1024,
+                core: Bytes(0),
+            },
+            allow: BTreeSet::new(),
+            command: None,
+            accept_env: Vec::new(),
+            set_env: Vec::new(),
+            capabilities: 0,
+            no_new_privs: true,
+            max_sessions: 10,
+            motd: true,
+        },
+    }
+}
+
+pub fn root_tenant(name: &str, root: Root) -> Tenant {
+    let mut tenant = tenant(name, root);
+    tenant.jail.user = User::Root;
+    tenant.jail.home = "/root".into();
+    tenant.jail.capabilities = DOCKER_CAPABILITIES;
+    tenant
+}
+
+pub fn account(tenant: &Tenant) -> Account {
+    let id = if tenant.jail.user == User::Root { 0 } else { 1000 };
+    Account {
+        name: tenant.name.to_string(),
+        uid: id,
+        gid: id,
+        home: tenant.jail.home.clone(),
+        shell: tenant.jail.shell.clone(),
+        capabilities: tenant.jail.capabilities,
+        bounding: tenant.jail.capabilities,
+        no_new_privs: tenant.jail.no_new_privs,
+        rlimits: vec![(7, 1024, 1024), (4, 0, 0)],
+        umask: 0o022,
+    }
+}
+
+pub fn start(tenant: &Tenant, session: u64, program: Program, terminal: Option<Terminal>) -> Start {
+    let linger = match tenant.jail.linger {
+        Linger::For(time) => Some(time),
+        Linger::Forever => None,
+    };
+    Start {
+        session,
+        program,
+        terminal,
+        account: account(tenant),
+        environment: vec![
+            ("HOME".into(), tenant.jail.home.clone()),
+            ("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
+        ],
+        greeting: None,
+        linger,
+        max_sessions: tenant.jail.max_sessions,
+    }
+}
+
+/// A session that was started.
+pub struct Session {
+    pub number: u64,
+    pub pid: i32,
+    pub fds: Vec<OwnedFd>,
+}
+
+pub fn begin(cell: &mut Cell, start: Start) -> Session {
+    let number = start.session;
+    cell.link.send(&Order::Start(Box::new(start))).unwrap();
+    let (report, fds) = cell.link.receive().unwrap();
+    let Report::Started { session, pid } = report else { panic!("{report:?}") };
+    assert_eq!(session, number);
+    Session { number, pid, fds }
+}
+
+pub fn await_end(cell: &mut Cell, number: u64) -> Exit {
+    let (report, _) = cell.link.receive().unwrap();
+    let Report::Ended { session, exit, .. } = report else { panic!("{report:?}") };
+    assert_eq!(session, number);
+    exit
+}
+
+/// Runs a command with pipes: exit, stdout, stderr.
+pub fn run(cell: &mut Cell, tenant: &Tenant, number: u64, command: &str) -> (Exit, String, String) {
+    let start = start(tenant, number, Program::Command(command.into()), None);
+    let session = begin(cell, start);
+    let mut fds = session.fds.into_iter();
+    drop(fds.next());
+    let mut out = String::new();
+    fs::File::from(fds.next().unwrap()).read_to_string(&mut out).unwrap();
+    let mut err = String::new();
+    fs::File::from(fds.next().unwrap()).read_to_string(&mut err).unwrap();
+    (await_end(cell, number), out, err)
+}
+
+/// Ends the cell and waits until it is gone.
+pub fn end(cells: &Cells, cell: Cell) {
+    let sent = cell.link.send(&Order::End { grace: Duration::from_millis(200) });
+    assert!(sent.is_ok() || sent == Err(cellblock::wire::LinkError::Closed), "{sent:?}");
+    cellblock::sys::poll::wait_readable(&[cell.pidfd.as_fd()], None).unwrap();
+    if cell.started {
+        cellblock::sys::process::wait_for(cell.pidfd.as_fd()).unwrap();
+    }
+    cells.ended(&cell.name, cell.pid).unwrap();
+}

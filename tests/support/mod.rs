@@ -1,0 +1,72 @@
+//! What the end-to-end tests share: a real door on a loopback port, a real `ssh` client, and a
+//! count of everything that a door may leave behind.
+//!
+//! Waits are for events (a ready line, the end of a process) or, through [`until`] alone, for a
+//! condition with a deadline. Everything that a test starts ends with its values.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    missing_debug_implementations,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::let_underscore_must_use,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "test support code: each test file uses a part of it, and a panic is a failed test"
+)]
+
+pub mod attacker;
+mod client;
+mod counts;
+mod door;
+pub mod procfs;
+mod scratch;
+mod terminal;
+mod tree;
+
+pub use client::{Master, Ran, Running, run_bounded};
+pub use counts::Counts;
+pub use door::{Builder, Door, doors, free_port};
+pub use scratch::Scratch;
+pub use terminal::TerminalClient;
+pub use tree::debian_root;
+
+use std::{
+    env, thread,
+    time::{Duration, Instant},
+};
+
+/// Whether the test can run. Without root it is skipped loudly; with `REQUIRE_ROOT=1` that is a failure.
+pub fn root() -> bool {
+    if nix::unistd::geteuid().is_root() {
+        return true;
+    }
+    assert!(env::var_os("REQUIRE_ROOT").is_none(), "REQUIRE_ROOT is set and this is not root");
+    eprintln!("SKIPPED: needs root (run tests/all)");
+    false
+}
+
+/// Waits until `condition` holds; false after `limit`. The one place where tests poll.
+pub fn until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + limit;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// As [`until`], and a failed test if it does not come true.
+pub fn soon(what: &str, condition: impl FnMut() -> bool) {
+    assert!(until(Duration::from_secs(15), condition), "did not happen within 15 s: {what}");
+}

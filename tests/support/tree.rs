@@ -1,0 +1,48 @@
+//! A small Debian root, made once for all runs and copied per test.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::Scratch;
+
+/// A copy of a `mmdebstrap --variant=minbase` root at `scratch/root`, owned by host root.
+pub fn debian_root(scratch: &Scratch) -> PathBuf {
+    let made = cached();
+    let copy = scratch.join("root");
+    let status = Command::new("cp").args(["-a", "--reflink=auto"]).arg(&made).arg(&copy).status().unwrap();
+    assert!(status.success(), "copying {}", made.display());
+    copy
+}
+
+/// The one that is copied; made under a lock, since test programs may run side by side.
+fn cached() -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("test-roots");
+    fs::create_dir_all(&dir).unwrap();
+    let lock = File::create(dir.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let root = dir.join("debian");
+    if root.join("etc/debian_version").exists() {
+        return root;
+    }
+    let half = dir.join("debian.half");
+    fs::remove_dir_all(&half).ok();
+    let suite = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let suite = suite.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).unwrap_or("bookworm").to_owned();
+    let made = Command::new("mmdebstrap")
+        .args([
+            "--variant=minbase",
+            "--mode=root",
+            "--format=directory",
+            "--aptopt=Acquire::Languages \"none\"",
+            &suite,
+        ])
+        .arg(&half)
+        .output()
+        .expect("mmdebstrap (tests/all installs it)");
+    assert!(made.status.success(), "mmdebstrap: {}", String::from_utf8_lossy(&made.stderr));
+    fs::rename(&half, &root).unwrap();
+    root
+}
