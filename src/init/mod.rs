@@ -20,22 +20,20 @@ use crate::sys::{
     Errno, fd, poll, process,
     signal::{SIGCHLD, Signals},
 };
-use crate::wire::init::handover;
 
 use end::{End, Life};
 use links::Links;
 use sessions::Sessions;
-use spawn::Groups;
+pub use spawn::Groups;
 
-/// The life of a cell, seen from its pid 1. Returns when the cell is to end; the kernel kills what
+/// The life of a cell, seen from its pid 1: listens, serves the monitor that started it by
+/// `first_link`, starts sessions in `groups`. Returns when the cell is to end; the kernel kills what
 /// is left when pid 1 does.
-pub fn live() -> Result<(), Errno> {
+pub fn live(listener: OwnedFd, first_link: OwnedFd, groups: Groups) -> Result<(), Errno> {
     process::make_undumpable()?;
-    let listener = fd::inherited(handover::LISTENER)?;
     fd::set_nonblocking(listener.as_fd(), true)?;
     let mut listener = Some(listener);
-    let mut links = Links::new(fd::inherited(handover::FIRST_LINK)?)?;
-    let groups = Groups::inherited()?;
+    let mut links = Links::new(first_link)?;
     let mut signals = Signals::block(&[SIGCHLD])?;
     let mut sessions = Sessions::new(groups);
     let mut life = Life::new(Instant::now());

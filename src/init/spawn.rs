@@ -4,7 +4,6 @@
 //! the tenant's ids (docs/kernel.md, G).
 
 use std::{
-    env,
     ffi::CString,
     io::{self, Write as _},
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
@@ -16,7 +15,7 @@ use crate::sys::{
     pty, signal,
 };
 use crate::wire::{
-    init::{Account, Start, handover},
+    init::{Account, Start},
     session::{Program, Terminal},
 };
 
@@ -33,24 +32,13 @@ const NOT_FOUND: i32 = 127;
 const NOT_EXECUTABLE: i32 = 126;
 const OUR_FAULT: i32 = 255;
 
-/// The sessions' control groups, as the monitor handed them over.
+/// The sessions' control groups.
 #[derive(Debug)]
-pub(super) enum Groups {
-    /// `tasks` of each hierarchy.
+pub enum Groups {
+    /// `tasks` of each v1 hierarchy.
     V1(Vec<OwnedFd>),
-    /// The directory.
+    /// The v2 directory.
     V2(OwnedFd),
-}
-
-impl Groups {
-    pub(super) fn inherited() -> Result<Self, Errno> {
-        if env::var_os(handover::V2_GROUP).is_some() {
-            return Ok(Self::V2(fd::inherited(handover::FIRST_GROUP)?));
-        }
-        let count = env::var(handover::V1_GROUPS).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
-        let numbers = handover::FIRST_GROUP..handover::FIRST_GROUP + handover::MAX_GROUPS.min(count);
-        Ok(Self::V1(numbers.map(fd::inherited).collect::<Result<_, _>>()?))
-    }
 }
 
 /// A session's ends of its streams, and the monitor's.

@@ -23,9 +23,11 @@ use crate::wire::{
 };
 
 use super::{
-    Facts, Ids, Plan, cgroups, host, planning,
-    start::{self, Tools},
+    Facts, Ids, Plan, cgroups,
+    child::Tools,
+    host, planning, start,
     state::{self, Place, Record, Wait},
+    stock::{self, Spares, Stock},
 };
 
 /// How long to wait for a cell that is ending to be gone: its TERM grace and then some.
@@ -45,6 +47,7 @@ pub struct Cells {
     ids: Ids,
     view: PathBuf,
     init: OwnedFd,
+    spares: Option<Spares>,
 }
 
 /// A link into a running cell.
@@ -58,7 +61,8 @@ pub struct Cell {
     pub name: TenantName,
     /// Its pid 1 on the host.
     pub pid: Pid,
-    /// Whether this call started it. Then its pid 1 is a child of the caller, to be reaped.
+    /// Whether this call started it. Then its pid 1 is a child of the caller, or, where it was a
+    /// spare, of whoever keeps the stock; to be reaped.
     pub started: bool,
 }
 
@@ -101,9 +105,30 @@ impl Cells {
             .map_err(|errno| fail("copying", init_program.display(), errno))?;
         let facts = Facts::gather(server)?;
         let view = host::build(&server.run_dir, &facts)?;
-        let cells = Self { run_dir: server.run_dir.clone(), facts, ids: Ids::new(server), view, init };
+        let cells = Self { run_dir: server.run_dir.clone(), facts, ids: Ids::new(server), view, init, spares: None };
         cells.sweep()?;
         Ok(cells)
+    }
+
+    /// Begins to keep spares; none are there before the first [`Cells::restock`]. The stock is for
+    /// this process alone: what forks from it drops its copy.
+    pub fn keep_stock(&mut self) -> Result<Stock> {
+        let (spares, stock) = stock::make()?;
+        self.spares = Some(spares);
+        Ok(stock)
+    }
+
+    /// Makes up for the spares that were taken. Takes a millisecond for each, so: when there is
+    /// nothing else to do. Where no plan takes spares (cgroup v2), it does nothing.
+    pub fn restock(&self, stock: &Stock) -> Result<()> {
+        match (&self.spares, planning::spare(&self.facts)) {
+            (Some(spares), Some((clone, ahead))) => stock.fill(spares, &clone, &ahead, self.tools()),
+            (None, _) | (_, None) => Ok(()),
+        }
+    }
+
+    fn tools(&self) -> Tools<'_> {
+        Tools { view: &self.view, init: self.init.as_fd() }
     }
 
     /// What is known of the host.
@@ -162,8 +187,7 @@ impl Cells {
 
     fn start(&self, tenant: &Tenant, held: &state::Held) -> Result<Cell> {
         let plan = self.plan(tenant)?;
-        let tools = Tools { view: &self.view, init: self.init.as_fd() };
-        let started = start::start(&plan, tools, held)?;
+        let started = start::start(&plan, self.tools(), held, self.spares.as_ref())?;
         let start::Started { link, pidfd, pid } = started;
         Ok(Cell { link, pidfd, name: tenant.name.clone(), pid, started: true })
     }

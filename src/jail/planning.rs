@@ -42,9 +42,64 @@ const COVERED: [(&str, Mask); 9] = [
 /// What will be done to make a cell for `tenant`.
 #[must_use]
 pub fn plan(tenant: &Tenant, ids: IdRange, facts: &Facts) -> Plan {
-    let mut planner = Planner { tenant, jail: &tenant.jail, facts, trees: 0, before: Vec::new(), outside: Vec::new() };
+    let (ahead, trees) = ahead(tenant.jail.network == Network::None, facts);
+    let mut planner = Planner {
+        tenant,
+        jail: &tenant.jail,
+        facts,
+        trees,
+        before: Vec::new(),
+        clone: Vec::new(),
+        outside: Vec::new(),
+        groups: Vec::new(),
+    };
     let inside = planner.inside(ids);
-    Plan { name: tenant.name.clone(), before: planner.before, outside: planner.outside, inside }
+    let Planner { before, clone, outside, .. } = planner;
+    Plan { name: tenant.name.clone(), before, clone, ahead, outside, inside }
+}
+
+/// How to clone a spare, and what it does before it is taken: as in any plan that takes one. `None`
+/// if none does.
+pub(super) fn spare(facts: &Facts) -> Option<(Vec<Op>, Vec<Op>)> {
+    let takes = matches!(facts.groups, Groups::V1(_));
+    takes.then(|| (clone(None, facts), ahead(true, facts).0))
+}
+
+/// To make the child, and what can only be set from outside.
+fn clone(group: Option<PathBuf>, facts: &Facts) -> Vec<Op> {
+    let mut ops = vec![Op::Clone { group }];
+    if facts.oom_adjusted {
+        ops.push(Op::ResetOomScore);
+    }
+    ops.push(Op::ResetPriority);
+    ops
+}
+
+/// What a child does before it knows whose it will be, and how many trees it has taken: `/dev`,
+/// `/proc`, `/sys` and the parts of them that are read-only or covered, on the stage.
+fn ahead(own_network: bool, facts: &Facts) -> (Vec<Op>, Tree) {
+    let (dev, empty, groups, host_sys) = (1, 2, 3, 4);
+    let attach = |tree, at: &str, read_only| Op::Attach { tree, at: at.into(), file: false, read_only };
+    let take = |tree, name: &str| Op::TakeHost { tree, name: name.into() };
+    let mut ops = vec![Op::Leave { network: own_network }];
+    if own_network {
+        ops.push(Op::LoopbackUp);
+    }
+    ops.extend([take(dev, "dev"), take(empty, "empty"), attach(dev, "dev", false)]);
+    ops.extend([mount("mqueue", "dev/mqueue", &[]), mount("proc", "proc", &[]), Op::NoUserNamespaces]);
+    ops.extend(PROC_READ_ONLY.map(|name| Op::ReadOnly { path: Path::new("proc").join(name) }));
+    if own_network {
+        let (kind, at) = ("sysfs".into(), "sys".into());
+        ops.push(Op::Mount { kind, at, options: Vec::new(), exec: false, read_only: true });
+    } else {
+        // docs/kernel.md, 6: an own sysfs needs an own network namespace.
+        ops.extend([take(host_sys, "sys"), attach(host_sys, "sys", true)]);
+    }
+    ops.extend(COVERED.map(|(path, with)| Op::Cover { path: path.into(), with, empty }));
+    if matches!(facts.groups, Groups::V1(_)) {
+        ops.extend([take(groups, "cgroup"), attach(groups, "sys/fs/cgroup", false)]);
+    }
+    (ops, host_sys)
 }
 
 struct Planner<'a> {
@@ -53,48 +108,50 @@ struct Planner<'a> {
     facts: &'a Facts,
     trees: Tree,
     before: Vec<Op>,
+    clone: Vec<Op>,
     outside: Vec<Op>,
+    /// What the monitor does about groups while the child mounts.
+    groups: Vec<Op>,
 }
 
 impl Planner<'_> {
     fn inside(&mut self, ids: IdRange) -> Vec<Op> {
-        let own_network = self.jail.network == Network::None;
-        let mut early = Vec::new();
+        let mut early = vec![Op::HostName(self.jail.hostname.clone())];
         let mut root = Vec::new();
         let (joining, group_trees) = self.groups(ids);
         let shifted = self.root(&mut early, &mut root);
 
-        self.outside.insert(0, Op::MapIds(ids));
+        self.outside.push(Op::MapIds(ids));
         self.outside.extend(shifted.into_iter().map(|tree| Op::Shift { tree }));
-        if self.facts.oom_adjusted {
-            self.outside.push(Op::ResetOomScore);
-        }
-        self.outside.extend([Op::ResetPriority, Op::Release]);
+        self.outside.push(Op::Release);
+        self.outside.append(&mut self.groups);
 
-        early.push(Op::Leave { network: own_network });
-        early.push(Op::HostName(self.jail.hostname.clone()));
-        if own_network {
-            early.push(Op::LoopbackUp);
-        }
-        early.push(Op::AwaitMonitor);
-        early.extend(joining);
-        early.push(Op::BecomeRoot);
+        early.extend([Op::AwaitMonitor, Op::BecomeRoot]);
         early.extend(root);
-        self.kernel_trees(&mut early, own_network, &group_trees);
+        early.extend(["dev", "proc", "sys"].map(|at| Op::Settle { at: at.into() }));
         let limits = &self.jail.limits;
         early.extend([
+            terminals(),
+            tmpfs("dev/shm", limits.shm, "1777", false),
             tmpfs("tmp", limits.tmp, "1777", true),
             tmpfs("run", limits.run, "0755", true),
+        ]);
+        early.extend(joining);
+        for (controller, tree) in group_trees {
+            let at = Path::new("sys/fs/cgroup").join(controller);
+            early.push(Op::Attach { tree, at, file: false, read_only: false });
+        }
+        early.extend([
             Op::Pivot,
             Op::ResetTraits,
             Op::KeepBoundingSet(INIT_CAPABILITIES | self.jail.capabilities & !SYS_ADMIN),
-            Op::ExecInit,
+            Op::BecomeInit,
         ]);
         early
     }
 
-    /// The tenant's control groups. Gives what the child does about them after the monitor's part,
-    /// and the trees that show them, by controller.
+    /// The tenant's control groups. Gives what the child does about them, and the trees that show
+    /// them, by controller.
     fn groups(&mut self, ids: IdRange) -> (Vec<Op>, Vec<(String, Tree)>) {
         match &self.facts.groups {
             Groups::V1(hierarchies) => self.v1_groups(hierarchies),
@@ -102,26 +159,24 @@ impl Planner<'_> {
         }
     }
 
-    /// v1: made while the child makes its network, joined and opened by the child, which is still
-    /// root of the host for access to files.
+    /// v1: made while the child mounts. The cell's view of its groups starts where init is; v1 allows
+    /// processes beside a group below.
     fn v1_groups(&mut self, hierarchies: &[(String, PathBuf)]) -> (Vec<Op>, Vec<(String, Tree)>) {
-        self.before.push(Op::Clone { group: None });
-        let (mut joins, mut opens, mut takes, mut shown) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        self.clone = clone(None, self.facts);
+        let (mut lends, mut shown) = (Vec::new(), Vec::new());
         for (controller, mount) in hierarchies {
-            // v1 allows processes beside a group below; and the cell's view of its groups starts
-            // where init is.
             let init = mount.join(self.tenant.name.as_str());
             let sessions = init.join("sessions");
-            self.outside.push(Op::MakeGroup { path: init.clone(), leaf: Leaf::Init, v2: false });
-            self.outside.push(Op::MakeGroup { path: sessions.clone(), leaf: Leaf::Sessions, v2: false });
+            self.groups.push(Op::MakeGroup { path: init.clone(), leaf: Leaf::Init, v2: false });
+            self.groups.push(Op::MakeGroup { path: sessions, leaf: Leaf::Sessions, v2: false });
             let tree = self.next_tree();
-            joins.push(Op::JoinGroup { path: init.clone() });
-            opens.push(Op::OpenGroup { path: sessions });
-            takes.push(Op::TakeGroup { tree, path: init });
+            lends.push(Op::LendGroup { tree, path: init, v2: false });
             shown.push((controller.clone(), tree));
         }
-        joins.extend(opens.into_iter().chain(takes).chain([Op::LeaveGroups]));
-        (joins, shown)
+        let count = lends.len();
+        self.groups.push(Op::WriteDown);
+        self.groups.extend(lends);
+        (vec![Op::AwaitGroups { count }, Op::JoinGroups, Op::LeaveGroups], shown)
     }
 
     /// v2: made before the clone, which puts the child into its group.
@@ -135,9 +190,10 @@ impl Planner<'_> {
         self.before.push(Op::GiveGroup { path: sessions, uid: ids.first });
         // The cgroup namespace starts where the clone is put. It must hold both leaves: with
         // nsdelegate (systemd) no process moves to where its namespace does not reach.
-        self.before.push(Op::Clone { group: Some(own.clone()) });
+        self.clone = clone(Some(own.clone()), self.facts);
         let tree = self.next_tree();
-        (vec![Op::JoinGroups { count: 1 }, Op::TakeGroup { tree, path: own }], vec![(String::new(), tree)])
+        self.groups.extend([Op::WriteDown, Op::LendGroup { tree, path: own, v2: true }]);
+        (vec![Op::AwaitGroups { count: 1 }, Op::JoinGroups], vec![(String::new(), tree)])
     }
 
     /// The root and what is mounted in it for the tenant; gives the trees whose owners are shifted.
@@ -198,9 +254,7 @@ impl Planner<'_> {
             [("var", "var", 0, 0o755, Fill::Var), ("home", home, home_owner, 0o750, Fill::Skeleton)]
         {
             let path = kept.join(name);
-            let keep = Op::Keep { path: path.clone(), uid, mode, fill };
-            let clone = self.before.len().saturating_sub(1);
-            self.before.insert(clone, keep);
+            self.before.push(Op::Keep { path: path.clone(), uid, mode, fill });
             let tree = self.take(path);
             root.push(Op::Attach { tree, at: at.into(), file: false, read_only: false });
             shifted.push(tree);
@@ -211,49 +265,9 @@ impl Planner<'_> {
         shifted
     }
 
-    /// `/proc`, `/sys`, `/dev` and the parts of them that are read-only or covered.
-    fn kernel_trees(&mut self, ops: &mut Vec<Op>, own_network: bool, groups: &[(String, Tree)]) {
-        let (dev, empty) = (self.next_tree(), self.next_tree());
-        ops.insert(0, Op::TakeHost { tree: dev, name: "dev".into() });
-        ops.insert(0, Op::TakeHost { tree: empty, name: "empty".into() });
-        ops.push(Op::Attach { tree: dev, at: "dev".into(), file: false, read_only: false });
-        ops.push(mount("proc", "proc", &[]));
-        ops.push(Op::NoUserNamespaces);
-        ops.extend(PROC_READ_ONLY.map(|name| Op::ReadOnly { path: Path::new("proc").join(name) }));
-        if own_network {
-            ops.push(Op::Mount { kind: "sysfs", at: "sys".into(), options: Vec::new(), exec: false, read_only: true });
-        } else {
-            // docs/kernel.md, 6: an own sysfs needs an own network namespace.
-            let host_sys = self.next_tree();
-            ops.insert(0, Op::TakeHost { tree: host_sys, name: "sys".into() });
-            ops.push(Op::Attach { tree: host_sys, at: "sys".into(), file: false, read_only: true });
-        }
-        ops.extend(COVERED.map(|(path, with)| Op::Cover { path: path.into(), with, empty }));
-        let at = Path::new("sys/fs/cgroup");
-        match groups {
-            [(controller, tree)] if controller.is_empty() => {
-                ops.push(Op::Attach { tree: *tree, at: at.into(), file: false, read_only: true });
-            }
-            several => {
-                ops.push(tmpfs("sys/fs/cgroup", Bytes(4096), "0755", false));
-                for (controller, tree) in several {
-                    ops.push(Op::Attach { tree: *tree, at: at.join(controller), file: false, read_only: true });
-                }
-                ops.push(Op::Lock { path: at.into() });
-            }
-        }
-        let terminals = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")];
-        let mut pts = mount("devpts", "dev/pts", &terminals);
-        if let Op::Mount { options, .. } = &mut pts {
-            options.push(("gid", TTY_GROUP.to_string()));
-        }
-        ops.extend([pts, tmpfs("dev/shm", self.jail.limits.shm, "1777", false), mount("mqueue", "dev/mqueue", &[])]);
-    }
-
     fn take(&mut self, source: PathBuf) -> Tree {
         let tree = self.next_tree();
-        let clone = self.before.len().saturating_sub(1);
-        self.before.insert(clone, Op::Take { tree, source });
+        self.before.push(Op::Take { tree, source });
         tree
     }
 
@@ -263,14 +277,25 @@ impl Planner<'_> {
     }
 }
 
-fn mount(kind: &'static str, at: &str, options: &[(&'static str, &str)]) -> Op {
-    let options = options.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-    Op::Mount { kind, at: at.into(), options, exec: false, read_only: false }
+fn mount(kind: &str, at: &str, options: &[(&str, String)]) -> Op {
+    let options = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    Op::Mount { kind: kind.to_owned(), at: at.into(), options, exec: false, read_only: false }
+}
+
+fn terminals() -> Op {
+    let mode = |mode: &str| mode.to_owned();
+    let options = [
+        ("newinstance", String::new()),
+        ("ptmxmode", mode("0666")),
+        ("mode", mode("0620")),
+        ("gid", TTY_GROUP.to_string()),
+    ];
+    mount("devpts", "dev/pts", &options)
 }
 
 fn tmpfs(at: &str, size: Bytes, mode: &str, exec: bool) -> Op {
-    let options = vec![("size", size.0.to_string()), ("mode", mode.to_owned())];
-    Op::Mount { kind: "tmpfs", at: at.into(), options, exec, read_only: false }
+    let options = vec![("size".to_owned(), size.0.to_string()), ("mode".to_owned(), mode.to_owned())];
+    Op::Mount { kind: "tmpfs".to_owned(), at: at.into(), options, exec, read_only: false }
 }
 
 #[cfg(test)]
@@ -309,8 +334,8 @@ mod tests {
         }
     }
 
-    fn plan_for(root: Root) -> Plan {
-        let facts = Facts {
+    fn facts() -> Facts {
+        Facts {
             state_dir: "/state".into(),
             real: vec!["usr"],
             linked: vec![("bin", "usr/bin".into())],
@@ -318,40 +343,56 @@ mod tests {
             resolver: String::new(),
             groups: Groups::V1(vec![("pids".into(), "/cg/pids/cellblock".into())]),
             oom_adjusted: true,
-        };
-        plan(&tenant(root), IdRange { first: 1000, count: 65_536 }, &facts)
+        }
+    }
+
+    fn plan_for(root: Root) -> Plan {
+        plan(&tenant(root), IdRange { first: 1000, count: 65_536 }, &facts())
     }
 
     #[test]
-    fn the_monitor_takes_the_tree_clones_maps_makes_groups_shifts_and_releases_in_this_order() {
+    fn the_monitor_takes_the_tree_maps_shifts_releases_and_makes_groups_in_this_order() {
         let plan = plan_for(Root::Directory("/srv/a".into()));
         let group = |path: &str, leaf| Op::MakeGroup { path: path.into(), leaf, v2: false };
-        assert_eq!(plan.before, vec![Op::Take { tree: 2, source: "/srv/a".into() }, Op::Clone { group: None }]);
+        let tree = 6;
+        assert_eq!(plan.before, vec![Op::Take { tree, source: "/srv/a".into() }]);
+        assert_eq!(plan.clone, vec![Op::Clone { group: None }, Op::ResetOomScore, Op::ResetPriority]);
         let outside = vec![
             Op::MapIds(IdRange { first: 1000, count: 65_536 }),
+            Op::Shift { tree },
+            Op::Release,
             group("/cg/pids/cellblock/alice", Leaf::Init),
             group("/cg/pids/cellblock/alice/sessions", Leaf::Sessions),
-            Op::Shift { tree: 2 },
-            Op::ResetOomScore,
-            Op::ResetPriority,
-            Op::Release,
+            Op::WriteDown,
+            Op::LendGroup { tree: 5, path: "/cg/pids/cellblock/alice".into(), v2: false },
         ];
         assert_eq!(plan.outside, outside);
     }
 
     #[test]
-    fn the_child_touches_groups_when_they_are_there_and_while_it_is_still_the_hosts_root() {
+    fn the_child_joins_its_groups_before_it_leaves_those_of_the_host_and_shows_them() {
         let plan = plan_for(Root::Directory("/srv/a".into()));
-        let begin = plan.inside.iter().position(|op| *op == Op::AwaitMonitor).unwrap();
-        let own: PathBuf = "/cg/pids/cellblock/alice".into();
-        let after = [
-            Op::JoinGroup { path: own.clone() },
-            Op::OpenGroup { path: own.join("sessions") },
-            Op::TakeGroup { tree: 1, path: own },
-            Op::LeaveGroups,
-            Op::BecomeRoot,
-        ];
-        assert_eq!(plan.inside[begin + 1..begin + 6], after);
+        let begin = plan.inside.iter().position(|op| *op == Op::AwaitGroups { count: 1 }).unwrap();
+        let shown = Op::Attach { tree: 5, at: "sys/fs/cgroup/pids".into(), file: false, read_only: false };
+        assert_eq!(plan.inside[begin + 1..begin + 5], [Op::JoinGroups, Op::LeaveGroups, shown, Op::Pivot]);
+    }
+
+    #[test]
+    fn what_is_done_ahead_says_nothing_of_the_tenant_and_is_what_spares_do() {
+        let mut facts = facts();
+        let ids = IdRange { first: 1000, count: 65_536 };
+        let (directory, host) = (tenant(Root::Directory("/srv/a".into())), tenant(Root::Host));
+        let plans = [&directory, &host].map(|tenant| plan(tenant, ids, &facts));
+        let (clone, ahead) = spare(&facts).unwrap();
+        assert!(plans.iter().all(|plan| plan.takes_spare() && plan.ahead == ahead && plan.clone == clone));
+        assert!(!format!("{clone:?} {ahead:?}").contains("alice"));
+
+        let mut shared = tenant(Root::Host);
+        shared.jail.network = Network::Host;
+        assert!(!plan(&shared, ids, &facts).takes_spare());
+        facts.groups = Groups::V2("/cg/cellblock".into());
+        assert!(!plan(&directory, ids, &facts).takes_spare(), "v2 clones into the tenant's group");
+        assert_eq!(spare(&facts), None);
     }
 
     #[test]
@@ -362,6 +403,6 @@ mod tests {
         assert!(at(&Op::AwaitMonitor) < at(&Op::BecomeRoot));
         let made = plan.inside.iter().position(|op| matches!(op, Op::Symlink { .. } | Op::File { .. }));
         assert!(at(&Op::BecomeRoot) < made.unwrap());
-        assert_eq!(plan.inside.last(), Some(&Op::ExecInit));
+        assert_eq!(plan.inside.last(), Some(&Op::BecomeInit));
     }
 }

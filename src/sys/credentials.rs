@@ -38,6 +38,20 @@ pub fn keep_capabilities(kept: u64) -> SysResult<()> {
     if now == sets { Ok(()) } else { Err(Errno::EPERM) }
 }
 
+/// Makes every capability that the caller has inheritable and ambient (capabilities(7)): an exec
+/// keeps them although no id here is root's.
+pub fn keep_capabilities_on_exec() -> SysResult<()> {
+    let CapabilitySets { permitted, effective, .. } = rustix::thread::capabilities(None)?;
+    rustix::thread::set_capabilities(None, CapabilitySets { permitted, effective, inheritable: permitted })?;
+    for number in 0..CAPABILITIES {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        if permitted.contains(one) {
+            rustix::thread::configure_capability_in_ambient_set(one, true)?;
+        }
+    }
+    Ok(())
+}
+
 /// `PR_CAPBSET_DROP` of every capability that the kernel knows and `kept` does not list; reads
 /// each back.
 pub fn keep_bounding_set(kept: u64) -> SysResult<()> {

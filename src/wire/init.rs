@@ -9,22 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::session::{Exit, Program, Signal, Terminal, Usage};
 
-/// What crosses the exec of init: descriptors at agreed numbers.
-pub mod handover {
-    /// init's socket, listening.
-    pub const LISTENER: i32 = 3;
-    /// The first monitor's link.
-    pub const FIRST_LINK: i32 = 4;
-    /// The first of the `sessions` groups.
-    pub const FIRST_GROUP: i32 = 5;
-    /// More v1 hierarchies than can matter.
-    pub const MAX_GROUPS: i32 = 8;
-    /// Environment variable: how many `tasks` files of cgroup v1 follow.
-    pub const V1_GROUPS: &str = "V1_GROUPS";
-    /// Environment variable: `1` if the one group is a directory of cgroup v2.
-    pub const V2_GROUP: &str = "V2_GROUP";
-}
-
 /// The first packet on a link that joined a running cell, not encoded: init will take orders. A
 /// link without it belongs to a cell that is ending.
 pub const WELCOME: &[u8] = b".";
