@@ -167,7 +167,10 @@ impl Child {
 
     /// Waits for its answer; `None` if it was killed.
     pub(super) fn answer(&mut self) -> Result<Option<Answer>> {
-        match self.link.receive() {
+        // That it left words of ours unread is told before what it said (unix(7): ECONNRESET).
+        let first = self.link.receive();
+        let answer = if matches!(first, Err(LinkError::Closed)) { self.link.receive() } else { first };
+        match answer {
             Ok((answer, fds)) if fds.is_empty() => Ok(Some(answer)),
             Ok(_) => Err(fail("waiting for", "pid 1 of a cell", LinkError::Descriptors)),
             Err(LinkError::Closed) => Ok(None),
