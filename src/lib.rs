@@ -18,8 +18,10 @@ pub mod account;
 pub mod auth;
 pub mod init;
 pub mod jail;
+pub mod probe;
 
 pub mod monitor;
+pub mod verify;
 
 pub mod listen;
 

@@ -26,8 +26,8 @@ const LAYERS: &[&[&str]] = &[
     &["wire"],
     &["config"],
     &["policy"],
-    &["account", "auth", "init", "jail"],
-    &["monitor"],
+    &["account", "auth", "init", "jail", "probe"],
+    &["monitor", "verify"],
     &["listen"],
     &["cli"],
 ];

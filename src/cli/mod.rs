@@ -4,6 +4,7 @@ mod check;
 pub mod output;
 mod serve;
 mod try_door;
+mod verify;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -39,6 +40,8 @@ pub enum Verb {
     Serve(serve::Serve),
     /// Open a door on 127.0.0.1 to try it out, and take it away afterwards.
     Try(try_door::TryDoor),
+    /// Try to break out of a tenant's cell, and say how that went.
+    Verify(verify::Verify),
 }
 
 /// Runs what `arguments` ask for.
@@ -49,6 +52,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Verb::Check(check) => check.run(&cli.config),
             Verb::Serve(serve) => serve.run(&cli.config),
             Verb::Try(try_door) => try_door.run(),
+            Verb::Verify(verify) => verify.run(&cli.config),
         }),
         // `--help` and `--version` come as errors that belong on stdout.
         Err(error) if error.use_stderr() => {

@@ -120,6 +120,7 @@ fn command(start: &Start, terminal_name: Option<String>) -> Result<Command, (Ste
     let args = match &start.program {
         Program::Shell => vec![string(format!("-{name}").into_bytes())?],
         Program::Command(command) => vec![string(name.into())?, c"-c".into(), string(command.clone())?],
+        Program::Probe => vec![string(handover::PROBE.into())?],
         Program::Subsystem(_) => return Err(("preparing the command", Errno::ENOTSUP)),
     };
     let mut environment = Vec::new();
@@ -138,8 +139,11 @@ fn command(start: &Start, terminal_name: Option<String>) -> Result<Command, (Ste
 fn run(start: &Start, groups: &Groups, streams: &Streams, command: &Command) -> ! {
     let (sentence, status) = match become_session(start, groups, streams) {
         Err((step, errno)) => (format!("cellblock: {step}: {errno}\r\n"), OUR_FAULT),
-        Ok(()) => {
-            let errno = process::exec_path(&command.path, &command.args, &command.environment);
+        Ok(own) => {
+            let errno = match own {
+                Some(own) => process::exec(own.as_fd(), &command.args, &command.environment),
+                None => process::exec_path(&command.path, &command.args, &command.environment),
+            };
             let status = if errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
             (format!("cellblock: {}: {errno}\r\n", start.account.shell), status)
         }
@@ -149,7 +153,9 @@ fn run(start: &Start, groups: &Groups, streams: &Streams, command: &Command) -> 
     process::exit_now(status)
 }
 
-fn become_session(start: &Start, groups: &Groups, streams: &Streams) -> Result<(), (Step, Errno)> {
+/// Gives init's own program where that is what runs: opened while this process may, since it is
+/// closed to the tenant; and gone with exec.
+fn become_session(start: &Start, groups: &Groups, streams: &Streams) -> Result<Option<OwnedFd>, (Step, Errno)> {
     if let Groups::V1(tasks) = groups {
         for tasks in tasks {
             cgroup::join(tasks.as_fd()).map_err(|errno| ("joining the control group", errno))?;
@@ -163,9 +169,13 @@ fn become_session(start: &Start, groups: &Groups, streams: &Streams) -> Result<(
     place([stdin, stdout, stderr].map(|fd| fd.as_fd())).map_err(|errno| ("placing the streams", errno))?;
     signal::reset_all().map_err(|errno| ("resetting signals", errno))?;
     credentials::reset_affinity_and_personality().map_err(|errno| ("resetting affinity and personality", errno))?;
+    let own = match start.program {
+        Program::Probe => Some(process::own_program().map_err(|errno| ("opening the probe", errno))?),
+        Program::Shell | Program::Command(_) | Program::Subsystem(_) => None,
+    };
     give_up(&start.account)?;
     greeting::arrive(start);
-    Ok(())
+    Ok(own)
 }
 
 /// Descriptors 0, 1 and 2, and nothing else from here on: the child follows paths of the tenant's

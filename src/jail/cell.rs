@@ -126,46 +126,50 @@ impl Cells {
 
     /// Joins the tenant's cell, or starts one. For a process with one thread.
     pub fn enter(&self, tenant: &Tenant) -> Result<Cell> {
-        let place = Place::new(&self.run_dir, &tenant.name);
+        self.enter_by(&tenant.name, || self.plan(tenant))
+    }
+
+    /// As [`Cells::enter`], by the plan that `plan` gives if a cell must be started.
+    pub fn enter_by(&self, name: &TenantName, plan: impl Fn() -> Result<Plan>) -> Result<Cell> {
+        let place = Place::new(&self.run_dir, name);
         let deadline = Instant::now() + ENTER_WAIT;
         while Instant::now() < deadline {
-            let ending = match self.join(&place, &tenant.name)? {
+            let ending = match self.join(&place, name)? {
                 Joined::Cell(cell) => return Ok(*cell),
                 Joined::Ending(pidfd) => pidfd,
                 Joined::None => {
                     let held = place.hold(Wait::Yes)?;
                     // Another monitor may have started it while this one waited for the lock.
-                    match (held, self.join(&place, &tenant.name)?) {
+                    match (held, self.join(&place, name)?) {
                         (_, Joined::Cell(cell)) => return Ok(*cell),
                         (_, Joined::Ending(pidfd)) => pidfd,
                         (None, Joined::None) => continue,
-                        (Some(held), Joined::None) => return self.start_or_clear(tenant, held),
+                        (Some(held), Joined::None) => return self.start_or_clear(name, &plan, held),
                     }
                 }
             };
             let look_again = Some(Instant::now() + LOOK_AGAIN);
             poll::wait_readable(&[ending.as_fd()], look_again)
-                .map_err(|errno| fail("waiting for the cell of", &tenant.name, errno))?;
+                .map_err(|errno| fail("waiting for the cell of", name, errno))?;
         }
-        Err(fail("entering the cell of", &tenant.name, "the one that runs takes nobody and does not end"))
+        Err(fail("entering the cell of", name, "the one that runs takes nobody and does not end"))
     }
 
     /// Starts the cell; one that does not start leaves nothing.
-    fn start_or_clear(&self, tenant: &Tenant, held: state::Held) -> Result<Cell> {
-        let started = self.start(tenant, &held);
+    fn start_or_clear(&self, name: &TenantName, plan: impl Fn() -> Result<Plan>, held: state::Held) -> Result<Cell> {
+        let started = plan().and_then(|plan| self.start(&plan, &held));
         if started.is_err() {
-            cgroups::remove(&self.facts.groups, tenant.name.as_str())?;
+            cgroups::remove(&self.facts.groups, name.as_str())?;
             held.remove()?;
         }
         started
     }
 
-    fn start(&self, tenant: &Tenant, held: &state::Held) -> Result<Cell> {
-        let plan = self.plan(tenant)?;
+    fn start(&self, plan: &Plan, held: &state::Held) -> Result<Cell> {
         let tools = Tools { view: &self.view, init: self.init.as_fd() };
-        let started = start::start(&plan, tools, held)?;
+        let started = start::start(plan, tools, held)?;
         let start::Started { link, pidfd, pid } = started;
-        Ok(Cell { link, pidfd, name: tenant.name.clone(), pid, started: true })
+        Ok(Cell { link, pidfd, name: plan.name.clone(), pid, started: true })
     }
 
     fn join(&self, place: &Place, name: &TenantName) -> Result<Joined> {

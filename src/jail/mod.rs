@@ -20,7 +20,7 @@ mod start;
 mod state;
 
 pub use cell::{Cell, Cells, RunningCell};
-pub use facts::Facts;
+pub use facts::{Facts, Groups};
 pub use ids::{IdRange, Ids};
 pub use plan::{Op, Plan};
 pub use planning::plan;

@@ -30,7 +30,7 @@ impl Programs {
     }
 
     /// The path of `cellblock-init`.
-    pub(super) fn find_init(&self) -> Result<PathBuf> {
+    pub fn find_init(&self) -> Result<PathBuf> {
         find("cellblock-init", self.init.as_deref())
     }
 }

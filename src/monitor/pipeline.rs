@@ -153,7 +153,8 @@ fn story(
 }
 
 fn record_login(house: &mut House, conn: &Conn, identity: &Identity) {
-    let Proof::Key { fingerprint, .. } = identity.proof();
+    // Root of the host does not come by ssh.
+    let Proof::Key { fingerprint, .. } = identity.proof() else { return };
     let (tenant, peer) = (identity.tenant(), conn.ends.peer);
     info!("{} {tenant} logged in from {peer} with {fingerprint}", conn.id);
     house.audit.record(&Event::Login { connection: &conn.id, peer, tenant, method: "publickey", key: fingerprint });

@@ -381,6 +381,7 @@ fn describe(program: &Program) -> (&'static str, Option<String>) {
         Program::Shell => ("shell", None),
         Program::Command(command) => ("exec", Some(escape_bytes(command))),
         Program::Subsystem(name) => ("subsystem", Some(escape(name))),
+        Program::Probe => ("probe", None),
     }
 }
 

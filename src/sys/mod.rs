@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "this is the one room for raw system calls")]
 
 pub mod append;
+pub mod attempt;
 pub mod cgroup;
 pub mod credentials;
 pub mod error;

@@ -19,6 +19,8 @@ pub mod handover {
     pub const FIRST_GROUP: i32 = 5;
     /// More v1 hierarchies than can matter.
     pub const MAX_GROUPS: i32 = 8;
+    /// `argv[0]` with which init's program becomes the probe.
+    pub const PROBE: &str = "cellblock-probe";
     /// Environment variable: how many `tasks` files of cgroup v1 follow.
     pub const V1_GROUPS: &str = "V1_GROUPS";
     /// Environment variable: `1` if the one group is a directory of cgroup v2.

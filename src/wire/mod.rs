@@ -9,5 +9,6 @@ pub mod init;
 pub mod link;
 pub mod login;
 pub mod session;
+pub mod verify;
 
 pub use link::{Link, LinkError};

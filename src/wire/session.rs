@@ -13,6 +13,8 @@ pub enum Program {
     Command(Vec<u8>),
     /// A subsystem by name (RFC 4254, 6.5).
     Subsystem(String),
+    /// init's own second face, which tries to break out (`probe`). Never at a client's request.
+    Probe,
 }
 
 /// A terminal's size (RFC 4254, 6.2). Zero means unknown.

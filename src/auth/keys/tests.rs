@@ -41,7 +41,7 @@ fn proved(tenant: &Tenant, user: &str, blob: &[u8], in_file: &[AuthorizedKey]) -
     let claim = Claim { user, key: blob, peer: "192.0.2.1".parse().unwrap(), now: 1000 };
     let find = |name: &TenantName| Ok((*name == tenant.name).then(|| tenant.clone()));
     let (identity, _) = prove(&claim, &find, &|_| in_file.to_vec())?;
-    let Proof::Key { options, .. } = identity.proof();
+    let Proof::Key { options, .. } = identity.proof() else { panic!("proved by a key") };
     Ok(options.clone())
 }
 

@@ -56,6 +56,20 @@ fn variable<'a>(start: &'a Start, name: &str) -> Option<&'a str> {
     start.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
+#[test]
+fn nobody_but_root_of_the_host_gets_the_probe_and_it_runs_as_a_login_does() {
+    let by_key = granted(|tenant, _| tenant.jail.command = Some("git-shell".into()));
+    assert_eq!(run(&by_key, Program::Probe, false), Err(Refusal::NotAllowed));
+    assert_eq!(by_key.probe(1), None);
+    let identity = Identity::proved("alice".parse().unwrap(), Proof::HostRoot, "127.0.0.1".parse().unwrap());
+    let probe = grant(identity, by_key.tenant().clone(), by_key.ends).unwrap().probe(1).unwrap();
+    let login = run(&granted(|_, _| {}), exec("id"), false).unwrap();
+    assert_eq!(probe.program, Program::Probe);
+    assert_eq!(probe.account, login.account);
+    assert_eq!(variable(&probe, "PATH"), variable(&login, "PATH"));
+    assert_eq!((probe.linger, probe.max_sessions), (login.linger, login.max_sessions));
+}
+
 fn exec(text: &str) -> Program {
     Program::Command(text.into())
 }

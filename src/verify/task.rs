@@ -1,0 +1,144 @@
+//! What the probe is told: the jail as it was planned. Pure, but for a look at what must stay hidden.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use crate::config::settings::{self, Root, Server, Tenant};
+use crate::jail::{Op, Plan};
+use crate::wire::init::Start;
+use crate::wire::verify::{Bombs, Hidden, Limits, Mount, MountKind, Network, Task};
+
+/// Sizes are rounded up to whole pages.
+const PAGE: u64 = 4096;
+
+/// What a mount must be, in `mountinfo`'s words.
+const HOST: [&str; 3] = ["ro", "nosuid", "nodev"];
+const DEVICES: [&str; 3] = ["ro", "nosuid", "noexec"];
+const LOCKED: [&str; 4] = ["ro", "nosuid", "nodev", "noexec"];
+
+pub(super) fn of(tenant: &Tenant, plan: &Plan, start: &Start, server: &Server, bombs: Bombs) -> Task {
+    let mounts = mounts(plan);
+    let homes = match tenant.jail.root {
+        Root::Host => Some(homes(&mounts)),
+        Root::Directory(_) => None,
+    };
+    Task {
+        account: start.account.clone(),
+        environment: start.environment.iter().map(|(name, _)| name.clone()).collect(),
+        mounts,
+        hostname: tenant.jail.hostname.clone(),
+        homes,
+        hidden: hidden(server),
+        network: match tenant.jail.network {
+            settings::Network::None => Network::Own,
+            settings::Network::Host => Network::Host,
+        },
+        granted: Vec::new(),
+        limits: Limits { pids: None, memory: None, tmpfs: sizes(plan) },
+        bombs,
+        init: 1,
+    }
+}
+
+/// Every mount that the plan makes, with what it must at least be.
+fn mounts(plan: &Plan) -> Vec<Mount> {
+    let mut mounts: Vec<Mount> = Vec::new();
+    for op in &plan.inside {
+        if let Op::Lock { path } = op {
+            let at = absolute(path);
+            for mount in mounts.iter_mut().filter(|mount| mount.at == at) {
+                mount.flags.push("ro".into());
+            }
+        }
+        let planned = match op {
+            Op::RootFromTree { tree: _, writable: true } => (Path::new(""), vec!["nodev"], MountKind::Shows),
+            Op::RootFromTree { tree: _, writable: false } => (Path::new(""), vec!["ro", "nodev"], MountKind::Shows),
+            Op::RootFromNothing { .. } => (Path::new(""), vec!["nosuid", "nodev"], MountKind::Shows),
+            Op::Attach { at, read_only: true, .. } => (at.as_path(), LOCKED.to_vec(), MountKind::Shows),
+            Op::Attach { tree, at, .. } => (at.as_path(), attached(plan, *tree), MountKind::Shows),
+            Op::Mount { kind, at, exec, read_only, .. } => {
+                (at.as_path(), created(kind, *exec, *read_only), MountKind::Shows)
+            }
+            Op::ReadOnly { path } => (path.as_path(), LOCKED.to_vec(), MountKind::Locks),
+            Op::Cover { path, .. } => (path.as_path(), vec!["ro"], MountKind::Covers),
+            _mounts_nothing => continue,
+        };
+        let (at, flags, kind) = planned;
+        mounts.push(Mount { at: absolute(at), flags: flags.into_iter().map(str::to_owned).collect(), kind });
+    }
+    mounts
+}
+
+/// A part of the host view keeps what it has there; a tenant's own tree has nodev alone.
+fn attached(plan: &Plan, tree: usize) -> Vec<&'static str> {
+    let of_host = plan.inside.iter().find_map(|op| match op {
+        Op::TakeHost { tree: taken, name } if *taken == tree => Some(name),
+        _other => None,
+    });
+    match of_host {
+        Some(name) if name == Path::new("dev") => DEVICES.to_vec(),
+        Some(_) => HOST.to_vec(),
+        None => vec!["nodev"],
+    }
+}
+
+fn created(kind: &str, exec: bool, read_only: bool) -> Vec<&'static str> {
+    let mut flags = vec!["nosuid"];
+    if kind != "devpts" {
+        flags.push("nodev");
+    }
+    if !exec {
+        flags.push("noexec");
+    }
+    if read_only {
+        flags.push("ro");
+    }
+    flags
+}
+
+fn absolute(path: &Path) -> String {
+    Path::new("/").join(path).display().to_string()
+}
+
+/// Names directly below `/home`.
+fn homes(mounts: &[Mount]) -> Vec<String> {
+    let below = mounts.iter().filter_map(|mount| Path::new(&mount.at).strip_prefix("/home").ok());
+    let mut names: Vec<_> =
+        below.filter_map(|rest| Some(rest.components().next()?.as_os_str().to_string_lossy().into_owned())).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// What is cellblock's own on the host. That a path is missing there is nothing to hide.
+fn hidden(server: &Server) -> Vec<Hidden> {
+    let mut paths = vec![
+        server.run_dir.clone(),
+        server.state_dir.clone(),
+        server.state_dir.join("tenants"),
+        server.audit_log.clone(),
+        PathBuf::from("/etc/shadow"),
+    ];
+    paths.extend(server.host_keys.iter().cloned());
+    let found = paths.into_iter().filter_map(|path| {
+        let meta = fs::symlink_metadata(&path).ok()?;
+        Some(Hidden { path: path.display().to_string(), device: meta.dev(), inode: meta.ino() })
+    });
+    found.collect()
+}
+
+/// The file systems in memory that a tenant can write to.
+fn sizes(plan: &Plan) -> Vec<(String, u64)> {
+    let mounts = plan.inside.iter().filter_map(|op| match op {
+        Op::Mount { kind: "tmpfs", at, options, read_only: false, .. } => {
+            let size = options.iter().find_map(|(key, value)| (*key == "size").then(|| value.parse().ok())?)?;
+            let locked = plan.inside.iter().any(|op| matches!(op, Op::Lock { path } if path == at));
+            (!locked).then(|| (absolute(at), u64::next_multiple_of(size, PAGE)))
+        }
+        _other => None,
+    });
+    mounts.collect()
+}
