@@ -127,9 +127,9 @@ pub(super) fn traits(task: &Task, tries: &mut Tries) {
             tries.expect("nice", nice == "0", nice);
         }
     }
-    match read("/proc/self/personality") {
+    match attempt::personality() {
         Err(errno) => tries.unknown("personality", errno),
-        Ok(value) => tries.expect("personality", value.trim() == "00000000", value.trim()),
+        Ok(value) => tries.expect("personality", value == 0, format_args!("{value:#x}")),
     }
 }
 
@@ -138,7 +138,7 @@ pub(super) fn oom_score(_task: &Task, tries: &mut Tries) {
     let score = read(FILE).ok().and_then(|text| text.trim().parse::<i32>().ok());
     match score {
         None => tries.unknown("reading the score", crate::sys::Errno::EIO),
-        Some(score) => tries.expect("score", score >= 0, format_args!("{score}")),
+        Some(score) => tries.expect("score, a fresh login's is 0", score == 0, format_args!("{score}")),
     }
     // Closed to itself too while it cannot be traced: a child opens up, and then only rights count.
     let lowered = attempt::in_child(WRITE, || {
@@ -149,7 +149,8 @@ pub(super) fn oom_score(_task: &Task, tries: &mut Tries) {
     });
     match lowered {
         Ok(Outcome::Done(lower)) => tries.add("lowering it", format_args!("it is {lower} now"), Verdict::Escaped),
-        Ok(outcome) => tries.expect("lowering it", matches!(outcome, Outcome::Refused(_)), format_args!("{outcome:?}")),
+        Ok(Outcome::Refused(errno)) => tries.add("lowering it", format_args!("refused: {errno}"), Verdict::Held),
+        Ok(outcome) => tries.add("lowering it", format_args!("{outcome:?}"), Verdict::Unknown),
         Err(errno) => tries.unknown("lowering it", errno),
     }
 }

@@ -1,14 +1,17 @@
 //! Namespaces: making, joining, and what is in those that the cell has.
 
-use std::{fs, fs::File, os::fd::AsFd as _};
+use std::{fs, fs::File, os::fd::AsFd as _, time::Duration};
 
-use crate::sys::{Errno, attempt};
+use crate::sys::{Errno, attempt, attempt::Outcome};
 use crate::wire::verify::{Network, Task, Verdict};
 
 use super::tries::{Refusal, Tries, read};
 
 /// Abstract sockets that are tried at most.
 const MAX_SOCKETS: usize = 32;
+
+/// How long a single call may take.
+const CALL: Duration = Duration::from_secs(5);
 
 pub(super) fn nested(task: &Task, tries: &mut Tries) {
     if task.granted.iter().any(|set| set == "nesting") {
@@ -143,12 +146,13 @@ pub(super) fn network(task: &Task, tries: &mut Tries) {
 }
 
 pub(super) fn keyrings(_task: &Task, tries: &mut Tries) {
-    match attempt::in_child(std::time::Duration::from_secs(5), attempt::keys_of_session) {
-        Ok(attempt::Outcome::Done(keys)) => {
-            tries.expect("reading the session keyring", keys == 0, format_args!("{keys} keys"));
-        }
-        Ok(outcome) => tries.add("reading the session keyring", format_args!("refused: {outcome:?}"), Verdict::Held),
-        Err(errno) => tries.unknown("reading the session keyring", errno),
+    let tried = "reading the session keyring";
+    match attempt::in_child(CALL, attempt::keys_of_session) {
+        Ok(Outcome::Done(keys)) => tries.expect(tried, keys == 0, format_args!("{keys} keys")),
+        Ok(Outcome::Refused(errno)) => tries.add(tried, format_args!("refused: {errno}"), Verdict::Held),
+        Ok(Outcome::Killed(number)) => tries.add(tried, format_args!("killed by signal {number}"), Verdict::Held),
+        Ok(Outcome::Hung) => tries.unknown(tried, Errno::ETIMEDOUT),
+        Err(errno) => tries.unknown(tried, errno),
     }
     match read("/proc/keys") {
         Err(errno) => tries.add("/proc/keys", format_args!("refused: {errno}"), Verdict::Held),

@@ -69,7 +69,11 @@ impl Tries {
             Outcome::Done(0) => self.add(tried, "it worked", Verdict::Escaped),
             Outcome::Done(value) => self.add(tried, format_args!("it worked: {value}"), Verdict::Escaped),
             Outcome::Killed(number) => {
-                self.add(tried, format_args!("killed by SIG{}", signal::name(number)), Verdict::Held);
+                // A filter's signal, and what a processor without that ABI answers. Any other may be
+                // the tenant's, and says nothing.
+                let refused = matches!(number, signal::SIGSYS | signal::SIGSEGV);
+                let verdict = if refused { Verdict::Held } else { Verdict::Unknown };
+                self.add(tried, format_args!("killed by SIG{}", signal::name(number)), verdict);
             }
             Outcome::Hung => self.add(tried, "it did not come back", Verdict::Unknown),
             Outcome::Refused(errno) => {

@@ -302,6 +302,12 @@ pub fn securebits() -> SysResult<i64> {
     check(unsafe { libc::prctl(libc::PR_GET_SECUREBITS, 0, 0, 0, 0) })
 }
 
+/// personality(2), asking only.
+pub fn personality() -> SysResult<i64> {
+    // SAFETY: personality takes one integer; this one changes nothing.
+    check(unsafe { libc::personality(0xffff_ffff) })
+}
+
 /// `PR_GET_NO_NEW_PRIVS`.
 pub fn no_new_privs() -> SysResult<bool> {
     Ok(rustix::thread::no_new_privs()?)

@@ -14,7 +14,7 @@ use super::{Errno, SysResult};
 
 pub use nix::libc::{
     SIGABRT, SIGALRM, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSEGV, SIGSTOP,
-    SIGTERM, SIGUSR1, SIGUSR2,
+    SIGSYS, SIGTERM, SIGUSR1, SIGUSR2,
 };
 
 /// Signals that wait to be read.

@@ -28,7 +28,7 @@ use crate::wire::init::Start;
 use crate::wire::verify::{Attempt, Bombs, Check, Finding, Group, Side, Task, Verdict};
 
 pub use door::{Answer, knock};
-pub use outside::{Neighbours, Suspect};
+pub use outside::{Neighbours, Suspect, look};
 pub use reference::reference;
 pub use report::{Detail, as_json, as_text};
 pub use session::{Heard, Reading};

@@ -173,7 +173,7 @@ checks! {
         InitClosed "init-closed" "look who owns /proc/PID/environ of pid 1 and of the probe"
             "it belongs to the host's root only while the process cannot be traced or dumped"
         OomOutside "oom-score-outside" "read the OOM scores of the probe"
-            "a score below 0 spares it, and lower ones are inherited from the door"
+            "a session that inherits another score than 0 is spared, or can spare itself"
     }
 }
 
