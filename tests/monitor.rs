@@ -362,6 +362,14 @@ fn an_init_says_only_once_that_a_session_runs_that_nobody_waits_for() {
     assert_eq!(audit.matches("\"session_start\"").count(), 1, "{audit}");
 }
 
+/// A captured ssh process may ask for anything that a session can be.
+#[test]
+fn the_probe_is_not_started_for_a_client() {
+    let mut bench = bench().logged_in();
+    bench.send(&Request::StartSession { channel: 0, program: Program::Probe, terminal: None, environment: Vec::new() });
+    assert!(matches!(bench.reply().0, Reply::SessionRefused { why: Refusal::NotAllowed, .. }));
+}
+
 #[test]
 fn a_flood_of_refused_sessions_is_no_flood_of_lines() {
     let mut bench = bench().logged_in();

@@ -17,6 +17,7 @@ use super::{FAILED, Trouble, output};
 
 /// The arguments of `verify`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct Verify {
     /// Whose cell to try to break out of
     #[arg(value_name = "TENANT", required_unless_present = "all", conflicts_with = "all")]

@@ -61,7 +61,9 @@ pub(super) fn host_writes(task: &Task, tries: &mut Tries) {
     for tree in &trees {
         let path = unused(tree);
         let made = File::create_new(&path);
-        if made.is_ok() && fs::remove_file(&path).is_err() {}
+        if made.is_ok() {
+            tries.undo(fs::remove_file(&path));
+        }
         tries.fail(format_args!("making a file in {}", tree.display()), made);
     }
     let writable = ["/tmp", "/dev/shm", &task.account.home];
@@ -73,7 +75,9 @@ pub(super) fn host_writes(task: &Task, tries: &mut Tries) {
         for target in writable.iter().map(Path::new).chain([beside]).filter(|target| target.is_dir()) {
             let path = unused(target);
             let linked = fs::hard_link(source, &path);
-            if linked.is_ok() && fs::remove_file(&path).is_err() {}
+            if linked.is_ok() {
+                tries.undo(fs::remove_file(&path));
+            }
             tries.fail(format_args!("linking {} into {}", source.display(), target.display()), linked);
         }
     }
@@ -116,7 +120,7 @@ pub(super) fn devices(task: &Task, tries: &mut Tries) {
             Err(errno) => tries.add(tried, format_args!("refused: {errno}"), Verdict::Held),
             Ok(_made) => {
                 let opened = File::open(&path);
-                if fs::remove_file(&path).is_err() {}
+                tries.undo(fs::remove_file(&path));
                 tries.fail(format_args!("{tried}, which worked, and opening it"), opened);
             }
         }

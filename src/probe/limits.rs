@@ -64,7 +64,9 @@ pub(super) fn cgroup(_task: &Task, tries: &mut Tries) {
             }
         }
         let made = fs::create_dir(group.join("probe"));
-        if made.is_ok() && fs::remove_dir(group.join("probe")).is_err() {}
+        if made.is_ok() {
+            tries.undo(fs::remove_dir(group.join("probe")));
+        }
         tries.fail(format_args!("making a group in {}", group.display()), made);
     }
 }
@@ -211,8 +213,7 @@ pub(super) fn inotify(task: &Task, tries: &mut Tries) {
 
 pub(super) fn ptys(task: &Task, tries: &mut Tries) {
     let mounts = read("/proc/self/mountinfo").unwrap_or_default();
-    let options =
-        mounts.lines().filter(|line| line.split(' ').nth(4) == Some("/dev/pts")).next_back().unwrap_or_default();
+    let options = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some("/dev/pts")).unwrap_or_default();
     let most: Option<u64> = options.split([',', ' ']).find_map(|option| option.strip_prefix("max=")?.parse().ok());
     match most {
         None => tries.add("the limit of /dev/pts", "there is none", Verdict::Escaped),
@@ -242,7 +243,7 @@ pub(super) fn tmpfs(task: &Task, tries: &mut Tries) {
             Err(error) => tries.add(tried, format_args!("refused: {}", Errno::from(error)), Verdict::Held),
             Ok(open) => {
                 let filled = attempt::fill(open.as_fd(), size.saturating_add(1));
-                if fs::remove_file(&file).is_err() {}
+                tries.undo(fs::remove_file(&file));
                 tries.fail(tried, filled);
             }
         }

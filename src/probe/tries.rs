@@ -1,6 +1,6 @@
 //! What a check tried so far: bounded, whatever the cell holds.
 
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, io, time::Duration};
 
 use crate::sys::{Errno, SysResult, attempt, attempt::Outcome, file, signal};
 use crate::wire::verify::{Attempt, Verdict};
@@ -82,6 +82,13 @@ impl Tries {
                     if refused { format!("refused: {errno}") } else { format!("the kernel took it: {errno}") };
                 self.expect(tried, refused, happened);
             }
+        }
+    }
+
+    /// Takes back what worked, and says so if that does not.
+    pub(super) fn undo(&mut self, undone: io::Result<()>) {
+        if let Err(error) = undone {
+            self.unknown("taking it back", error.into());
         }
     }
 

@@ -128,10 +128,12 @@ pub(super) fn begin(cell: &mut Cell, start: Start) -> Result<Running> {
     if !poll::wait_readable(&fds, deadline).map_err(|errno| failed(&errno))?.contains(&true) {
         return Err(failed(&"its init does not answer"));
     }
-    let (report, fds) = cell.link.receive().map_err(|why| match why {
-        LinkError::Closed => fail("starting the probe in the cell of", &cell.name, "its init does not know how")
-            .hint("it runs since before an upgrade: end the cell and verify again"),
-        other => fail("starting the probe in the cell of", &cell.name, other),
+    let (report, fds) = cell.link.receive().map_err(|why| {
+        if why == LinkError::Closed {
+            return fail("starting the probe in the cell of", &cell.name, "its init does not know how")
+                .hint("it runs since before an upgrade: end the cell and verify again");
+        }
+        fail("starting the probe in the cell of", &cell.name, why)
     })?;
     let failed = |cause: &dyn std::fmt::Display| fail("starting the probe in the cell of", &cell.name, cause);
     let pid = match report {
@@ -172,9 +174,11 @@ impl Running {
             }
             Ok(()) | Err(_) => self.reading.findings(),
         };
-        if let Err(LinkError::Malformed) =
-            cell.link.send(&Order::Signal { session: self.session, signal: Signal::Kill })
-        {}
+        // Whatever it still does. It may have ended, and its init with it.
+        if cell.link.send(&Order::Signal { session: self.session, signal: Signal::Kill }).is_err() {
+            heard.silence.push_str(" (and so did the cell)");
+            return Ok(heard);
+        }
         let deadline = Some(Instant::now() + END_WAIT);
         let ready = poll::wait_readable(&[cell.link.as_fd(), cell.pidfd.as_fd()], deadline)
             .map_err(|errno| fail("waiting for the probe of", &cell.name, errno))?;

@@ -53,30 +53,34 @@ fn mounts(plan: &Plan) -> Vec<Mount> {
                 mount.flags.push("ro".into());
             }
         }
-        let planned = match op {
-            Op::RootFromTree { tree: _, writable: true } => (Path::new(""), vec!["nodev"], MountKind::Shows),
-            Op::RootFromTree { tree: _, writable: false } => (Path::new(""), vec!["ro", "nodev"], MountKind::Shows),
-            Op::RootFromNothing { .. } => (Path::new(""), vec!["nosuid", "nodev"], MountKind::Shows),
-            Op::Attach { at, read_only: true, .. } => (at.as_path(), LOCKED.to_vec(), MountKind::Shows),
-            Op::Attach { tree, at, .. } => (at.as_path(), attached(plan, *tree), MountKind::Shows),
-            Op::Mount { kind, at, exec, read_only, .. } => {
-                (at.as_path(), created(kind, *exec, *read_only), MountKind::Shows)
-            }
-            Op::ReadOnly { path } => (path.as_path(), LOCKED.to_vec(), MountKind::Locks),
-            Op::Cover { path, .. } => (path.as_path(), vec!["ro"], MountKind::Covers),
-            _mounts_nothing => continue,
-        };
-        let (at, flags, kind) = planned;
+        let Some((at, flags, kind)) = planned(plan, op) else { continue };
         mounts.push(Mount { at: absolute(at), flags: flags.into_iter().map(str::to_owned).collect(), kind });
     }
     mounts
 }
 
+/// Where an operation mounts something, what that must at least be, and what for.
+#[expect(clippy::wildcard_enum_match_arm, reason = "an operation that mounts nothing is none of ours")]
+fn planned<'a>(plan: &Plan, op: &'a Op) -> Option<(&'a Path, Vec<&'static str>, MountKind)> {
+    let root = Path::new("");
+    Some(match op {
+        Op::RootFromTree { tree: _, writable: true } => (root, vec!["nodev"], MountKind::Shows),
+        Op::RootFromTree { tree: _, writable: false } => (root, vec!["ro", "nodev"], MountKind::Shows),
+        Op::RootFromNothing { .. } => (root, vec!["nosuid", "nodev"], MountKind::Shows),
+        Op::Attach { at, read_only: true, .. } => (at, LOCKED.to_vec(), MountKind::Shows),
+        Op::Attach { tree, at, .. } => (at, attached(plan, *tree), MountKind::Shows),
+        Op::Mount { kind, at, exec, read_only, .. } => (at, created(kind, *exec, *read_only), MountKind::Shows),
+        Op::ReadOnly { path } => (path, LOCKED.to_vec(), MountKind::Locks),
+        Op::Cover { path, .. } => (path, vec!["ro"], MountKind::Covers),
+        _mounts_nothing => return None,
+    })
+}
+
 /// A part of the host view keeps what it has there; a tenant's own tree has nodev alone.
 fn attached(plan: &Plan, tree: usize) -> Vec<&'static str> {
-    let of_host = plan.inside.iter().find_map(|op| match op {
-        Op::TakeHost { tree: taken, name } if *taken == tree => Some(name),
-        _other => None,
+    let of_host = plan.inside.iter().find_map(|op| {
+        let Op::TakeHost { tree: taken, name } = op else { return None };
+        (*taken == tree).then_some(name)
     });
     match of_host {
         Some(name) if name == Path::new("dev") => DEVICES.to_vec(),
@@ -132,13 +136,11 @@ fn hidden(server: &Server) -> Vec<Hidden> {
 
 /// The file systems in memory that a tenant can write to.
 fn sizes(plan: &Plan) -> Vec<(String, u64)> {
-    let mounts = plan.inside.iter().filter_map(|op| match op {
-        Op::Mount { kind: "tmpfs", at, options, read_only: false, .. } => {
-            let size = options.iter().find_map(|(key, value)| (*key == "size").then(|| value.parse().ok())?)?;
-            let locked = plan.inside.iter().any(|op| matches!(op, Op::Lock { path } if path == at));
-            (!locked).then(|| (absolute(at), u64::next_multiple_of(size, PAGE)))
-        }
-        _other => None,
+    let mounts = plan.inside.iter().filter_map(|op| {
+        let Op::Mount { kind: "tmpfs", at, options, read_only: false, .. } = op else { return None };
+        let size = options.iter().find_map(|(key, value)| (*key == "size").then(|| value.parse().ok())?)?;
+        let locked = plan.inside.iter().any(|op| matches!(op, Op::Lock { path } if path == at));
+        (!locked).then(|| (absolute(at), u64::next_multiple_of(size, PAGE)))
     });
     mounts.collect()
 }
