@@ -104,7 +104,7 @@ fn verify_passes_for_every_example() {
 fn adapt(text: &str, scratch: &Scratch) -> PathBuf {
     let at = scratch.path().display();
     let own = format!(
-        "[server]\nstate_dir = \"{at}/state\"\nrun_dir = \"{at}/run\"\naudit_log = \"{at}/audit\"\nlisten = []\n\
+        "[server]\nstate_dir = \"{at}/state\"\nrun_dir = \"{at}/run\"\naudit_log = \"{at}/audit\"\nlisten = [\"127.0.0.1:1\"]\n\
          id_pool = {{ first = 1650000000, count = 2000000, register = false }}\n"
     );
     let moved = text.replace("\"/srv/", &format!("\"{at}/srv/"));
