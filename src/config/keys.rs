@@ -235,7 +235,7 @@ keys! {
         "Size of `/dev/shm`.";
     "limits" "nofile" limits_nofile: u64 = |r, v| r.number(v, 16..=1_048_576),
         "number", Toml("16384"),
-        "Open files per process.";
+        "Open files per process; at most as many as the door was started with (`LimitNOFILE=` of its unit).";
     "limits" "core" limits_core: Bytes = |r, v| r.size(v),
         "size", Toml(r#""0""#),
         "Largest core file.";

@@ -16,7 +16,8 @@ use super::{
     sessions::Sessions,
 };
 
-/// Monitors at once: more than one tenant's connections can be (`max_connections` is lower).
+/// Monitors at once, whatever `max_connections` says: one tenant's connections with a session, or
+/// that have had one. Whoever comes beyond that is told that the session could not be started.
 const MAX_LINKS: usize = 512;
 
 /// How long a monitor that has come may take to start its first session.

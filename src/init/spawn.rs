@@ -182,7 +182,10 @@ fn place(streams: [BorrowedFd<'_>; 3]) -> Result<(), Errno> {
 /// it would need no_new_privs, which a class may leave off.
 fn give_up(account: &Account) -> Result<(), (Step, Errno)> {
     for (resource, soft, hard) in &account.rlimits {
-        credentials::set_limit(*resource, *soft, *hard).map_err(|errno| ("setting limits", errno))?;
+        // Nobody in a cell can raise what the door's starter was given (setrlimit(2)): then that holds.
+        let given = credentials::limit_of(*resource).map_err(|errno| ("asking for limits", errno))?.1;
+        let (soft, hard) = ((*soft).min(given), (*hard).min(given));
+        credentials::set_limit(*resource, soft, hard).map_err(|errno| ("setting limits", errno))?;
     }
     credentials::set_umask(account.umask);
     credentials::keep_bounding_set(account.bounding).map_err(|errno| ("cutting the bounding set", errno))?;

@@ -16,6 +16,7 @@ use std::{
 
 use crate::base::{Result, TenantName, fail};
 use crate::config::settings::{Server, Tenant};
+use crate::sys::file::{Links, TrustedDir};
 use crate::sys::{Errno, memfd, mount, poll, process::Pid, seqpacket};
 use crate::wire::{
     Link,
@@ -95,6 +96,14 @@ impl Cells {
                 .mode(0o700)
                 .create(directory)
                 .map_err(|error| fail("making", directory.display(), error))?;
+            // Whoever can write there could put a cell of their own in a tenant's place.
+            TrustedDir::open(directory, Links::Follow).map_err(|untrusted| {
+                let failure = fail("using", directory.display(), &untrusted);
+                match untrusted.hint() {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            })?;
         }
         let mut program = File::open(init_program).map_err(|error| fail("opening", init_program.display(), error))?;
         let init = memfd::sealed_program(c"cellblock-init", &mut program)

@@ -101,6 +101,10 @@ pub enum Op {
     Clone {
         /// Into a v2 group.
         group: Option<PathBuf>,
+        /// Whose the user namespace is, on the host: what the kernel counts per user (inotify
+        /// instances, queued signals, message queues) it counts for the owner too, and the owner's
+        /// are not to be used up by a tenant (docs/kernel.md).
+        owner: u32,
     },
     /// Write the id maps.
     MapIds(IdRange),
@@ -261,9 +265,11 @@ impl fmt::Display for Op {
             }
             Self::GiveGroup { path, uid } => write!(f, "let uid {uid} start processes in {}", path.display()),
             Self::Take { tree, source } => write!(f, "take tree {tree}: {}, nodev", source.display()),
-            Self::Clone { group: None } => f.write_str("clone: user, mount and pid namespaces"),
-            Self::Clone { group: Some(group) } => {
-                write!(f, "clone: user, mount, pid and cgroup namespaces, into {}", group.display())
+            Self::Clone { group: None, owner } => {
+                write!(f, "clone, as uid {owner}: user, mount and pid namespaces")
+            }
+            Self::Clone { group: Some(group), owner } => {
+                write!(f, "clone, as uid {owner}: user, mount, pid and cgroup namespaces, into {}", group.display())
             }
             Self::MapIds(range) => write!(f, "map ids 0-{} to {range}", range.count.saturating_sub(1)),
             Self::Shift { tree } => write!(f, "shift the owners of tree {tree} by the id map"),

@@ -23,6 +23,10 @@ const SYS_ADMIN: u64 = 1 << 21;
 /// Room for what root writes into the root of a `root = "host"` cell.
 const HOST_ROOT_SIZE: Bytes = Bytes(16 << 20);
 
+/// Terminals of one cell. All cells together have 3072 (`kernel.pty.max` less `kernel.pty.reserve`),
+/// and `max_sessions` is 64 by default.
+const MAX_TERMINALS: &str = "256";
+
 /// Parts of `/proc` that only root of the host may write to, if anybody.
 const PROC_READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
@@ -97,15 +101,15 @@ impl Planner<'_> {
     /// and the trees that show them, by controller.
     fn groups(&mut self, ids: IdRange) -> (Vec<Op>, Vec<(String, Tree)>) {
         match &self.facts.groups {
-            Groups::V1(hierarchies) => self.v1_groups(hierarchies),
+            Groups::V1(hierarchies) => self.v1_groups(hierarchies, ids),
             Groups::V2(mount) => self.v2_groups(mount, ids),
         }
     }
 
     /// v1: made while the child makes its network, joined and opened by the child, which is still
     /// root of the host for access to files.
-    fn v1_groups(&mut self, hierarchies: &[(String, PathBuf)]) -> (Vec<Op>, Vec<(String, Tree)>) {
-        self.before.push(Op::Clone { group: None });
+    fn v1_groups(&mut self, hierarchies: &[(String, PathBuf)], ids: IdRange) -> (Vec<Op>, Vec<(String, Tree)>) {
+        self.before.push(Op::Clone { group: None, owner: ids.first });
         let (mut joins, mut opens, mut takes, mut shown) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (controller, mount) in hierarchies {
             // v1 allows processes beside a group below; and the cell's view of its groups starts
@@ -135,7 +139,7 @@ impl Planner<'_> {
         self.before.push(Op::GiveGroup { path: sessions, uid: ids.first });
         // The cgroup namespace starts where the clone is put. It must hold both leaves: with
         // nsdelegate (systemd) no process moves to where its namespace does not reach.
-        self.before.push(Op::Clone { group: Some(own.clone()) });
+        self.before.push(Op::Clone { group: Some(own.clone()), owner: ids.first });
         let tree = self.next_tree();
         (vec![Op::JoinGroups { count: 1 }, Op::TakeGroup { tree, path: own }], vec![(String::new(), tree)])
     }
@@ -242,7 +246,7 @@ impl Planner<'_> {
                 ops.push(Op::Lock { path: at.into() });
             }
         }
-        let terminals = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")];
+        let terminals = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("max", MAX_TERMINALS)];
         let mut pts = mount("devpts", "dev/pts", &terminals);
         if let Op::Mount { options, .. } = &mut pts {
             options.push(("gid", TTY_GROUP.to_string()));
@@ -326,7 +330,10 @@ mod tests {
     fn the_monitor_takes_the_tree_clones_maps_makes_groups_shifts_and_releases_in_this_order() {
         let plan = plan_for(Root::Directory("/srv/a".into()));
         let group = |path: &str, leaf| Op::MakeGroup { path: path.into(), leaf, v2: false };
-        assert_eq!(plan.before, vec![Op::Take { tree: 2, source: "/srv/a".into() }, Op::Clone { group: None }]);
+        assert_eq!(
+            plan.before,
+            vec![Op::Take { tree: 2, source: "/srv/a".into() }, Op::Clone { group: None, owner: 1000 }]
+        );
         let outside = vec![
             Op::MapIds(IdRange { first: 1000, count: 65_536 }),
             group("/cg/pids/cellblock/alice", Leaf::Init),

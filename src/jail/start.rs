@@ -57,6 +57,8 @@ struct Prepared {
     group: Option<File>,
     own_groups: Vec<File>,
     session_groups: Vec<File>,
+    /// Whose the cell's user namespace is.
+    owner: Option<u32>,
 }
 
 /// Carries out `plan`, for whoever holds the right to.
@@ -76,9 +78,18 @@ pub(super) fn start(plan: &Plan, tools: Tools<'_>, held: &Held) -> Result<Starte
     if group.is_some() {
         kinds |= namespaces::CGROUP;
     }
-    let (pid, pidfd) = match process::clone_into(kinds, group).map_err(failed)? {
-        Forked::Parent { pid, pidfd } => (pid, pidfd),
-        Forked::Child => {
+    credentials::act_as_owner(prepared.owner.ok_or_else(|| failed(Errno::EINVAL))?).map_err(failed)?;
+    let cloned = process::clone_into(kinds, group);
+    let (pid, pidfd) = match cloned {
+        Err(errno) => {
+            credentials::be_root_again().map_err(failed)?;
+            return Err(failed(errno));
+        }
+        Ok(Forked::Parent { pid, pidfd }) => {
+            credentials::be_root_again().map_err(failed)?;
+            (pid, pidfd)
+        }
+        Ok(Forked::Child) => {
             // Its copies of the monitor's ends would keep it from seeing that the monitor is gone.
             drop((link, report));
             Child {
@@ -125,7 +136,10 @@ impl Prepared {
                 Ok(())
             }
             // The last of these operations; start() does it, which becomes two processes by it.
-            Op::Clone { group: _ } => Ok(()),
+            Op::Clone { group: _, owner } => {
+                self.owner = Some(*owner);
+                Ok(())
+            }
             other @ (Op::MapIds(_)
             | Op::Shift { .. }
             | Op::ResetOomScore
