@@ -16,6 +16,7 @@ pub mod namespace;
 pub mod net;
 pub mod poll;
 pub mod process;
+pub mod processes;
 pub mod pty;
 pub mod random;
 pub mod sandbox;
