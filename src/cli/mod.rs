@@ -1,6 +1,7 @@
 //! The command line: one file per verb. Parsing does nothing; each verb is run with what was parsed.
 
 mod check;
+mod doctor;
 mod kill;
 mod list;
 pub mod output;
@@ -43,6 +44,8 @@ pub struct Cli {
 pub enum Verb {
     /// Check the config and show everything that is wrong with it.
     Check(check::Check),
+    /// Show what this host can and cannot do for tenants, and what to do about it.
+    Doctor(doctor::Doctor),
     /// End a tenant's cell, or one session.
     Kill(kill::Kill),
     /// Show the cells that run, and the sessions in them.
@@ -61,6 +64,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match Cli::try_parse_from(arguments) {
         Ok(cli) => done(match cli.verb {
             Verb::Check(check) => check.run(&cli.config),
+            Verb::Doctor(doctor) => doctor.run(&cli.config),
             Verb::Kill(kill) => kill.run(&cli.config),
             Verb::List(list) => list.run(&cli.config),
             Verb::Reload(reload) => reload.run(&cli.config),

@@ -43,6 +43,15 @@ pub fn load_and_explain(path: &Path, tenant: &TenantName) -> Result<(Loaded, Opt
 /// `[server]` alone, for verbs that must work whatever is wrong with some tenant: only what is wrong
 /// with the main file as a whole, or with that section, is an error.
 pub fn load_server(path: &Path) -> Result<Server, Report> {
+    match read_server(path) {
+        (Some(server), report) if report.errors() == 0 => Ok(server),
+        (_, report) => Err(report),
+    }
+}
+
+/// As [`load_server`], for whoever looks for what is wrong: `[server]` as far as it can be understood.
+#[must_use]
+pub fn read_server(path: &Path) -> (Option<Server>, Report) {
     let mut findings = Findings::default();
     let files = Files::open(path, &mut findings);
     let main = raw::parse(files.main_text(), FileId::Main, &mut findings);
@@ -51,10 +60,8 @@ pub fn load_server(path: &Path) -> Result<Server, Report> {
     if let Some(body) = sections.server {
         server.cover(raw::layer(body, FileId::Main, &mut findings));
     }
-    match check::server(&server, &mut findings) {
-        Some(server) if !findings.has_errors() => Ok(server),
-        Some(_) | None => Err(findings.report(&files)),
-    }
+    let server = check::server(&server, &mut findings);
+    (server, findings.report(&files))
 }
 
 fn run(path: &Path, wanted: Option<&TenantName>) -> Result<(Loaded, Option<Explained>), Report> {

@@ -23,6 +23,7 @@ pub mod sandbox;
 pub mod seccomp;
 pub mod seqpacket;
 pub mod signal;
+pub mod support;
 pub mod tcp;
 pub mod title;
 
