@@ -19,6 +19,7 @@ pub mod auth;
 pub mod init;
 pub mod jail;
 
+pub mod doctor;
 pub mod monitor;
 
 pub mod listen;

@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["policy"],
     &["account", "auth", "init", "jail"],
-    &["monitor"],
+    &["doctor", "monitor"],
     &["listen"],
     &["cli"],
 ];

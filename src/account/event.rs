@@ -1,8 +1,8 @@
 //! The events of the audit file, and their form: one JSON object per line.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 use crate::base::{TenantName, escape};
@@ -127,6 +127,23 @@ impl Event<'_> {
 /// RFC 3339, UTC, to the microsecond.
 fn text(time: Timestamp) -> String {
     format!("{time:.6}")
+}
+
+/// The moment that was `ago`, as the audit file writes times.
+#[must_use]
+pub fn text_ago(ago: Duration) -> String {
+    text(before_now(ago))
+}
+
+/// The same for a person, in the host's time zone and to the second.
+#[must_use]
+pub fn text_ago_short(ago: Duration) -> String {
+    before_now(ago).to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn before_now(ago: Duration) -> Timestamp {
+    let now = Timestamp::now();
+    now.saturating_sub(ago).unwrap_or(now)
 }
 
 /// The time as the audit file writes it.

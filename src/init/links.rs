@@ -8,11 +8,12 @@ use std::{
 use crate::sys::{Errno, fd, seqpacket};
 use crate::wire::{
     Link,
-    init::{Order, Report, WELCOME},
+    init::{Order, Report, Running, WELCOME},
 };
 
 use super::{
     end::{Attached, Life},
+    hang_ups::HangUps,
     sessions::Sessions,
 };
 
@@ -32,6 +33,8 @@ struct Monitor {
     link: Link<Report, Order>,
     /// Until when it counts although it has no session; `None` once it had one.
     expected_until: Option<Instant>,
+    /// An admin's verb and no connection.
+    visits: bool,
 }
 
 /// All monitors.
@@ -51,7 +54,7 @@ impl Links {
 
     fn add(&mut self, socket: OwnedFd) {
         let expected_until = Some(Instant::now() + ARRIVAL);
-        self.monitors.push(Monitor { id: self.next, link: Link::new(socket), expected_until });
+        self.monitors.push(Monitor { id: self.next, link: Link::new(socket), expected_until, visits: false });
         self.next += 1;
     }
 
@@ -103,12 +106,30 @@ impl Links {
         }
     }
 
+    /// The other end is not a connection's.
+    fn visits(&mut self, id: LinkId) {
+        self.arrived(id);
+        for monitor in self.monitors.iter_mut().filter(|monitor| monitor.id == id) {
+            monitor.visits = true;
+        }
+    }
+
+    fn connections(&self) -> u32 {
+        let connections = self.monitors.iter().filter(|monitor| !monitor.visits).count();
+        u32::try_from(connections).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn attached(&mut self, sessions: &Sessions, now: Instant) -> Attached {
         for monitor in &mut self.monitors {
             monitor.expected_until = monitor.expected_until.filter(|until| now < *until);
         }
-        let counts = |monitor: &Monitor| sessions.has_any(monitor.id) || monitor.expected_until.is_some();
-        if self.monitors.iter().any(counts) { Attached::Yes } else { Attached::No }
+        if self.monitors.iter().any(|monitor| sessions.has_any(monitor.id)) {
+            Attached::Yes
+        } else if self.monitors.iter().any(|monitor| monitor.expected_until.is_some()) {
+            Attached::Perhaps
+        } else {
+            Attached::No
+        }
     }
 
     /// When the next expected monitor stops to count.
@@ -122,8 +143,17 @@ impl Links {
     }
 }
 
-/// Does what a monitor orders.
-pub(super) fn carry_out(from: LinkId, order: Order, links: &mut Links, sessions: &mut Sessions, life: &mut Life) {
+/// What orders are about.
+pub(super) struct Inside<'a> {
+    pub(super) links: &'a mut Links,
+    pub(super) sessions: &'a mut Sessions,
+    pub(super) hang_ups: &'a mut HangUps,
+    pub(super) life: &'a mut Life,
+}
+
+/// Does what a monitor, or an admin's verb, orders.
+pub(super) fn carry_out(from: LinkId, order: Order, cell: &mut Inside<'_>) {
+    let Inside { links, sessions, hang_ups, life } = cell;
     match order {
         Order::Start(start) => {
             life.set_linger(start.linger);
@@ -149,6 +179,22 @@ pub(super) fn carry_out(from: LinkId, order: Order, links: &mut Links, sessions:
             life.set_linger(None);
             links.arrived(from);
         }
-        Order::End { grace } => life.ask(grace),
+        Order::End { grace } => {
+            links.visits(from);
+            life.ask(grace);
+        }
+        Order::List { after } => {
+            links.visits(from);
+            let (sessions, more) = sessions.list(after.as_ref());
+            let connections = links.connections();
+            links.report(from, &Report::Running(Running { sessions, more, connections }));
+        }
+        Order::EndSession { id, grace } => {
+            links.visits(from);
+            match sessions.leader(&id) {
+                Some(leader) => hang_ups.begin(from, id, leader, grace, Instant::now()),
+                None => links.report(from, &Report::SessionGone { id, existed: false }),
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod end;
 mod greeting;
+mod hang_ups;
 mod links;
 mod modes;
 mod sessions;
@@ -23,7 +24,8 @@ use crate::sys::{
 use crate::wire::init::handover;
 
 use end::{End, Life};
-use links::Links;
+use hang_ups::HangUps;
+use links::{Inside, Links};
 use sessions::Sessions;
 use spawn::Groups;
 
@@ -38,6 +40,7 @@ pub fn live() -> Result<(), Errno> {
     let groups = Groups::inherited()?;
     let mut signals = Signals::block(&[SIGCHLD])?;
     let mut sessions = Sessions::new(groups);
+    let mut hang_ups = HangUps::default();
     let mut life = Life::new(Instant::now());
 
     loop {
@@ -55,7 +58,7 @@ pub fn live() -> Result<(), Errno> {
         let mut watched = vec![signals.as_fd()];
         watched.extend(listener.as_ref().map(OwnedFd::as_fd));
         watched.extend(links.watched());
-        let deadline = [life.deadline(), links.deadline()].into_iter().flatten().min();
+        let deadline = [life.deadline(), links.deadline(), hang_ups.deadline()].into_iter().flatten().min();
         let ready = poll::wait_readable(&watched, deadline)?;
         let mut ready = ready.into_iter();
         if ready.next() == Some(true) {
@@ -70,7 +73,11 @@ pub fn live() -> Result<(), Errno> {
             links.accept(listener.as_fd());
         }
         for (link, order) in orders {
-            links::carry_out(link, order, &mut links, &mut sessions, &mut life);
+            let (links, sessions) = (&mut links, &mut sessions);
+            links::carry_out(link, order, &mut Inside { links, sessions, hang_ups: &mut hang_ups, life: &mut life });
+        }
+        for (link, report) in hang_ups.tend(Instant::now()) {
+            links.report(link, &report);
         }
     }
 }

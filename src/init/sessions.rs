@@ -2,18 +2,20 @@
 
 use std::{os::fd::OwnedFd, time::Instant};
 
+use crate::base::SessionId;
 use crate::sys::{
-    Errno,
+    Errno, namespace,
     process::{self, Ended, Pid, Reaped, Rusage},
     signal,
 };
 use crate::wire::{
-    init::{Report, Start},
-    session::{Exit, Signal, Usage},
+    init::{MAX_LISTED, MAX_SHOWN, Report, RunningSession, Start},
+    session::{Exit, Program, Signal, Usage},
 };
 
 use super::{
     end::Processes,
+    hang_ups::Leader,
     links::LinkId,
     spawn::{self, Groups, Step},
 };
@@ -25,7 +27,10 @@ const MAX_SESSIONS_PER_LINK: usize = 1024;
 struct Session {
     link: LinkId,
     number: u64,
+    id: SessionId,
     pid: Pid,
+    /// As it is shown: a command is cut.
+    program: Program,
     terminal: bool,
     started: Instant,
 }
@@ -59,10 +64,11 @@ impl Sessions {
             return Err(("numbering the session", Errno::EEXIST));
         }
         let terminal = start.terminal.is_some();
+        let (id, program) = (start.id.clone(), shown(&start.program));
         let started = Instant::now();
         let (pid, streams) = spawn::spawn(&start, &self.groups)?;
         self.processes = Processes::Some;
-        self.running.push(Session { link, number, pid, terminal, started });
+        self.running.push(Session { link, number, id, pid, program, terminal, started });
         Ok((pid, streams))
     }
 
@@ -109,6 +115,28 @@ impl Sessions {
         {}
     }
 
+    /// Sessions with names after `after`, in their order, at most [`MAX_LISTED`]; and whether there are more.
+    pub(super) fn list(&self, after: Option<&SessionId>) -> (Vec<RunningSession>, bool) {
+        let mut wanted: Vec<&Session> =
+            self.running.iter().filter(|session| after.is_none_or(|after| session.id > *after)).collect();
+        wanted.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        let show = |session: &Session| RunningSession {
+            id: session.id.clone(),
+            pid: session.pid,
+            age: session.started.elapsed(),
+            terminal: session.terminal,
+            program: session.program.clone(),
+        };
+        (wanted.iter().take(MAX_LISTED).map(|session| show(session)).collect(), wanted.len() > MAX_LISTED)
+    }
+
+    /// The first process of the session of that name. Not reaped yet, so its pid is still its own.
+    pub(super) fn leader(&self, id: &SessionId) -> Option<Leader> {
+        let session = self.running.iter().find(|session| session.id == *id)?;
+        let started = namespace::start_time(session.pid).ok()?;
+        Some(Leader { pid: session.pid, started })
+    }
+
     pub(super) fn has_any(&self, link: LinkId) -> bool {
         self.running.iter().any(|session| session.link == link)
     }
@@ -126,5 +154,13 @@ impl Sessions {
             }
         }
         Ok(())
+    }
+}
+
+fn shown(program: &Program) -> Program {
+    match program {
+        Program::Command(command) => Program::Command(command.iter().copied().take(MAX_SHOWN).collect()),
+        Program::Shell => Program::Shell,
+        Program::Subsystem(name) => Program::Subsystem(name.chars().take(MAX_SHOWN).collect()),
     }
 }

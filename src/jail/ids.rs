@@ -112,6 +112,11 @@ impl Ids {
         Ok(range)
     }
 
+    /// All ranges that were given.
+    pub fn all(&self) -> Result<Vec<(TenantName, IdRange)>> {
+        self.read()
+    }
+
     /// What [`Ids::allot`] would give now, without giving it.
     pub fn preview(&self, name: &TenantName, count: u32) -> Result<IdRange> {
         let ranges = self.read()?;

@@ -18,6 +18,7 @@ mod planning;
 mod probe;
 mod start;
 mod state;
+mod visit;
 
 pub use cell::{Cell, Cells, RunningCell};
 pub use facts::Facts;
@@ -25,3 +26,4 @@ pub use ids::{IdRange, Ids};
 pub use plan::{Op, Plan};
 pub use planning::plan;
 pub use probe::can_shift;
+pub use visit::{Ended, Seen, Visitor};

@@ -32,6 +32,8 @@ use super::host_keys;
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) server: Server,
+    /// What the admin should know about the config, drawn.
+    pub(super) warnings: String,
     compiled: Rc<Compiled>,
     setup: Setup,
     ids: (u32, u32),
@@ -53,7 +55,13 @@ impl Door {
             max_channels: MAX_CHANNELS,
         };
         let ids = service_ids(&server)?;
-        Ok(Self { server, compiled: Rc::new(loaded.compiled), setup, ids })
+        let warnings = loaded.warnings.to_string();
+        Ok(Self { server, warnings, compiled: Rc::new(loaded.compiled), setup, ids })
+    }
+
+    /// How many tenants the config has.
+    pub(super) fn tenants(&self) -> usize {
+        self.compiled.count()
     }
 
     /// Whose cells run from the start.

@@ -12,7 +12,7 @@ use std::{
 use tracing::{error, info, warn};
 
 use crate::account::{Event, ExitText, Refusals};
-use crate::base::{Failure, Result, escape, escape_bytes, fail};
+use crate::base::{Failure, Result, SessionId, escape, escape_bytes, fail};
 use crate::policy::{Ask, Grant, Told};
 use crate::sys::process::{Reaped, reap};
 use crate::sys::{Errno, net, poll};
@@ -131,10 +131,11 @@ impl Served<'_> {
             return Err(End::OutOfTurn("StartSession for a channel that has one"));
         }
         let number = self.sessions.number();
+        let id = SessionId::new(&self.conn.id, number).map_err(|why| End::Failed(why.to_string()))?;
         let (kind, command) = describe(&ask.program);
         let session = Session {
             channel,
-            id: format!("{}-{number}", self.conn.id),
+            id: id.to_string(),
             terminal: ask.terminal.is_some(),
             kind,
             command,
@@ -143,7 +144,7 @@ impl Served<'_> {
         if !self.sessions.has_room() {
             return self.refuse(&session, Refusal::TooMany, "the connection has too many sessions");
         }
-        match self.grant.session(number, ask, self.told) {
+        match self.grant.session(number, id, ask, self.told) {
             Ok(start) => self.ask_init(number, session, start, Attempt::First),
             Err(why) => self.refuse(&session, why, "not allowed"),
         }
@@ -238,6 +239,9 @@ impl Served<'_> {
                 let Some(session) = self.sessions.remove(session) else { return self.distrust("Ended") };
                 self.ended(&session, exit, Some(usage))
             }
+            // Answers to what only the admin's verbs ask.
+            Report::Running(_) => self.distrust("Running"),
+            Report::SessionGone { .. } => self.distrust("SessionGone"),
         }
     }
 
@@ -349,7 +353,7 @@ impl Served<'_> {
                     }
                 }
                 // A session that starts only now finds its ends closed, and ends.
-                Ok((Report::Started { .. }, _)) => {}
+                Ok((Report::Started { .. } | Report::Running(_) | Report::SessionGone { .. }, _)) => {}
                 Ok((Report::NotStarted { session, .. } | Report::Full { session }, _)) => {
                     self.sessions.remove(session);
                 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::base::TenantName;
+use crate::base::{SessionId, TenantName};
 use crate::config::settings::{Allow, Linger, Tenant};
 use crate::wire::init::{Greeting, Start};
 use crate::wire::login::{LoggedIn, Refusal};
@@ -83,8 +83,8 @@ impl Grant {
         LoggedIn { pty: self.gives_terminals() }
     }
 
-    /// The session number `session` that `ask` comes to.
-    pub fn session(&self, session: u64, ask: Ask, told: &Told) -> Result<Start, Refusal> {
+    /// The session number `session`, named `id`, that `ask` comes to.
+    pub fn session(&self, session: u64, id: SessionId, ask: Ask, told: &Told) -> Result<Start, Refusal> {
         let jail = &self.tenant.jail;
         let terminal = match ask.terminal {
             Some(terminal) if self.gives_terminals() && terminal.modes.len() <= MAX_MODES => Some(terminal),
@@ -106,6 +106,7 @@ impl Grant {
             .then(|| Greeting { last_login: told.last_login.clone(), motd: true });
         Ok(Start {
             session,
+            id,
             program,
             terminal,
             account,

@@ -16,12 +16,14 @@ pub mod namespace;
 pub mod net;
 pub mod poll;
 pub mod process;
+pub mod processes;
 pub mod pty;
 pub mod random;
 pub mod sandbox;
 pub mod seccomp;
 pub mod seqpacket;
 pub mod signal;
+pub mod support;
 pub mod tcp;
 pub mod title;
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::SessionId;
+
 use super::session::{Exit, Program, Signal, Terminal, Usage};
 
 /// What crosses the exec of init: descriptors at agreed numbers.
@@ -49,6 +51,20 @@ pub enum Order {
         /// Time between the two.
         grace: Duration,
     },
+    /// Say what runs, for the admin. Answered by [`Report::Running`]. Whoever asks this, or for the
+    /// next or for the end of the cell, does not count as somebody who is there.
+    List {
+        /// Only sessions whose names are greater than this: the last of the answer before.
+        after: Option<SessionId>,
+    },
+    /// End one session, whoever started it: HUP and TERM to all processes in it, then KILL after the
+    /// grace. Answered by [`Report::SessionGone`] once none is left.
+    EndSession {
+        /// Which.
+        id: SessionId,
+        /// Time between the two.
+        grace: Duration,
+    },
 }
 
 /// A session to start.
@@ -56,6 +72,8 @@ pub enum Order {
 pub struct Start {
     /// The monitor's number for it, unused before on this link.
     pub session: u64,
+    /// Its name, the same in the audit file.
+    pub id: SessionId,
     /// What to run. Subsystems were turned into something else or refused by the monitor.
     pub program: Program,
     /// With a terminal of this kind, or with pipes.
@@ -143,4 +161,45 @@ pub enum Report {
         /// What it used.
         usage: Usage,
     },
+    /// What runs: the answer to [`Order::List`].
+    Running(Running),
+    /// The answer to [`Order::EndSession`].
+    SessionGone {
+        /// As ordered.
+        id: SessionId,
+        /// Whether there was one of that name.
+        existed: bool,
+    },
+}
+
+/// Sessions in one [`Running`], at most: they fit into a message.
+pub const MAX_LISTED: usize = 128;
+
+/// Bytes of a command that [`RunningSession::program`] shows.
+pub const MAX_SHOWN: usize = 80;
+
+/// What runs in a cell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Sessions in the order of their names, [`MAX_LISTED`] at most.
+    pub sessions: Vec<RunningSession>,
+    /// Whether there are more after these.
+    pub more: bool,
+    /// Connections that are there, with or without a session.
+    pub connections: u32,
+}
+
+/// A session that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningSession {
+    /// Its name.
+    pub id: SessionId,
+    /// The pid of its first process, in the cell.
+    pub pid: i32,
+    /// For how long it has run.
+    pub age: Duration,
+    /// Whether it has a terminal.
+    pub terminal: bool,
+    /// What it was started with; a command is cut after [`MAX_SHOWN`] bytes.
+    pub program: Program,
 }

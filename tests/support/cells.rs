@@ -14,7 +14,7 @@ use std::{
 };
 
 use cellblock::{
-    base::Bytes,
+    base::{Bytes, SessionId},
     config::settings::{IdPool, Jail, Limits, Linger, MaxStartups, Network, Root, Server, Tenant, User},
     jail::{Cell, Cells},
     wire::{
@@ -163,6 +163,7 @@ pub fn start(tenant: &Tenant, session: u64, program: Program, terminal: Option<T
     };
     Start {
         session,
+        id: SessionId::new("c", session).unwrap(),
         program,
         terminal,
         account: account(tenant),

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::base::Bytes;
+use crate::base::{Bytes, SessionId};
 use crate::config::settings::{Jail, KeyOptions, Limits, Network, Root, User};
 
 fn jail() -> Jail {
@@ -49,7 +49,7 @@ fn asked(program: Program, pty: bool) -> Ask {
 }
 
 fn run(grant: &Grant, program: Program, pty: bool) -> Result<Start, Refusal> {
-    grant.session(1, asked(program, pty), &Told::default())
+    grant.session(1, SessionId::new("c", 1).unwrap(), asked(program, pty), &Told::default())
 }
 
 fn variable<'a>(start: &'a Start, name: &str) -> Option<&'a str> {
