@@ -12,4 +12,4 @@ pub use escape::{escape, escape_bytes};
 pub use failure::{Failure, Result, fail};
 pub use name::{ClassName, NameError, TenantName};
 pub use secret::Secret;
-pub use units::{Bytes, Span, UnitError};
+pub use units::{Bytes, Cores, Span, UnitError};
