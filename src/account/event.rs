@@ -55,6 +55,22 @@ pub enum Event<'a> {
         /// Others of this connection since the last such line, which are in no line of their own.
         unlisted: u64,
     },
+    /// A tenant reached a limit. For memory, `process` is the last that was stopped, if it is known.
+    LimitReached {
+        connection: &'a str,
+        tenant: &'a TenantName,
+        limit: &'static str,
+        most: u64,
+        /// How often since the last such line.
+        times: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        process: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pid: Option<i32>,
+    },
+    /// A tenant's cell was started without limits that this host cannot enforce
+    /// (`enforce = "best-effort"`).
+    LimitsForgone { connection: &'a str, tenant: &'a TenantName, limits: &'a [&'static str] },
     /// A session ended.
     SessionEnd { connection: &'a str, session: &'a str, tenant: &'a TenantName, exit: ExitText, usage: Option<Used> },
     /// A connection ended.
@@ -76,6 +92,8 @@ pub enum ExitText {
     Status(u8),
     /// By this signal. The name is what init says: escaped.
     Signal(String),
+    /// Stopped by the kernel, because the tenant's memory limit was reached.
+    MemoryLimit,
     /// With its cell.
     CellGone,
     /// It still ran when its connection had ended.
@@ -87,6 +105,7 @@ impl From<&Exit> for ExitText {
         match exit {
             Exit::Status(status) => Self::Status(*status),
             Exit::Signal { name, .. } => Self::Signal(escape(name)),
+            Exit::MemoryLimit => Self::MemoryLimit,
             Exit::CellGone => Self::CellGone,
         }
     }

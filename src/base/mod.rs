@@ -14,4 +14,4 @@ pub use failure::{Failure, Result, fail};
 pub use name::{ClassName, NameError, TenantName};
 pub use secret::Secret;
 pub use session_id::{SessionId, SessionIdError};
-pub use units::{Bytes, Span, UnitError};
+pub use units::{Bytes, Cores, Span, UnitError};

@@ -18,7 +18,7 @@ use super::files::FileId;
 use super::finding::{Finding, Findings, Place};
 use super::settings::{Allow, Linger, MaxStartups, Network, Root};
 use super::show::{Capabilities, KeyLine, Variables, word};
-use crate::base::{Bytes, ClassName, Span};
+use crate::base::{Bytes, ClassName, Cores, Span};
 
 /// Entries of one list: more keys or patterns would be a mistake, and every login walks the list.
 const MAX_LIST: usize = 1000;
@@ -130,6 +130,28 @@ impl<'f> Reader<'f> {
 
     pub(super) fn size(&mut self, value: Value<'_, '_>) -> Option<Bytes> {
         self.parsed(value, "a size as in \"64M\"")
+    }
+
+    pub(super) fn size_from(&mut self, value: Value<'_, '_>, least: Bytes) -> Option<Bytes> {
+        let size = self.size(value)?;
+        if size < least { self.error(value, format!("expected a size of at least {least}")) } else { Some(size) }
+    }
+
+    pub(super) fn cores(&mut self, value: Value<'_, '_>) -> Option<Cores> {
+        let text = match value.get_ref() {
+            DeValue::Float(number) => number.as_str(),
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => return self.expected(value, "a number of processors, as in 0.5"),
+        };
+        match text.parse() {
+            Ok(cores) => Some(cores),
+            Err(error) => self.error(value, error.to_string()),
+        }
     }
 
     pub(super) fn duration(&mut self, value: Value<'_, '_>, seconds: RangeInclusive<u64>) -> Option<Duration> {

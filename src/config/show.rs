@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, collections::BTreeSet, net::SocketAddr, path::P
 
 use super::capabilities;
 use super::finding::Place;
-use super::settings::{Allow, AuthorizedKey, Linger, MaxStartups, Network, Root, User};
-use crate::base::{Bytes, ClassName, Span};
+use super::settings::{Allow, AuthorizedKey, Enforce, Linger, MaxStartups, Network, Root, User};
+use crate::base::{Bytes, ClassName, Cores, Span};
 
 /// A value that a key can have.
 pub(super) trait Setting {
@@ -63,6 +63,11 @@ show! {
     PathBuf: |value| quote(&value.to_string_lossy());
     ClassName: |value| quote(value.as_str());
     Bytes: |value| quote(&value.to_string());
+    Cores: |value| value.to_string();
+    Enforce: |value| quote(match value {
+        Enforce::Strict => "strict",
+        Enforce::BestEffort => "best-effort",
+    });
     Duration: |value| quote(&Span(*value).to_string());
     MaxStartups: |value| quote(&format!("{}:{}:{}", value.begin, value.rate, value.full));
     Root: |value| match value {

@@ -8,10 +8,11 @@ use std::{
 use crate::sys::{Errno, fd, seqpacket};
 use crate::wire::{
     Link,
-    init::{Order, Report, Running, WELCOME},
+    init::{Hit, Order, Report, Running, WELCOME},
 };
 
 use super::{
+    alarm::Word,
     end::{Attached, Life},
     hang_ups::HangUps,
     sessions::Sessions,
@@ -20,6 +21,9 @@ use super::{
 /// Monitors at once, whatever `max_connections` says: one tenant's connections with a session, or
 /// that have had one. Whoever comes beyond that is told that the session could not be started.
 const MAX_LINKS: usize = 512;
+
+/// Words about limits kept for the next monitor to write down, where none is there to.
+const MAX_UNRECORDED: usize = 16;
 
 /// How long a monitor that has come may take to start its first session.
 const ARRIVAL: Duration = Duration::from_secs(10);
@@ -42,12 +46,13 @@ struct Monitor {
 pub(super) struct Links {
     monitors: Vec<Monitor>,
     next: LinkId,
+    unrecorded: Vec<Hit>,
 }
 
 impl Links {
     pub(super) fn new(first: OwnedFd) -> Result<Self, Errno> {
         fd::set_nonblocking(first.as_fd(), true)?;
-        let mut links = Self { monitors: Vec::new(), next: 0 };
+        let mut links = Self { monitors: Vec::new(), next: 0, unrecorded: Vec::new() };
         links.add(first);
         Ok(links)
     }
@@ -63,6 +68,32 @@ impl Links {
         let Ok(socket) = seqpacket::accept_one(listener) else { return };
         if self.monitors.len() < MAX_LINKS && seqpacket::send(socket.as_fd(), WELCOME, &[]).is_ok() {
             self.add(socket);
+            for hit in std::mem::take(&mut self.unrecorded) {
+                self.record(hit);
+            }
+        }
+    }
+
+    /// Tells of a limit that was reached: each monitor, for its sessions, and one to write it down.
+    pub(super) fn pass_on(&mut self, word: Word, sessions: &Sessions) {
+        let recorder = self.monitors.first().map(|monitor| monitor.id);
+        let ids: Vec<LinkId> = self.monitors.iter().map(|monitor| monitor.id).collect();
+        for id in ids {
+            let (told, record) = (sessions.addressed(id, &word.to), Some(id) == recorder);
+            if record || !told.is_empty() {
+                self.report(id, &Report::LimitHit { hit: word.hit.clone(), sessions: told, record });
+            }
+        }
+        if recorder.is_none() {
+            self.record(word.hit);
+        }
+    }
+
+    fn record(&mut self, hit: Hit) {
+        match self.monitors.first().map(|monitor| monitor.id) {
+            Some(id) => self.report(id, &Report::LimitHit { hit, sessions: Vec::new(), record: true }),
+            None if self.unrecorded.len() < MAX_UNRECORDED => self.unrecorded.push(hit),
+            None => {}
         }
     }
 

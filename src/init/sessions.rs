@@ -1,6 +1,6 @@
 //! The sessions that run: whose they are, how they end.
 
-use std::{os::fd::OwnedFd, time::Instant};
+use std::{collections::BTreeSet, os::fd::OwnedFd, time::Instant};
 
 use crate::base::SessionId;
 use crate::sys::{
@@ -14,6 +14,7 @@ use crate::wire::{
 };
 
 use super::{
+    alarm::{Alarm, Audience},
     end::Processes,
     hang_ups::Leader,
     links::LinkId,
@@ -72,12 +73,32 @@ impl Sessions {
         Ok((pid, streams))
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Their first processes.
+    pub(super) fn pids(&self) -> BTreeSet<Pid> {
+        self.running.iter().map(|session| session.pid).collect()
+    }
+
+    /// The numbers of a link's sessions that `to` means.
+    pub(super) fn addressed(&self, link: LinkId, to: &Audience) -> Vec<u64> {
+        let meant = |session: &&Session| match to {
+            Audience::All => true,
+            Audience::These(pids) => pids.contains(&session.pid),
+        };
+        let of_link = self.running.iter().filter(|session| session.link == link);
+        of_link.filter(meant).map(|session| session.number).collect()
+    }
+
     /// Reaps all that has ended, and says what to tell whom.
-    pub(super) fn reap(&mut self) -> Result<Vec<(LinkId, Report)>, Errno> {
+    pub(super) fn reap(&mut self, alarm: &mut Alarm) -> Result<Vec<(LinkId, Report)>, Errno> {
         let mut reports = Vec::new();
         loop {
             match process::reap()? {
-                Reaped::Child { pid, ended, usage } => reports.extend(self.end(pid, ended, usage)),
+                Reaped::Child { pid, ended, usage } => reports.extend(self.end(pid, ended, usage, alarm)),
                 Reaped::NoneEnded => {
                     self.processes = Processes::Some;
                     return Ok(reports);
@@ -90,11 +111,12 @@ impl Sessions {
         }
     }
 
-    fn end(&mut self, pid: Pid, ended: Ended, used: Rusage) -> Option<(LinkId, Report)> {
+    fn end(&mut self, pid: Pid, ended: Ended, used: Rusage, alarm: &mut Alarm) -> Option<(LinkId, Report)> {
         let place = self.running.iter().position(|session| session.pid == pid)?;
         let session = self.running.swap_remove(place);
         let exit = match ended {
             Ended::Exited(status) => Exit::Status(u8::try_from(status & 0xff).unwrap_or(u8::MAX)),
+            Ended::Killed { signal: signal::SIGKILL, .. } if alarm.was_victim(pid) => Exit::MemoryLimit,
             Ended::Killed { signal, core } => Exit::Signal { number: signal, name: signal::name(signal), core },
         };
         let Rusage { user_us, system_us, max_rss_kib } = used;

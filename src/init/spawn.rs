@@ -8,10 +8,11 @@ use std::{
     ffi::CString,
     io::{self, Write as _},
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::Path,
 };
 
 use crate::sys::{
-    Errno, cgroup, credentials, fd,
+    Errno, cgroup, credentials, fd, mount,
     process::{self, Forked, Pid},
     pty, signal,
 };
@@ -20,7 +21,7 @@ use crate::wire::{
     session::{Program, Terminal},
 };
 
-use super::{greeting, modes};
+use super::{gauges::Version, greeting, modes};
 
 /// What failed, for the admin's log.
 pub(super) type Step = &'static str;
@@ -51,6 +52,13 @@ impl Groups {
         let numbers = handover::FIRST_GROUP..handover::FIRST_GROUP + handover::MAX_GROUPS.min(count);
         Ok(Self::V1(numbers.map(fd::inherited).collect::<Result<_, _>>()?))
     }
+
+    pub(super) fn version(&self) -> Version {
+        match self {
+            Self::V1(_) => Version::V1,
+            Self::V2(_) => Version::V2,
+        }
+    }
 }
 
 /// A session's ends of its streams, and the monitor's.
@@ -75,13 +83,18 @@ pub(super) fn spawn(start: &Start, groups: &Groups) -> Result<(Pid, Vec<OwnedFd>
         None => (open_pipes(&start.account)?, None),
     };
     let command = command(start, terminal_name)?;
-    let forked = match groups {
-        Groups::V1(_) => process::fork(),
-        Groups::V2(directory) => process::clone_into(0, Some(directory.as_fd())),
+    let (forked, to_join) = match groups {
+        Groups::V1(_) => (process::fork(), Some(groups)),
+        Groups::V2(directory) => match process::clone_into(0, Some(directory.as_fd())) {
+            // At the limit of processes: the child starts here and moves over, which no limit holds
+            // up, so that a tenant can always come and clear up. The count of sessions bounds it.
+            Err(Errno::EAGAIN) => (process::fork(), Some(groups)),
+            forked => (forked, None),
+        },
     };
     match forked.map_err(|errno| ("forking", errno))? {
         Forked::Parent { pid, pidfd: _ } => Ok((pid, streams.outer)),
-        Forked::Child => run(start, groups, &streams, &command),
+        Forked::Child => run(start, to_join, &streams, &command),
     }
 }
 
@@ -135,8 +148,8 @@ fn command(start: &Start, terminal_name: Option<String>) -> Result<Command, (Ste
 }
 
 /// The child. Ends in exec, or with a sentence on the session's stderr.
-fn run(start: &Start, groups: &Groups, streams: &Streams, command: &Command) -> ! {
-    let (sentence, status) = match become_session(start, groups, streams) {
+fn run(start: &Start, to_join: Option<&Groups>, streams: &Streams, command: &Command) -> ! {
+    let (sentence, status) = match become_session(start, to_join, streams) {
         Err((step, errno)) => (format!("cellblock: {step}: {errno}\r\n"), OUR_FAULT),
         Ok(()) => {
             let errno = process::exec_path(&command.path, &command.args, &command.environment);
@@ -149,10 +162,14 @@ fn run(start: &Start, groups: &Groups, streams: &Streams, command: &Command) -> 
     process::exit_now(status)
 }
 
-fn become_session(start: &Start, groups: &Groups, streams: &Streams) -> Result<(), (Step, Errno)> {
-    if let Groups::V1(tasks) = groups {
-        for tasks in tasks {
-            cgroup::join(tasks.as_fd()).map_err(|errno| ("joining the control group", errno))?;
+fn become_session(start: &Start, to_join: Option<&Groups>, streams: &Streams) -> Result<(), (Step, Errno)> {
+    let failed = |errno| ("joining the control group", errno);
+    match to_join {
+        None => {}
+        Some(Groups::V1(tasks)) => tasks.iter().try_for_each(|tasks| cgroup::join(tasks.as_fd())).map_err(failed)?,
+        Some(Groups::V2(directory)) => {
+            let procs = mount::open_to_write(directory.as_fd(), Path::new("cgroup.procs")).map_err(failed)?;
+            cgroup::join(procs.as_fd()).map_err(failed)?;
         }
     }
     process::new_session().map_err(|errno| ("making a session", errno))?;

@@ -61,6 +61,10 @@ pub(super) struct Child<'a> {
     pub(super) own_groups: Vec<File>,
     /// `tasks` of the sessions' groups, once opened, or the v2 directory.
     pub(super) session_groups: Vec<File>,
+    /// Readable when sessions ran out of memory (v1).
+    pub(super) memory_event: Option<OwnedFd>,
+    /// What init writes usage into.
+    pub(super) board: Option<OwnedFd>,
     /// Whether that is a v2 directory.
     pub(super) v2: bool,
     /// The cell's root, once it is there.
@@ -114,6 +118,11 @@ impl Child<'_> {
             Op::JoinGroups { count: _ } => self.own_groups.iter().try_for_each(|tasks| cgroup::join(tasks.as_fd())),
             Op::JoinGroup { path } => return cgroups::join(path),
             Op::OpenGroup { path } => return self.open_group(path),
+            Op::SetGroup { file, value } => return cgroups::set(file, value),
+            Op::WatchMemory { path } => {
+                self.memory_event = Some(cgroups::watch_memory(path)?);
+                return Ok(());
+            }
             Op::LeaveGroups => namespace::leave(namespaces::CGROUP),
             Op::BecomeRoot => credentials::become_user(0, 0).and_then(|()| process::make_undumpable()),
             Op::RootFromTree { tree, writable: _ } => self.root_from_tree(*tree),
@@ -129,7 +138,8 @@ impl Child<'_> {
             Op::Mount { kind, at, options, exec, read_only } => {
                 return self.mount(kind, at, options, *exec, *read_only);
             }
-            Op::NoUserNamespaces => self.forbid_user_namespaces(),
+            Op::Bound { name, most } => self.bound(name, *most),
+            Op::Board { at, limits } => self.make_board(at, limits),
             Op::ReadOnly { path } => self.make_read_only(path),
             Op::Lock { path } => self
                 .locate(path, Kind::Directory)
@@ -329,12 +339,30 @@ impl Child<'_> {
         Ok(())
     }
 
-    fn forbid_user_namespaces(&self) -> Result<(), Errno> {
-        let path = Path::new("proc/sys/user/max_user_namespaces");
-        let (base, path) = self.base(path)?;
-        mount::open_to_write(base, path)?.write_all(b"0")?;
+    fn bound(&self, name: &str, most: u32) -> Result<(), Errno> {
+        let path = Path::new("proc/sys/user").join(name);
+        let (base, path) = self.base(&path)?;
+        let most = most.to_string();
+        mount::open_to_write(base, path)?.write_all(most.as_bytes())?;
         let mut read = mount::open_to_read(base, path)?;
-        if mount::read_capped(&mut read, 32)?.trim_ascii() == b"0" { Ok(()) } else { Err(Errno::EPERM) }
+        if mount::read_capped(&mut read, 32)?.trim_ascii() == most.as_bytes() { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
+    /// The directory lies under a read-only mount of itself: not even the cell's root gets at what
+    /// is below, while init holds the one descriptor that was opened before.
+    fn make_board(&mut self, at: &Path, limits: &str) -> Result<(), Errno> {
+        self.make_directory(at, 0o755)?;
+        let (base, path) = self.base(at)?;
+        mount::write_new(base, &path.join("limits"), limits.as_bytes(), 0o444)?;
+        mount::write_new(base, &path.join("usage"), b"", 0o644)?;
+        let board = mount::open_to_write(base, &path.join("usage"))?;
+        let point = self.locate(at, Kind::Directory)?;
+        let cover = mount::clone_tree(point.as_fd(), Path::new(""), Extent::One)?;
+        let wanted = attributes::READ_ONLY | attributes::NO_SUID | attributes::NO_DEV | attributes::NO_EXEC;
+        mount::set_attributes(cover.as_fd(), wanted, Extent::One)?;
+        mount::attach(cover.as_fd(), point.as_fd())?;
+        self.board = Some(board.into());
+        Ok(())
     }
 
     fn make_read_only(&self, path: &Path) -> Result<(), Errno> {
@@ -386,6 +414,9 @@ impl Child<'_> {
         let null = aside(mount::open_device(base, null)?.as_fd())?;
         let (listener, link, init) = (aside(self.listener.as_fd())?, aside(self.link.as_fd())?, aside(self.init)?);
         let groups = self.session_groups.iter().map(|file| aside(file.as_fd())).collect::<Result<Vec<_>, _>>()?;
+        let events = [(handover::MEMORY_EVENT, &self.memory_event), (handover::BOARD, &self.board)];
+        let events = events.into_iter().filter_map(|(number, fd)| Some((number, aside(fd.as_ref()?.as_fd()))));
+        let events = events.map(|(number, fd)| fd.map(|fd| (number, fd))).collect::<Result<Vec<_>, _>>()?;
         fd::close_on_exec_from(0)?;
         for number in 0..=2 {
             fd::place_at(null.as_fd(), number)?;
@@ -394,6 +425,9 @@ impl Child<'_> {
         fd::place_at(link.as_fd(), handover::FIRST_LINK)?;
         for (number, group) in (handover::FIRST_GROUP..handover::FIRST_GROUP + handover::MAX_GROUPS).zip(&groups) {
             fd::place_at(group.as_fd(), number)?;
+        }
+        for (number, event) in &events {
+            fd::place_at(event.as_fd(), *number)?;
         }
         let (name, count) = if self.v2 { (handover::V2_GROUP, 1) } else { (handover::V1_GROUPS, groups.len()) };
         let variable = CString::new(format!("{name}={count}")).map_err(|_nul| Errno::EINVAL)?;

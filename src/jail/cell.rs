@@ -26,7 +26,7 @@ use crate::wire::{
 use super::{
     Facts, Ids, Plan, cgroups,
     facts::Groups,
-    host, planning,
+    host, limits, planning,
     start::{self, Tools},
     state::{self, Place, Record, Wait},
 };
@@ -63,6 +63,8 @@ pub struct Cell {
     pub pid: Pid,
     /// Whether this call started it. Then its pid 1 is a child of the caller, to be reaped.
     pub started: bool,
+    /// The limits that it goes without, as its tenant may, if this call started it.
+    pub forgone: Vec<&'static str>,
 }
 
 /// A cell that runs.
@@ -112,7 +114,10 @@ impl Cells {
         let mut program = File::open(init_program).map_err(|error| fail("opening", init_program.display(), error))?;
         let init = memfd::sealed_program(c"cellblock-init", &mut program)
             .map_err(|errno| fail("copying", init_program.display(), errno))?;
-        let facts = Facts::gather(server)?;
+        let mut facts = Facts::gather(server)?;
+        if let Some(controls) = cgroups::prepare(&facts.groups)? {
+            facts.controls = controls;
+        }
         let view = host::build(&server.run_dir, &facts)?;
         let cells = Self { run_dir: server.run_dir.clone(), facts, ids: Ids::new(server), view, init };
         cells.sweep()?;
@@ -174,11 +179,12 @@ impl Cells {
     }
 
     fn start(&self, tenant: &Tenant, held: &state::Held) -> Result<Cell> {
+        let forgone = limits::forgone(&tenant.name, &tenant.jail.limits, &self.facts.controls)?;
         let plan = self.plan(tenant)?;
         let tools = Tools { view: &self.view, init: self.init.as_fd() };
         let started = start::start(&plan, tools, held)?;
         let start::Started { link, pidfd, pid } = started;
-        Ok(Cell { link, pidfd, name: tenant.name.clone(), pid, started: true })
+        Ok(Cell { link, pidfd, name: tenant.name.clone(), pid, started: true, forgone })
     }
 
     /// Removes what cells that are gone have left.
@@ -262,7 +268,14 @@ pub(super) fn join(place: &Place, name: &TenantName, wait: Duration) -> Result<J
         Err(errno) => return Err(failed(errno)),
     }
     let link = Link::new(socket);
-    Ok(Joined::Cell(Box::new(Cell { link, pidfd, name: name.clone(), pid: record.pid, started: false })))
+    Ok(Joined::Cell(Box::new(Cell {
+        link,
+        pidfd,
+        name: name.clone(),
+        pid: record.pid,
+        started: false,
+        forgone: Vec::new(),
+    })))
 }
 
 /// Removes what the tenant's cell left, unless one runs.

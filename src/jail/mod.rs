@@ -8,11 +8,13 @@
 mod apply;
 pub mod cell;
 mod cgroups;
+mod controls;
 mod etc;
 mod facts;
 mod host;
 pub mod ids;
 mod keep;
+mod limits;
 pub mod plan;
 mod planning;
 mod probe;
@@ -21,8 +23,10 @@ mod state;
 mod visit;
 
 pub use cell::{Cell, Cells, RunningCell};
+pub use controls::{Control, Controls};
 pub use facts::Facts;
 pub use ids::{IdRange, Ids};
+pub use limits::{review, unmet};
 pub use plan::{Op, Plan};
 pub use planning::plan;
 pub use probe::can_shift;

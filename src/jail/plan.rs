@@ -4,8 +4,7 @@
 //! Two processes work on it at once: the monitor on [`Plan::outside`], the cloned child on
 //! [`Plan::inside`], which waits for the monitor once, at [`Op::AwaitMonitor`].
 //!
-//! Where later parts go: resource limits are written to the `sessions` groups directly after
-//! [`Op::MakeGroup`]. init's own syscall filter is installed between
+//! Where later parts go: init's own syscall filter is installed between
 //! [`Op::ResetTraits`] and [`Op::KeepBoundingSet`], each session's by init before ids are set
 //! (docs/kernel.md, 10).
 
@@ -82,6 +81,13 @@ pub enum Op {
         leaf: Leaf,
         /// Whether in a v2 hierarchy.
         v2: bool,
+    },
+    /// Write into a file of a control group: a limit, or which controllers are on.
+    SetGroup {
+        /// The file.
+        file: PathBuf,
+        /// What.
+        value: String,
     },
     /// Let the cell's root start processes in a v2 group.
     GiveGroup {
@@ -161,6 +167,11 @@ pub enum Op {
         /// Its directory.
         path: PathBuf,
     },
+    /// Have the kernel tell init when this v1 group runs out of memory.
+    WatchMemory {
+        /// Its directory.
+        path: PathBuf,
+    },
     /// Make the cgroup namespace; on v1, after the move (docs/kernel.md, C).
     LeaveGroups,
     /// Become uid 0 and gid 0 of the cell, without groups.
@@ -222,8 +233,20 @@ pub enum Op {
         /// Read-only.
         read_only: bool,
     },
-    /// Allow no user namespaces below this one (docs/kernel.md, N).
-    NoUserNamespaces,
+    /// Bound what the cell's user namespace may have in all (`/proc/sys/user`).
+    Bound {
+        /// The file there.
+        name: &'static str,
+        /// How much.
+        most: u32,
+    },
+    /// Make the directory in which the tenant reads what the limits are and what is used.
+    Board {
+        /// Where.
+        at: PathBuf,
+        /// What the limits are.
+        limits: String,
+    },
     /// Make a part of `/proc` read-only.
     ReadOnly {
         /// Which.
@@ -263,6 +286,7 @@ impl fmt::Display for Op {
             Self::MakeGroup { path, leaf: Leaf::Sessions, v2: _ } => {
                 write!(f, "make group {} for sessions", path.display())
             }
+            Self::SetGroup { file, value } => write!(f, "write {value} to {}", file.display()),
             Self::GiveGroup { path, uid } => write!(f, "let uid {uid} start processes in {}", path.display()),
             Self::Take { tree, source } => write!(f, "take tree {tree}: {}, nodev", source.display()),
             Self::Clone { group: None, owner } => {
@@ -289,6 +313,7 @@ impl fmt::Display for Op {
             Self::JoinGroups { count } => write!(f, "join {count} groups"),
             Self::JoinGroup { path } => write!(f, "join group {}", path.display()),
             Self::OpenGroup { path } => write!(f, "open group {}", path.display()),
+            Self::WatchMemory { path } => write!(f, "watch {} for want of memory", path.display()),
             Self::LeaveGroups => f.write_str("unshare: cgroup namespace"),
             Self::BecomeRoot => f.write_str("become uid 0, gid 0, no groups"),
             Self::RootFromTree { tree, writable: true } => write!(f, "put tree {tree} over /"),
@@ -306,7 +331,10 @@ impl fmt::Display for Op {
                 f.write_str(if *read_only { ", read-only" } else { "" })?;
                 options.iter().try_for_each(|(key, value)| write!(f, ", {key}={value}"))
             }
-            Self::NoUserNamespaces => f.write_str("set user.max_user_namespaces 0"),
+            Self::Bound { name, most } => write!(f, "set user.{name} {most}"),
+            Self::Board { at, limits } => {
+                write!(f, "make /{}, read-only, limits in {} bytes", at.display(), limits.len())
+            }
             Self::ReadOnly { path } => write!(f, "make /{} read-only", path.display()),
             Self::Lock { path } => write!(f, "make the mount at /{} read-only", path.display()),
             Self::Cover { path, with: _, empty: _ } => write!(f, "cover /{}", path.display()),

@@ -9,6 +9,7 @@ use super::{
     Facts, IdRange, Op, Plan,
     etc::{self, TENANT_ID, TTY_GROUP},
     facts::{Groups, LentKind},
+    limits,
     plan::{Fill, Leaf, Mask, Tree},
 };
 
@@ -19,6 +20,16 @@ const INIT_CAPABILITIES: u64 = 1 << 0 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8;
 
 /// CAP_SYS_ADMIN, which undoes mounts: no cell keeps it (docs/kernel.md, A).
 const SYS_ADMIN: u64 = 1 << 21;
+
+/// What one cell may have of what the host counts for all cells together: the kernel charges it to
+/// whoever made the user namespace too, which is root (user_namespaces(7), `/proc/sys/user`). No user
+/// namespaces at all (docs/kernel.md, N); inotify for a few editors and `tail -f`.
+const BOUNDS: [(&str, u32); 3] =
+    [("max_user_namespaces", 0), ("max_inotify_instances", 64), ("max_inotify_watches", 65_536)];
+
+/// Terminals of a cell besides one for each session: tmux and the like. All terminals of the host
+/// are counted together (`kernel.pty.max`).
+const MORE_TERMINALS: u32 = 64;
 
 /// Room for what root writes into the root of a `root = "host"` cell.
 const HOST_ROOT_SIZE: Bytes = Bytes(16 << 20);
@@ -89,6 +100,7 @@ impl Planner<'_> {
         early.extend([
             tmpfs("tmp", limits.tmp, "1777", true),
             tmpfs("run", limits.run, "0755", true),
+            Op::Board { at: "run/cellblock".into(), limits: limits::board(self.jail, &self.facts.controls) },
             Op::Pivot,
             Op::ResetTraits,
             Op::KeepBoundingSet(INIT_CAPABILITIES | self.jail.capabilities & !SYS_ADMIN),
@@ -118,9 +130,13 @@ impl Planner<'_> {
             let sessions = init.join("sessions");
             self.outside.push(Op::MakeGroup { path: init.clone(), leaf: Leaf::Init, v2: false });
             self.outside.push(Op::MakeGroup { path: sessions.clone(), leaf: Leaf::Sessions, v2: false });
+            self.outside.extend(limits::v1(&self.jail.limits, &self.facts.controls, controller, &sessions));
             let tree = self.next_tree();
             joins.push(Op::JoinGroup { path: init.clone() });
-            opens.push(Op::OpenGroup { path: sessions });
+            opens.push(Op::OpenGroup { path: sessions.clone() });
+            if controller == "memory" {
+                opens.push(Op::WatchMemory { path: sessions });
+            }
             takes.push(Op::TakeGroup { tree, path: init });
             shown.push((controller.clone(), tree));
         }
@@ -141,7 +157,10 @@ impl Planner<'_> {
         // nsdelegate (systemd) no process moves to where its namespace does not reach.
         self.before.push(Op::Clone { group: Some(own.clone()), owner: ids.first });
         let tree = self.next_tree();
-        (vec![Op::JoinGroups { count: 1 }, Op::TakeGroup { tree, path: own }], vec![(String::new(), tree)])
+        let mut joining = vec![Op::JoinGroups { count: 1 }];
+        joining.extend(limits::v2(&self.jail.limits, &self.facts.controls, &own, &self.facts.disks));
+        joining.push(Op::TakeGroup { tree, path: own });
+        (joining, vec![(String::new(), tree)])
     }
 
     /// The root and what is mounted in it for the tenant; gives the trees whose owners are shifted.
@@ -222,7 +241,7 @@ impl Planner<'_> {
         ops.insert(0, Op::TakeHost { tree: empty, name: "empty".into() });
         ops.push(Op::Attach { tree: dev, at: "dev".into(), file: false, read_only: false });
         ops.push(mount("proc", "proc", &[]));
-        ops.push(Op::NoUserNamespaces);
+        ops.extend(BOUNDS.map(|(name, most)| Op::Bound { name, most }));
         ops.extend(PROC_READ_ONLY.map(|name| Op::ReadOnly { path: Path::new("proc").join(name) }));
         if own_network {
             ops.push(Op::Mount { kind: "sysfs", at: "sys".into(), options: Vec::new(), exec: false, read_only: true });
@@ -250,6 +269,7 @@ impl Planner<'_> {
         let mut pts = mount("devpts", "dev/pts", &terminals);
         if let Op::Mount { options, .. } = &mut pts {
             options.push(("gid", TTY_GROUP.to_string()));
+            options.push(("max", self.jail.max_sessions.saturating_add(MORE_TERMINALS).to_string()));
         }
         ops.extend([pts, tmpfs("dev/shm", self.jail.limits.shm, "1777", false), mount("mqueue", "dev/mqueue", &[])]);
     }
@@ -281,9 +301,10 @@ fn tmpfs(at: &str, size: Bytes, mode: &str, exec: bool) -> Op {
 mod tests {
     use super::*;
     use crate::config::settings::{Limits, Linger};
+    use crate::jail::{Control, Controls};
 
     fn tenant(root: Root) -> Tenant {
-        let limits = Limits { tmp: Bytes(1), run: Bytes(2), shm: Bytes(3), nofile: 4, core: Bytes(0) };
+        let limits = Limits { tmp: Bytes(1), run: Bytes(2), shm: Bytes(3), nofile: 4, ..Limits::default() };
         let jail = Jail {
             root,
             user: User::Tenant,
@@ -301,6 +322,7 @@ mod tests {
             capabilities: u64::MAX,
             no_new_privs: true,
             max_sessions: 1,
+            max_connections: 64,
             motd: false,
         };
         Tenant {
@@ -322,6 +344,8 @@ mod tests {
             resolver: String::new(),
             groups: Groups::V1(vec![("pids".into(), "/cg/pids/cellblock".into())]),
             oom_adjusted: true,
+            controls: Controls::new([Control::Pids], true),
+            disks: Vec::new(),
         };
         plan(&tenant(root), IdRange { first: 1000, count: 65_536 }, &facts)
     }
@@ -338,6 +362,7 @@ mod tests {
             Op::MapIds(IdRange { first: 1000, count: 65_536 }),
             group("/cg/pids/cellblock/alice", Leaf::Init),
             group("/cg/pids/cellblock/alice/sessions", Leaf::Sessions),
+            Op::SetGroup { file: "/cg/pids/cellblock/alice/sessions/pids.max".into(), value: "256".into() },
             Op::Shift { tree: 2 },
             Op::ResetOomScore,
             Op::ResetPriority,

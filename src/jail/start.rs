@@ -105,6 +105,8 @@ pub(super) fn start(plan: &Plan, tools: Tools<'_>, held: &Held) -> Result<Starte
                 session_groups: prepared.session_groups,
                 root: None,
                 mounted: Vec::new(),
+                memory_event: None,
+                board: None,
                 empty_at: None,
             }
             .run()
@@ -163,7 +165,10 @@ impl Prepared {
             | Op::File { .. }
             | Op::Attach { .. }
             | Op::Mount { .. }
-            | Op::NoUserNamespaces
+            | Op::Bound { .. }
+            | Op::Board { .. }
+            | Op::SetGroup { .. }
+            | Op::WatchMemory { .. }
             | Op::ReadOnly { .. }
             | Op::Lock { .. }
             | Op::Cover { .. }
@@ -176,6 +181,11 @@ impl Prepared {
 
     /// A group that must be there before the clone: v2's.
     fn make_group(&mut self, path: &Path, leaf: Leaf) -> Result<()> {
+        if leaf == Leaf::Init {
+            // What a start that was killed half-way has left holds no process any more, and a group
+            // whose controllers are on takes none.
+            cgroups::remove_own(path.parent().unwrap_or(path))?;
+        }
         cgroups::make(path)?;
         match leaf {
             Leaf::Init => {
@@ -232,6 +242,7 @@ fn outside(op: &Op, pid: Pid, trees: &BTreeMap<Tree, OwnedFd>, held: &Held, repo
     match op {
         Op::MapIds(range) => map_ids(pid, *range),
         Op::MakeGroup { path, leaf: _, v2: _ } => cgroups::make(path),
+        Op::SetGroup { file, value } => cgroups::set(file, value),
         Op::Shift { tree } => {
             let namespace = File::open(format!("/proc/{pid}/ns/user")).map_err(|error| failed(&error))?;
             let tree = trees.get(tree).ok_or_else(|| failed(&"no such tree"))?;
@@ -267,7 +278,9 @@ fn outside(op: &Op, pid: Pid, trees: &BTreeMap<Tree, OwnedFd>, held: &Held, repo
         | Op::File { .. }
         | Op::Attach { .. }
         | Op::Mount { .. }
-        | Op::NoUserNamespaces
+        | Op::Bound { .. }
+        | Op::Board { .. }
+        | Op::WatchMemory { .. }
         | Op::ReadOnly { .. }
         | Op::Lock { .. }
         | Op::Cover { .. }

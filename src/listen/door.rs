@@ -16,8 +16,8 @@ use crate::base::{Result, fail};
 use crate::config::authorized_keys::parse_file;
 use crate::config::settings::{AuthorizedKey, Linger, Server, Tenant};
 use crate::config::{self, Compiled, MAX_KEYS_FILE};
-use crate::jail::{Cell, Cells};
-use crate::monitor::{Conn, Entered, House, MAX_CHANNELS, run};
+use crate::jail::{Cell, Cells, review};
+use crate::monitor::{Conn, Entered, House, MAX_CHANNELS, Seats, run};
 use crate::policy::Ends;
 use crate::sys::file::{Links, read_trusted};
 use crate::sys::signal::{self, Signals};
@@ -70,6 +70,13 @@ impl Door {
         self.compiled.tenants().filter_map(Result::ok).filter(lasting).collect()
     }
 
+    /// Says which limits `cells` cannot enforce, and what becomes of their tenants.
+    pub(super) fn report_unmet(&self, cells: &Cells) {
+        for line in review(self.compiled.tenants().filter_map(Result::ok), &cells.facts().controls) {
+            warn!("{line}");
+        }
+    }
+
     /// What a monitor needs; in the monitor, which is left no other copy of the host keys.
     pub(super) fn house(&mut self, audit: Audit, cells: Rc<Cells>, listener: Link<Word, ()>) -> Result<House> {
         // Out of the terminal's reach, if there is one: ^C is for the listener.
@@ -81,12 +88,13 @@ impl Door {
             tenant: Box::new(move |name| compiled.tenant(name)),
             file_keys: Box::new(file_keys),
             enter: Box::new(move |tenant| {
-                let Cell { link, pidfd, pid, name: _, started: _ } = cells.enter(tenant)?;
-                Ok(Entered { link, pidfd, pid })
+                let Cell { link, pidfd, pid, forgone, name: _, started: _ } = cells.enter(tenant)?;
+                Ok(Entered { link, pidfd, pid, forgone })
             }),
             setup: Setup { host_keys: mem::take(&mut self.setup.host_keys), ..self.setup.clone() },
             login_grace: self.server.login_grace,
             state_dir: self.server.state_dir.clone(),
+            seats: Seats::prepare(&self.server.run_dir)?,
             audit,
             signals,
             listener,

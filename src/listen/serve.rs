@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 use crate::account::{Audit, Event, Refusals};
 use crate::base::{Result, TenantName, fail};
 use crate::jail::Cells;
+use crate::monitor::Seats;
 use crate::sys::process::{self, Forked, Pid, Reaped};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{Errno, fd, net, poll, random, seqpacket};
@@ -126,6 +127,8 @@ impl Listener {
         let door = Door::open(&options.config)?;
         let ssh_program = options.programs.seal_ssh()?;
         let cells = Rc::new(Cells::prepare(&door.server, &options.programs.find_init()?)?);
+        Seats::prepare(&door.server.run_dir)?;
+        door.report_unmet(&cells);
         let mut watch = Watch::default();
         watch.take_up(cells.running()?);
         let audit = Audit::open(&door.server.audit_log)?;
@@ -357,6 +360,7 @@ impl Listener {
         let audit = Audit::open(&server.audit_log)?;
         let opened = sockets::missing(&self.sockets, &server.listen)?;
         sockets::replace(&mut self.sockets, opened, &server.listen);
+        door.report_unmet(&self.cells);
         self.audit = audit;
         self.door = door;
         Ok(())

@@ -9,6 +9,8 @@ pub mod credentials;
 pub mod error;
 pub mod fd;
 pub mod file;
+pub mod lease;
+pub mod lock;
 pub mod map;
 pub mod memfd;
 pub mod mount;

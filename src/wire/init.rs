@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::SessionId;
+use crate::base::{Bytes, SessionId};
 
 use super::session::{Exit, Program, Signal, Terminal, Usage};
 
@@ -21,6 +21,10 @@ pub mod handover {
     pub const FIRST_GROUP: i32 = 5;
     /// More v1 hierarchies than can matter.
     pub const MAX_GROUPS: i32 = 8;
+    /// Readable when the sessions of a v1 group ran out of memory.
+    pub const MEMORY_EVENT: i32 = FIRST_GROUP + MAX_GROUPS;
+    /// The file that tenants read as `/run/cellblock/usage`.
+    pub const BOARD: i32 = MEMORY_EVENT + 1;
     /// Environment variable: how many `tasks` files of cgroup v1 follow.
     pub const V1_GROUPS: &str = "V1_GROUPS";
     /// Environment variable: `1` if the one group is a directory of cgroup v2.
@@ -152,6 +156,15 @@ pub enum Report {
         /// As ordered.
         session: u64,
     },
+    /// The tenant reached a limit. Not an answer to anything.
+    LimitHit {
+        /// Which, and what came of it.
+        hit: Hit,
+        /// The sessions of this link whose client is to be told.
+        sessions: Vec<u64>,
+        /// Whether this monitor is the one to write it down.
+        record: bool,
+    },
     /// Its first process ended.
     Ended {
         /// As ordered.
@@ -202,4 +215,34 @@ pub struct RunningSession {
     pub terminal: bool,
     /// What it was started with; a command is cut after [`MAX_SHOWN`] bytes.
     pub program: Program,
+}
+
+/// A limit that was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hit {
+    /// The kernel stopped processes, because memory had run out.
+    Memory {
+        /// The limit.
+        most: Bytes,
+        /// How many, since this was said last.
+        stopped: u64,
+        /// The last of them, where it is known.
+        victim: Option<Victim>,
+    },
+    /// New processes or threads were refused.
+    Pids {
+        /// The limit.
+        most: u64,
+        /// How many, since this was said last.
+        refused: u64,
+    },
+}
+
+/// A process that was stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Victim {
+    /// Its pid in the cell.
+    pub pid: i32,
+    /// Its name, as it gave itself: at most 15 bytes (`PR_SET_NAME`).
+    pub name: String,
 }

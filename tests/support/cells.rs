@@ -14,7 +14,7 @@ use std::{
 };
 
 use cellblock::{
-    base::{Bytes, SessionId},
+    base::SessionId,
     config::settings::{IdPool, Jail, Limits, Linger, MaxStartups, Network, Root, Server, Tenant, User},
     jail::{Cell, Cells},
     wire::{
@@ -113,13 +113,7 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
             network: Network::None,
             linger: Linger::For(Duration::from_secs(600)),
             ids: 65_536,
-            limits: Limits {
-                tmp: Bytes(64 << 20),
-                run: Bytes(16 << 20),
-                shm: Bytes(64 << 20),
-                nofile: 1024,
-                core: Bytes(0),
-            },
+            limits: Limits { nofile: 1024, ..Limits::default() },
             allow: BTreeSet::new(),
             command: None,
             accept_env: Vec::new(),
@@ -127,6 +121,7 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
             capabilities: 0,
             no_new_privs: true,
             max_sessions: 10,
+            max_connections: 64,
             motd: true,
         },
     }

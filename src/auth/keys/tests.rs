@@ -20,7 +20,7 @@ fn tenant(name: &str, keys: Vec<AuthorizedKey>) -> Tenant {
             network: Network::None,
             linger: Linger::For(Duration::ZERO),
             ids: 65536,
-            limits: Limits { tmp: Bytes(0), run: Bytes(0), shm: Bytes(0), nofile: 1, core: Bytes(0) },
+            limits: Limits { tmp: Bytes(0), run: Bytes(0), shm: Bytes(0), nofile: 1, ..Limits::default() },
             allow: BTreeSet::new(),
             command: None,
             accept_env: Vec::new(),
@@ -28,6 +28,7 @@ fn tenant(name: &str, keys: Vec<AuthorizedKey>) -> Tenant {
             capabilities: 0,
             no_new_privs: true,
             max_sessions: 1,
+            max_connections: 64,
             motd: false,
         },
     }

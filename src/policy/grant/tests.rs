@@ -14,7 +14,7 @@ fn jail() -> Jail {
         network: Network::None,
         linger: Linger::For(Duration::from_secs(600)),
         ids: 65536,
-        limits: Limits { tmp: Bytes(1), run: Bytes(1), shm: Bytes(1), nofile: 1024, core: Bytes(0) },
+        limits: Limits { tmp: Bytes(1), run: Bytes(1), shm: Bytes(1), nofile: 1024, ..Limits::default() },
         allow: BTreeSet::from([Allow::Shell, Allow::Exec, Allow::Pty, Allow::Env, Allow::Signal]),
         command: None,
         accept_env: vec!["LANG".into()],
@@ -22,6 +22,7 @@ fn jail() -> Jail {
         capabilities: 0xff,
         no_new_privs: true,
         max_sessions: 10,
+        max_connections: 64,
         motd: true,
     }
 }
