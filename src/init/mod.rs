@@ -25,7 +25,7 @@ use crate::wire::init::handover;
 use end::{End, Life};
 use links::Links;
 use sessions::Sessions;
-use spawn::Groups;
+use spawn::{Filter, Groups};
 
 /// The life of a cell, seen from its pid 1. Returns when the cell is to end; the kernel kills what
 /// is left when pid 1 does.
@@ -36,8 +36,9 @@ pub fn live() -> Result<(), Errno> {
     let mut listener = Some(listener);
     let mut links = Links::new(fd::inherited(handover::FIRST_LINK)?)?;
     let groups = Groups::inherited()?;
+    let filter = Filter::inherited()?;
     let mut signals = Signals::block(&[SIGCHLD])?;
-    let mut sessions = Sessions::new(groups);
+    let mut sessions = Sessions::new(groups, filter);
     let mut life = Life::new(Instant::now());
 
     loop {

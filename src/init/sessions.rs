@@ -15,7 +15,7 @@ use crate::wire::{
 use super::{
     end::Processes,
     links::LinkId,
-    spawn::{self, Groups, Step},
+    spawn::{self, Filter, Groups, Step},
 };
 
 /// Sessions at once on one link: OpenSSH's MaxSessions is 10; a config may allow more.
@@ -35,12 +35,13 @@ struct Session {
 pub(super) struct Sessions {
     running: Vec<Session>,
     groups: Groups,
+    filter: Filter,
     processes: Processes,
 }
 
 impl Sessions {
-    pub(super) fn new(groups: Groups) -> Self {
-        Self { running: Vec::new(), groups, processes: Processes::None }
+    pub(super) fn new(groups: Groups, filter: Filter) -> Self {
+        Self { running: Vec::new(), groups, filter, processes: Processes::None }
     }
 
     /// Whether the cell holds as many sessions as it may, over all monitors.
@@ -60,7 +61,7 @@ impl Sessions {
         }
         let terminal = start.terminal.is_some();
         let started = Instant::now();
-        let (pid, streams) = spawn::spawn(&start, &self.groups)?;
+        let (pid, streams) = spawn::spawn(&start, &self.groups, &self.filter)?;
         self.processes = Processes::Some;
         self.running.push(Session { link, number, pid, terminal, started });
         Ok((pid, streams))

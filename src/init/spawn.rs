@@ -6,14 +6,20 @@
 use std::{
     env,
     ffi::CString,
+    fs::File,
     io::{self, Write as _},
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::fs::FileExt as _,
+    },
 };
 
 use crate::sys::{
     Errno, cgroup, credentials, fd,
     process::{self, Forked, Pid},
-    pty, signal,
+    pty,
+    seccomp::program,
+    signal,
 };
 use crate::wire::{
     init::{Account, Start, handover},
@@ -32,6 +38,9 @@ const TTY_GROUP: u32 = 5;
 const NOT_FOUND: i32 = 127;
 const NOT_EXECUTABLE: i32 = 126;
 const OUR_FAULT: i32 = 255;
+
+/// The kernel takes 4096 instructions of 8 bytes.
+const MAX_FILTER: usize = 4096 * 8;
 
 /// The sessions' control groups, as the monitor handed them over.
 #[derive(Debug)]
@@ -53,6 +62,23 @@ impl Groups {
     }
 }
 
+/// What sessions may call: the tenant's list.
+#[derive(Debug)]
+pub(super) struct Filter(program::Program);
+
+impl Filter {
+    pub(super) fn inherited() -> Result<Self, Errno> {
+        let file = File::from(fd::inherited(handover::FILTER)?);
+        let place = env::var(handover::FILTER_PLACE).map_err(|_missing| Errno::EINVAL)?;
+        let (start, length) = place.split_once(' ').ok_or(Errno::EINVAL)?;
+        let start: u64 = start.parse().map_err(|_number| Errno::EINVAL)?;
+        let length = length.parse().ok().filter(|length| *length <= MAX_FILTER).ok_or(Errno::EINVAL)?;
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, start)?;
+        Ok(Self(program::Program::from_bytes(&bytes)?))
+    }
+}
+
 /// A session's ends of its streams, and the monitor's.
 struct Streams {
     /// stdin, stdout, stderr.
@@ -69,7 +95,7 @@ struct Command {
 }
 
 /// Starts a session: its pid and the descriptors for the monitor.
-pub(super) fn spawn(start: &Start, groups: &Groups) -> Result<(Pid, Vec<OwnedFd>), (Step, Errno)> {
+pub(super) fn spawn(start: &Start, groups: &Groups, filter: &Filter) -> Result<(Pid, Vec<OwnedFd>), (Step, Errno)> {
     let (streams, terminal_name) = match &start.terminal {
         Some(terminal) => open_terminal(terminal, &start.account)?,
         None => (open_pipes(&start.account)?, None),
@@ -81,7 +107,7 @@ pub(super) fn spawn(start: &Start, groups: &Groups) -> Result<(Pid, Vec<OwnedFd>
     };
     match forked.map_err(|errno| ("forking", errno))? {
         Forked::Parent { pid, pidfd: _ } => Ok((pid, streams.outer)),
-        Forked::Child => run(start, groups, &streams, &command),
+        Forked::Child => run(start, (groups, filter), &streams, &command),
     }
 }
 
@@ -135,8 +161,8 @@ fn command(start: &Start, terminal_name: Option<String>) -> Result<Command, (Ste
 }
 
 /// The child. Ends in exec, or with a sentence on the session's stderr.
-fn run(start: &Start, groups: &Groups, streams: &Streams, command: &Command) -> ! {
-    let (sentence, status) = match become_session(start, groups, streams) {
+fn run(start: &Start, tools: (&Groups, &Filter), streams: &Streams, command: &Command) -> ! {
+    let (sentence, status) = match become_session(start, tools, streams) {
         Err((step, errno)) => (format!("cellblock: {step}: {errno}\r\n"), OUR_FAULT),
         Ok(()) => {
             let errno = process::exec_path(&command.path, &command.args, &command.environment);
@@ -149,7 +175,7 @@ fn run(start: &Start, groups: &Groups, streams: &Streams, command: &Command) -> 
     process::exit_now(status)
 }
 
-fn become_session(start: &Start, groups: &Groups, streams: &Streams) -> Result<(), (Step, Errno)> {
+fn become_session(start: &Start, (groups, filter): (&Groups, &Filter), streams: &Streams) -> Result<(), (Step, Errno)> {
     if let Groups::V1(tasks) = groups {
         for tasks in tasks {
             cgroup::join(tasks.as_fd()).map_err(|errno| ("joining the control group", errno))?;
@@ -163,7 +189,7 @@ fn become_session(start: &Start, groups: &Groups, streams: &Streams) -> Result<(
     place([stdin, stdout, stderr].map(|fd| fd.as_fd())).map_err(|errno| ("placing the streams", errno))?;
     signal::reset_all().map_err(|errno| ("resetting signals", errno))?;
     credentials::reset_affinity_and_personality().map_err(|errno| ("resetting affinity and personality", errno))?;
-    give_up(&start.account)?;
+    give_up(&start.account, filter)?;
     greeting::arrive(start);
     Ok(())
 }
@@ -178,9 +204,14 @@ fn place(streams: [BorrowedFd<'_>; 3]) -> Result<(), Errno> {
     fd::close_from(3)
 }
 
-/// Becomes the tenant. The place of the session's syscall filter is before the ids are set: later
-/// it would need no_new_privs, which a class may leave off.
-fn give_up(account: &Account) -> Result<(), (Step, Errno)> {
+/// Becomes the tenant. The list of calls is installed before the ids are set: later it would need
+/// no_new_privs, which a class may leave off. init then has a capability for it (`Op::KeepForInit`);
+/// one whose cell was started for a class with no_new_privs has not, and fails here.
+fn give_up(account: &Account, filter: &Filter) -> Result<(), (Step, Errno)> {
+    if account.no_new_privs {
+        credentials::forbid_new_privileges().map_err(|errno| ("forbidding new privileges", errno))?;
+    }
+    filter.0.install().map_err(|errno| ("limiting system calls", errno))?;
     for (resource, soft, hard) in &account.rlimits {
         credentials::set_limit(*resource, *soft, *hard).map_err(|errno| ("setting limits", errno))?;
     }
@@ -188,8 +219,5 @@ fn give_up(account: &Account) -> Result<(), (Step, Errno)> {
     credentials::keep_bounding_set(account.bounding).map_err(|errno| ("cutting the bounding set", errno))?;
     credentials::become_user(account.uid, account.gid).map_err(|errno| ("becoming the user", errno))?;
     credentials::keep_capabilities(account.capabilities).map_err(|errno| ("cutting capabilities", errno))?;
-    if account.no_new_privs {
-        credentials::forbid_new_privileges().map_err(|errno| ("forbidding new privileges", errno))?;
-    }
     process::make_undumpable().map_err(|errno| ("staying undumpable", errno))
 }

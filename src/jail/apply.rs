@@ -6,7 +6,7 @@
 //! paths that root made. It returns to nobody: it execs, or reports and ends.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     ffi::CString,
     fmt,
@@ -17,17 +17,19 @@ use std::{
 };
 
 use crate::base::{Failure, Result, fail};
+use crate::config::settings::CallSet;
 use crate::sys::{
-    Errno, cgroup, credentials, fd,
+    Errno, cgroup, credentials, fd, landlock,
     mount::{self, Extent, Kind, attributes},
     namespace,
     process::{self, namespaces},
-    seqpacket,
+    seccomp, seqpacket,
 };
 use crate::wire::init::handover;
 
 use super::{
     cgroups,
+    filters::Filters,
     plan::{Mask, Op, Plan, Tree},
 };
 
@@ -57,6 +59,10 @@ pub(super) struct Child<'a> {
     pub(super) link: OwnedFd,
     /// The program of init.
     pub(super) init: BorrowedFd<'a>,
+    /// The lists of system calls.
+    pub(super) filters: &'a Filters,
+    /// Where among them the tenant's lies, once init's is installed.
+    pub(super) calls: Option<(u64, usize)>,
     /// v2: files that a process writes `0` to, to join init's groups.
     pub(super) own_groups: Vec<File>,
     /// `tasks` of the sessions' groups, once opened, or the v2 directory.
@@ -129,7 +135,8 @@ impl Child<'_> {
             Op::Mount { kind, at, options, exec, read_only } => {
                 return self.mount(kind, at, options, *exec, *read_only);
             }
-            Op::NoUserNamespaces => self.forbid_user_namespaces(),
+            Op::UserNamespaces { most } => self.set("proc/sys/user/max_user_namespaces", &most.to_string()),
+            Op::PingGroups { last } => self.set("proc/sys/net/ipv4/ping_group_range", &format!("0\t{last}")),
             Op::ReadOnly { path } => self.make_read_only(path),
             Op::Lock { path } => self
                 .locate(path, Kind::Directory)
@@ -137,6 +144,9 @@ impl Child<'_> {
             Op::Cover { path, with, empty } => self.cover(path, *with, *empty),
             Op::Pivot => self.root().and_then(mount::pivot),
             Op::ResetTraits => reset_traits(),
+            Op::KeepToItself => landlock::keep_to_itself(),
+            Op::LimitCalls(sets) => self.limit_calls(sets),
+            Op::KeepForInit => credentials::let_exec_inherit(credentials::SYS_ADMIN),
             Op::KeepBoundingSet(kept) => credentials::keep_bounding_set(*kept),
             Op::ExecInit => Err(self.exec_init()),
             Op::Keep { .. }
@@ -329,12 +339,18 @@ impl Child<'_> {
         Ok(())
     }
 
-    fn forbid_user_namespaces(&self) -> Result<(), Errno> {
-        let path = Path::new("proc/sys/user/max_user_namespaces");
-        let (base, path) = self.base(path)?;
-        mount::open_to_write(base, path)?.write_all(b"0")?;
+    /// Writes a setting of the cell's own below `/proc/sys`, and reads it back.
+    fn set(&self, path: &str, value: &str) -> Result<(), Errno> {
+        let (base, path) = self.base(Path::new(path))?;
+        mount::open_to_write(base, path)?.write_all(value.as_bytes())?;
         let mut read = mount::open_to_read(base, path)?;
-        if mount::read_capped(&mut read, 32)?.trim_ascii() == b"0" { Ok(()) } else { Err(Errno::EPERM) }
+        if mount::read_capped(&mut read, 32)?.trim_ascii() == value.as_bytes() { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
+    fn limit_calls(&mut self, sets: &BTreeSet<CallSet>) -> Result<(), Errno> {
+        self.calls = Some(self.filters.tenant(sets)?);
+        self.filters.init(sets)?.install()?;
+        if seccomp::is_filtered()? { Ok(()) } else { Err(Errno::EPERM) }
     }
 
     fn make_read_only(&self, path: &Path) -> Result<(), Errno> {
@@ -385,6 +401,7 @@ impl Child<'_> {
         let (base, null) = self.base(Path::new("dev/null"))?;
         let null = aside(mount::open_device(base, null)?.as_fd())?;
         let (listener, link, init) = (aside(self.listener.as_fd())?, aside(self.link.as_fd())?, aside(self.init)?);
+        let filter = aside(self.filters.as_fd())?;
         let groups = self.session_groups.iter().map(|file| aside(file.as_fd())).collect::<Result<Vec<_>, _>>()?;
         fd::close_on_exec_from(0)?;
         for number in 0..=2 {
@@ -392,12 +409,15 @@ impl Child<'_> {
         }
         fd::place_at(listener.as_fd(), handover::LISTENER)?;
         fd::place_at(link.as_fd(), handover::FIRST_LINK)?;
+        fd::place_at(filter.as_fd(), handover::FILTER)?;
         for (number, group) in (handover::FIRST_GROUP..handover::FIRST_GROUP + handover::MAX_GROUPS).zip(&groups) {
             fd::place_at(group.as_fd(), number)?;
         }
         let (name, count) = if self.v2 { (handover::V2_GROUP, 1) } else { (handover::V1_GROUPS, groups.len()) };
-        let variable = CString::new(format!("{name}={count}")).map_err(|_nul| Errno::EINVAL)?;
-        Ok((init, vec![variable]))
+        let (start, length) = self.calls.ok_or(Errno::EPERM)?;
+        let variables = [format!("{name}={count}"), format!("{}={start} {length}", handover::FILTER_PLACE)];
+        let variables = variables.map(|variable| CString::new(variable).map_err(|_nul| Errno::EINVAL));
+        Ok((init, variables.into_iter().collect::<Result<_, _>>()?))
     }
 }
 

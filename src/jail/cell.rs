@@ -23,7 +23,9 @@ use crate::wire::{
 };
 
 use super::{
-    Facts, Ids, Plan, cgroups, host, planning,
+    Facts, Ids, Plan, cgroups,
+    filters::Filters,
+    host, planning,
     start::{self, Tools},
     state::{self, Place, Record, Wait},
 };
@@ -45,6 +47,7 @@ pub struct Cells {
     ids: Ids,
     view: PathBuf,
     init: OwnedFd,
+    filters: Filters,
 }
 
 /// A link into a running cell.
@@ -99,9 +102,10 @@ impl Cells {
         let mut program = File::open(init_program).map_err(|error| fail("opening", init_program.display(), error))?;
         let init = memfd::sealed_program(c"cellblock-init", &mut program)
             .map_err(|errno| fail("copying", init_program.display(), errno))?;
+        let filters = Filters::compile()?;
         let facts = Facts::gather(server)?;
         let view = host::build(&server.run_dir, &facts)?;
-        let cells = Self { run_dir: server.run_dir.clone(), facts, ids: Ids::new(server), view, init };
+        let cells = Self { run_dir: server.run_dir.clone(), facts, ids: Ids::new(server), view, init, filters };
         cells.sweep()?;
         Ok(cells)
     }
@@ -162,7 +166,7 @@ impl Cells {
 
     fn start(&self, tenant: &Tenant, held: &state::Held) -> Result<Cell> {
         let plan = self.plan(tenant)?;
-        let tools = Tools { view: &self.view, init: self.init.as_fd() };
+        let tools = Tools { view: &self.view, init: self.init.as_fd(), filters: &self.filters };
         let started = start::start(&plan, tools, held)?;
         let start::Started { link, pidfd, pid } = started;
         Ok(Cell { link, pidfd, name: tenant.name.clone(), pid, started: true })

@@ -8,7 +8,7 @@ use std::{
 
 use crate::base::{Result, fail};
 use crate::config::settings::Server;
-use crate::sys::{cgroup, mount};
+use crate::sys::{cgroup, landlock, mount};
 
 use super::etc::LENT;
 
@@ -37,6 +37,8 @@ pub struct Facts {
     pub resolver: String,
     /// Where control groups are made.
     pub groups: Groups,
+    /// The version of the kernel's Landlock, 0 for none.
+    pub landlock: u32,
     /// Whether this process is spared by the OOM killer, which a cell must not inherit.
     pub oom_adjusted: bool,
 }
@@ -92,7 +94,16 @@ impl Facts {
         let resolver = read_host_file(Path::new("/etc/resolv.conf"))?;
         let oom_adjusted = read_host_file(Path::new("/proc/self/oom_score_adj"))?.trim() != "0";
         let groups = groups(&read_host_file(Path::new("/proc/self/mounts"))?, &group_name(&server.run_dir))?;
-        Ok(Self { state_dir: server.state_dir.clone(), real, linked, lent, resolver, groups, oom_adjusted })
+        Ok(Self {
+            state_dir: server.state_dir.clone(),
+            real,
+            linked,
+            lent,
+            resolver,
+            groups,
+            landlock: landlock::version(),
+            oom_adjusted,
+        })
     }
 }
 

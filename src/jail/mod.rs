@@ -10,6 +10,7 @@ pub mod cell;
 mod cgroups;
 mod etc;
 mod facts;
+mod filters;
 mod host;
 pub mod ids;
 mod keep;

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::Bytes;
-use crate::config::settings::{Jail, Network, Root, Tenant, User};
+use crate::config::settings::{CallSet, Jail, Network, Root, Tenant, User};
+use crate::sys::landlock;
 
 use super::{
     Facts, IdRange, Op, Plan,
     etc::{self, TENANT_ID, TTY_GROUP},
     facts::{Groups, LentKind},
+    host,
     plan::{Fill, Leaf, Mask, Tree},
 };
 
@@ -19,6 +21,9 @@ const INIT_CAPABILITIES: u64 = 1 << 0 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8;
 
 /// CAP_SYS_ADMIN, which undoes mounts: no cell keeps it (docs/kernel.md, A).
 const SYS_ADMIN: u64 = 1 << 21;
+
+/// User namespaces at once below a cell with `nesting`: containers and sandboxes of one tenant.
+const NESTED: u32 = 64;
 
 /// Room for what root writes into the root of a `root = "host"` cell.
 const HOST_ROOT_SIZE: Bytes = Bytes(16 << 20);
@@ -87,9 +92,15 @@ impl Planner<'_> {
             tmpfs("run", limits.run, "0755", true),
             Op::Pivot,
             Op::ResetTraits,
-            Op::KeepBoundingSet(INIT_CAPABILITIES | self.jail.capabilities & !SYS_ADMIN),
-            Op::ExecInit,
         ]);
+        if !own_network && self.facts.landlock >= landlock::SCOPES {
+            early.push(Op::KeepToItself);
+        }
+        early.push(Op::LimitCalls(self.jail.syscalls.clone()));
+        if !self.jail.no_new_privs {
+            early.push(Op::KeepForInit);
+        }
+        early.extend([Op::KeepBoundingSet(INIT_CAPABILITIES | self.jail.capabilities & !SYS_ADMIN), Op::ExecInit]);
         early
     }
 
@@ -214,11 +225,17 @@ impl Planner<'_> {
     /// `/proc`, `/sys`, `/dev` and the parts of them that are read-only or covered.
     fn kernel_trees(&mut self, ops: &mut Vec<Op>, own_network: bool, groups: &[(String, Tree)]) {
         let (dev, empty) = (self.next_tree(), self.next_tree());
-        ops.insert(0, Op::TakeHost { tree: dev, name: "dev".into() });
+        let has = |set| self.jail.syscalls.contains(&set);
+        let devices = if has(CallSet::Fuse) { host::DEVICES_WITH_FUSE } else { host::DEVICES };
+        ops.insert(0, Op::TakeHost { tree: dev, name: devices.into() });
         ops.insert(0, Op::TakeHost { tree: empty, name: "empty".into() });
         ops.push(Op::Attach { tree: dev, at: "dev".into(), file: false, read_only: false });
         ops.push(mount("proc", "proc", &[]));
-        ops.push(Op::NoUserNamespaces);
+        ops.push(Op::UserNamespaces { most: if has(CallSet::Nesting) { NESTED } else { 0 } });
+        // The host's range is the host's business, and its own user namespace's to set.
+        if own_network && has(CallSet::Ping) {
+            ops.push(Op::PingGroups { last: self.jail.ids.saturating_sub(1) });
+        }
         ops.extend(PROC_READ_ONLY.map(|name| Op::ReadOnly { path: Path::new("proc").join(name) }));
         if own_network {
             ops.push(Op::Mount { kind: "sysfs", at: "sys".into(), options: Vec::new(), exec: false, read_only: true });
@@ -296,6 +313,7 @@ mod tests {
             set_env: Vec::new(),
             capabilities: u64::MAX,
             no_new_privs: true,
+            syscalls: std::collections::BTreeSet::new(),
             max_sessions: 1,
             motd: false,
         };
@@ -317,6 +335,7 @@ mod tests {
             lent: Vec::new(),
             resolver: String::new(),
             groups: Groups::V1(vec![("pids".into(), "/cg/pids/cellblock".into())]),
+            landlock: 6,
             oom_adjusted: true,
         };
         plan(&tenant(root), IdRange { first: 1000, count: 65_536 }, &facts)

@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod error;
 pub mod fd;
 pub mod file;
+pub mod landlock;
 pub mod map;
 pub mod memfd;
 pub mod mount;
@@ -22,6 +23,7 @@ pub mod sandbox;
 pub mod seccomp;
 pub mod seqpacket;
 pub mod signal;
+pub mod syscalls;
 pub mod tcp;
 pub mod title;
 

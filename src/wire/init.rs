@@ -19,6 +19,10 @@ pub mod handover {
     pub const FIRST_GROUP: i32 = 5;
     /// More v1 hierarchies than can matter.
     pub const MAX_GROUPS: i32 = 8;
+    /// The file of filters.
+    pub const FILTER: i32 = FIRST_GROUP + MAX_GROUPS;
+    /// Environment variable: where in it the tenant's begins, and its length in bytes.
+    pub const FILTER_PLACE: &str = "FILTER_PLACE";
     /// Environment variable: how many `tasks` files of cgroup v1 follow.
     pub const V1_GROUPS: &str = "V1_GROUPS";
     /// Environment variable: `1` if the one group is a directory of cgroup v2.

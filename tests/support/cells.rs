@@ -126,6 +126,7 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
             set_env: Vec::new(),
             capabilities: 0,
             no_new_privs: true,
+            syscalls: std::collections::BTreeSet::new(),
             max_sessions: 10,
             motd: true,
         },
