@@ -131,6 +131,7 @@ fn alice() -> Tenant {
             set_env: Vec::new(),
             capabilities: 0,
             no_new_privs: true,
+            syscalls: std::collections::BTreeSet::new(),
             max_sessions: 10,
             max_connections: 64,
             motd: false,

@@ -244,6 +244,7 @@ fn jail(whole: &TenantLayer) -> Option<Jail> {
         set_env: need(&whole.set_env)?.0.into_iter().map(|(name, (value, _place))| (name, value)).collect(),
         capabilities: need(&whole.capabilities)?.0,
         no_new_privs: need(&whole.no_new_privs)?,
+        syscalls: need(&whole.syscalls)?,
         max_sessions: need(&whole.max_sessions)?,
         max_connections: need(&whole.max_connections)?,
         motd: need(&whole.motd)?,

@@ -8,7 +8,7 @@ use toml::{Spanned, de::DeValue};
 
 use super::finding::Place;
 use super::read::Reader;
-use super::settings::{Allow, Enforce, Linger, MaxStartups, Network, Root, User};
+use super::settings::{Allow, CallSet, Enforce, Linger, MaxStartups, Network, Root, User};
 use super::show::{Capabilities, KeyLine, Setting, Variables};
 use crate::base::{Bytes, ClassName, Cores};
 
@@ -299,6 +299,9 @@ keys! {
     "" "no_new_privs" no_new_privs: bool = |r, v| r.flag(v),
         "true or false", Toml("true"),
         "Whether programs started inside can gain no rights, so that `sudo` and `su` do not work.";
+    "" "syscalls" syscalls: BTreeSet<CallSet> = |r, v| r.call_sets(v),
+        "list of words", Toml("[]"),
+        "System calls beyond those that every tenant has, by what they are for: `debug` (gdb, strace), `nesting` (user namespaces and mounts inside the cell, as sandboxes and rootless containers make them), `fuse` (with `nesting`: `/dev/fuse`), `io_uring`, `ping`. Takes effect when the cell starts next.";
     "" "max_sessions" max_sessions: u32 = |r, v| r.number(v, 1..=10_000),
         "number", Toml("64"),
         "Sessions at a time over all of the tenant's connections.";

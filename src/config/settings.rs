@@ -144,6 +144,8 @@ pub struct Jail {
     pub capabilities: u64,
     /// Whether exec can give no new privileges.
     pub no_new_privs: bool,
+    /// System calls beyond every tenant's.
+    pub syscalls: BTreeSet<CallSet>,
     /// Sessions at once over all connections.
     pub max_sessions: u32,
     /// Connections at once that are logged in.
@@ -260,6 +262,26 @@ pub enum Enforce {
     Strict,
     /// The tenant runs without it, and that is reported.
     BestEffort,
+}
+
+/// A named set of system calls, with what else of the cell they need, that a class can open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum CallSet {
+    /// Looking into one's own processes: gdb, strace.
+    Debug,
+    /// File systems served by a program. Only with [`CallSet::Nesting`].
+    Fuse,
+    /// io_uring(7).
+    IoUring,
+    /// User namespaces below the cell's, and mounts in them.
+    Nesting,
+    /// ICMP echo.
+    Ping,
+}
+
+impl CallSet {
+    /// Every set.
+    pub const ALL: [Self; 5] = [Self::Debug, Self::Fuse, Self::IoUring, Self::Nesting, Self::Ping];
 }
 
 /// Kinds of request that a class can switch off.

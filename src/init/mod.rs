@@ -33,7 +33,7 @@ use gauges::Gauges;
 use hang_ups::HangUps;
 use links::{Inside, Links};
 use sessions::Sessions;
-use spawn::Groups;
+use spawn::{Filter, Groups};
 
 /// The life of a cell, seen from its pid 1. Returns when the cell is to end; the kernel kills what
 /// is left when pid 1 does.
@@ -44,12 +44,13 @@ pub fn live() -> Result<(), Errno> {
     let mut listener = Some(listener);
     let mut links = Links::new(fd::inherited(handover::FIRST_LINK)?)?;
     let groups = Groups::inherited()?;
+    let filter = Filter::inherited()?;
     let mut signals = Signals::block(&[SIGCHLD, SIGIO])?;
     // Not there where nothing is limited: then nothing is told.
     let memory_event = fd::inherited(handover::MEMORY_EVENT).ok();
     let mut alarm = Alarm::new(Gauges::open(groups.version(), memory_event));
     let mut board = fd::inherited(handover::BOARD).ok().map(Board::new);
-    let mut sessions = Sessions::new(groups);
+    let mut sessions = Sessions::new(groups, filter);
     let mut hang_ups = HangUps::default();
     let mut life = Life::new(Instant::now());
 

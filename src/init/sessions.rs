@@ -18,7 +18,7 @@ use super::{
     end::Processes,
     hang_ups::Leader,
     links::LinkId,
-    spawn::{self, Groups, Step},
+    spawn::{self, Filter, Groups, Step},
 };
 
 /// Sessions at once on one link: OpenSSH's MaxSessions is 10; a config may allow more.
@@ -41,12 +41,13 @@ struct Session {
 pub(super) struct Sessions {
     running: Vec<Session>,
     groups: Groups,
+    filter: Filter,
     processes: Processes,
 }
 
 impl Sessions {
-    pub(super) fn new(groups: Groups) -> Self {
-        Self { running: Vec::new(), groups, processes: Processes::None }
+    pub(super) fn new(groups: Groups, filter: Filter) -> Self {
+        Self { running: Vec::new(), groups, filter, processes: Processes::None }
     }
 
     /// Whether the cell holds as many sessions as it may, over all monitors.
@@ -67,7 +68,7 @@ impl Sessions {
         let terminal = start.terminal.is_some();
         let (id, program) = (start.id.clone(), shown(&start.program));
         let started = Instant::now();
-        let (pid, streams) = spawn::spawn(&start, &self.groups)?;
+        let (pid, streams) = spawn::spawn(&start, &self.groups, &self.filter)?;
         self.processes = Processes::Some;
         self.running.push(Session { link, number, id, pid, program, terminal, started });
         Ok((pid, streams))

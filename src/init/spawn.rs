@@ -6,15 +6,21 @@
 use std::{
     env,
     ffi::CString,
+    fs::File,
     io::{self, Write as _},
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::fs::FileExt as _,
+    },
     path::Path,
 };
 
 use crate::sys::{
     Errno, cgroup, credentials, fd, mount,
     process::{self, Forked, Pid},
-    pty, signal,
+    pty,
+    seccomp::program,
+    signal,
 };
 use crate::wire::{
     init::{Account, Start, handover},
@@ -33,6 +39,9 @@ const TTY_GROUP: u32 = 5;
 const NOT_FOUND: i32 = 127;
 const NOT_EXECUTABLE: i32 = 126;
 const OUR_FAULT: i32 = 255;
+
+/// The kernel takes 4096 instructions of 8 bytes.
+const MAX_FILTER: usize = 4096 * 8;
 
 /// The sessions' control groups, as the monitor handed them over.
 #[derive(Debug)]
@@ -61,6 +70,23 @@ impl Groups {
     }
 }
 
+/// What sessions may call: the tenant's list.
+#[derive(Debug)]
+pub(super) struct Filter(program::Program);
+
+impl Filter {
+    pub(super) fn inherited() -> Result<Self, Errno> {
+        let file = File::from(fd::inherited(handover::FILTER)?);
+        let place = env::var(handover::FILTER_PLACE).map_err(|_missing| Errno::EINVAL)?;
+        let (start, length) = place.split_once(' ').ok_or(Errno::EINVAL)?;
+        let start: u64 = start.parse().map_err(|_number| Errno::EINVAL)?;
+        let length = length.parse().ok().filter(|length| *length <= MAX_FILTER).ok_or(Errno::EINVAL)?;
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, start)?;
+        Ok(Self(program::Program::from_bytes(&bytes)?))
+    }
+}
+
 /// A session's ends of its streams, and the monitor's.
 struct Streams {
     /// stdin, stdout, stderr.
@@ -77,7 +103,7 @@ struct Command {
 }
 
 /// Starts a session: its pid and the descriptors for the monitor.
-pub(super) fn spawn(start: &Start, groups: &Groups) -> Result<(Pid, Vec<OwnedFd>), (Step, Errno)> {
+pub(super) fn spawn(start: &Start, groups: &Groups, filter: &Filter) -> Result<(Pid, Vec<OwnedFd>), (Step, Errno)> {
     let (streams, terminal_name) = match &start.terminal {
         Some(terminal) => open_terminal(terminal, &start.account)?,
         None => (open_pipes(&start.account)?, None),
@@ -94,7 +120,7 @@ pub(super) fn spawn(start: &Start, groups: &Groups) -> Result<(Pid, Vec<OwnedFd>
     };
     match forked.map_err(|errno| ("forking", errno))? {
         Forked::Parent { pid, pidfd: _ } => Ok((pid, streams.outer)),
-        Forked::Child => run(start, to_join, &streams, &command),
+        Forked::Child => run(start, (to_join, filter), &streams, &command),
     }
 }
 
@@ -148,8 +174,8 @@ fn command(start: &Start, terminal_name: Option<String>) -> Result<Command, (Ste
 }
 
 /// The child. Ends in exec, or with a sentence on the session's stderr.
-fn run(start: &Start, to_join: Option<&Groups>, streams: &Streams, command: &Command) -> ! {
-    let (sentence, status) = match become_session(start, to_join, streams) {
+fn run(start: &Start, tools: (Option<&Groups>, &Filter), streams: &Streams, command: &Command) -> ! {
+    let (sentence, status) = match become_session(start, tools, streams) {
         Err((step, errno)) => (format!("cellblock: {step}: {errno}\r\n"), OUR_FAULT),
         Ok(()) => {
             let errno = process::exec_path(&command.path, &command.args, &command.environment);
@@ -162,7 +188,11 @@ fn run(start: &Start, to_join: Option<&Groups>, streams: &Streams, command: &Com
     process::exit_now(status)
 }
 
-fn become_session(start: &Start, to_join: Option<&Groups>, streams: &Streams) -> Result<(), (Step, Errno)> {
+fn become_session(
+    start: &Start,
+    (to_join, filter): (Option<&Groups>, &Filter),
+    streams: &Streams,
+) -> Result<(), (Step, Errno)> {
     let failed = |errno| ("joining the control group", errno);
     match to_join {
         None => {}
@@ -180,7 +210,7 @@ fn become_session(start: &Start, to_join: Option<&Groups>, streams: &Streams) ->
     place([stdin, stdout, stderr].map(|fd| fd.as_fd())).map_err(|errno| ("placing the streams", errno))?;
     signal::reset_all().map_err(|errno| ("resetting signals", errno))?;
     credentials::reset_affinity_and_personality().map_err(|errno| ("resetting affinity and personality", errno))?;
-    give_up(&start.account)?;
+    give_up(&start.account, filter)?;
     greeting::arrive(start);
     Ok(())
 }
@@ -195,9 +225,14 @@ fn place(streams: [BorrowedFd<'_>; 3]) -> Result<(), Errno> {
     fd::close_from(3)
 }
 
-/// Becomes the tenant. The place of the session's syscall filter is before the ids are set: later
-/// it would need no_new_privs, which a class may leave off.
-fn give_up(account: &Account) -> Result<(), (Step, Errno)> {
+/// Becomes the tenant. The list of calls is installed before the ids are set: later it would need
+/// no_new_privs, which a class may leave off. init then has a capability for it (`Op::KeepForInit`);
+/// one whose cell was started for a class with no_new_privs has not, and fails here.
+fn give_up(account: &Account, filter: &Filter) -> Result<(), (Step, Errno)> {
+    if account.no_new_privs {
+        credentials::forbid_new_privileges().map_err(|errno| ("forbidding new privileges", errno))?;
+    }
+    filter.0.install().map_err(|errno| ("limiting system calls", errno))?;
     for (resource, soft, hard) in &account.rlimits {
         // Nobody in a cell can raise what the door's starter was given (setrlimit(2)): then that holds.
         let given = credentials::limit_of(*resource).map_err(|errno| ("asking for limits", errno))?.1;
@@ -208,8 +243,5 @@ fn give_up(account: &Account) -> Result<(), (Step, Errno)> {
     credentials::keep_bounding_set(account.bounding).map_err(|errno| ("cutting the bounding set", errno))?;
     credentials::become_user(account.uid, account.gid).map_err(|errno| ("becoming the user", errno))?;
     credentials::keep_capabilities(account.capabilities).map_err(|errno| ("cutting capabilities", errno))?;
-    if account.no_new_privs {
-        credentials::forbid_new_privileges().map_err(|errno| ("forbidding new privileges", errno))?;
-    }
     process::make_undumpable().map_err(|errno| ("staying undumpable", errno))
 }

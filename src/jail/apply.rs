@@ -6,7 +6,7 @@
 //! paths that root made. It returns to nobody: it execs, or reports and ends.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     ffi::CString,
     fmt,
@@ -17,17 +17,19 @@ use std::{
 };
 
 use crate::base::{Failure, Result, fail};
+use crate::config::settings::CallSet;
 use crate::sys::{
-    Errno, cgroup, credentials, fd,
+    Errno, cgroup, credentials, fd, landlock,
     mount::{self, Extent, Kind, attributes},
     namespace,
     process::{self, namespaces},
-    seqpacket,
+    seccomp, seqpacket,
 };
 use crate::wire::init::handover;
 
 use super::{
     cgroups,
+    filters::Filters,
     plan::{Mask, Op, Plan, Tree},
 };
 
@@ -57,6 +59,10 @@ pub(super) struct Child<'a> {
     pub(super) link: OwnedFd,
     /// The program of init.
     pub(super) init: BorrowedFd<'a>,
+    /// The lists of system calls.
+    pub(super) filters: &'a Filters,
+    /// Where among them the tenant's lies, once init's is installed.
+    pub(super) calls: Option<(u64, usize)>,
     /// v2: files that a process writes `0` to, to join init's groups.
     pub(super) own_groups: Vec<File>,
     /// `tasks` of the sessions' groups, once opened, or the v2 directory.
@@ -140,6 +146,7 @@ impl Child<'_> {
             }
             Op::Bound { name, most } => self.bound(name, *most),
             Op::Board { at, limits } => self.make_board(at, limits),
+            Op::PingGroups { last } => self.set("proc/sys/net/ipv4/ping_group_range", &format!("0\t{last}")),
             Op::ReadOnly { path } => self.make_read_only(path),
             Op::Lock { path } => self
                 .locate(path, Kind::Directory)
@@ -147,6 +154,9 @@ impl Child<'_> {
             Op::Cover { path, with, empty } => self.cover(path, *with, *empty),
             Op::Pivot => self.root().and_then(mount::pivot),
             Op::ResetTraits => reset_traits(),
+            Op::KeepToItself => landlock::keep_to_itself(),
+            Op::LimitCalls(sets) => self.limit_calls(sets),
+            Op::KeepForInit => credentials::let_exec_inherit(credentials::SYS_ADMIN),
             Op::KeepBoundingSet(kept) => credentials::keep_bounding_set(*kept),
             Op::ExecInit => Err(self.exec_init()),
             Op::Keep { .. }
@@ -340,12 +350,7 @@ impl Child<'_> {
     }
 
     fn bound(&self, name: &str, most: u32) -> Result<(), Errno> {
-        let path = Path::new("proc/sys/user").join(name);
-        let (base, path) = self.base(&path)?;
-        let most = most.to_string();
-        mount::open_to_write(base, path)?.write_all(most.as_bytes())?;
-        let mut read = mount::open_to_read(base, path)?;
-        if mount::read_capped(&mut read, 32)?.trim_ascii() == most.as_bytes() { Ok(()) } else { Err(Errno::EPERM) }
+        self.set(&format!("proc/sys/user/{name}"), &most.to_string())
     }
 
     /// The directory lies under a read-only mount of itself: not even the cell's root gets at what
@@ -363,6 +368,20 @@ impl Child<'_> {
         mount::attach(cover.as_fd(), point.as_fd())?;
         self.board = Some(board.into());
         Ok(())
+    }
+
+    /// Writes a setting of the cell's own below `/proc/sys`, and reads it back.
+    fn set(&self, path: &str, value: &str) -> Result<(), Errno> {
+        let (base, path) = self.base(Path::new(path))?;
+        mount::open_to_write(base, path)?.write_all(value.as_bytes())?;
+        let mut read = mount::open_to_read(base, path)?;
+        if mount::read_capped(&mut read, 32)?.trim_ascii() == value.as_bytes() { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
+    fn limit_calls(&mut self, sets: &BTreeSet<CallSet>) -> Result<(), Errno> {
+        self.calls = Some(self.filters.tenant(sets)?);
+        self.filters.init(sets)?.install()?;
+        if seccomp::is_filtered()? { Ok(()) } else { Err(Errno::EPERM) }
     }
 
     fn make_read_only(&self, path: &Path) -> Result<(), Errno> {
@@ -413,6 +432,7 @@ impl Child<'_> {
         let (base, null) = self.base(Path::new("dev/null"))?;
         let null = aside(mount::open_device(base, null)?.as_fd())?;
         let (listener, link, init) = (aside(self.listener.as_fd())?, aside(self.link.as_fd())?, aside(self.init)?);
+        let filter = aside(self.filters.as_fd())?;
         let groups = self.session_groups.iter().map(|file| aside(file.as_fd())).collect::<Result<Vec<_>, _>>()?;
         let events = [(handover::MEMORY_EVENT, &self.memory_event), (handover::BOARD, &self.board)];
         let events = events.into_iter().filter_map(|(number, fd)| Some((number, aside(fd.as_ref()?.as_fd()))));
@@ -423,6 +443,7 @@ impl Child<'_> {
         }
         fd::place_at(listener.as_fd(), handover::LISTENER)?;
         fd::place_at(link.as_fd(), handover::FIRST_LINK)?;
+        fd::place_at(filter.as_fd(), handover::FILTER)?;
         for (number, group) in (handover::FIRST_GROUP..handover::FIRST_GROUP + handover::MAX_GROUPS).zip(&groups) {
             fd::place_at(group.as_fd(), number)?;
         }
@@ -430,8 +451,10 @@ impl Child<'_> {
             fd::place_at(event.as_fd(), *number)?;
         }
         let (name, count) = if self.v2 { (handover::V2_GROUP, 1) } else { (handover::V1_GROUPS, groups.len()) };
-        let variable = CString::new(format!("{name}={count}")).map_err(|_nul| Errno::EINVAL)?;
-        Ok((init, vec![variable]))
+        let (start, length) = self.calls.ok_or(Errno::EPERM)?;
+        let variables = [format!("{name}={count}"), format!("{}={start} {length}", handover::FILTER_PLACE)];
+        let variables = variables.map(|variable| CString::new(variable).map_err(|_nul| Errno::EINVAL));
+        Ok((init, variables.into_iter().collect::<Result<_, _>>()?))
     }
 }
 

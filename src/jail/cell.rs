@@ -26,6 +26,7 @@ use crate::wire::{
 use super::{
     Facts, Ids, Plan, cgroups,
     facts::Groups,
+    filters::Filters,
     host, limits, planning,
     start::{self, Tools},
     state::{self, Place, Record, Wait},
@@ -48,6 +49,7 @@ pub struct Cells {
     ids: Ids,
     view: PathBuf,
     init: OwnedFd,
+    filters: Filters,
 }
 
 /// A link into a running cell.
@@ -114,12 +116,13 @@ impl Cells {
         let mut program = File::open(init_program).map_err(|error| fail("opening", init_program.display(), error))?;
         let init = memfd::sealed_program(c"cellblock-init", &mut program)
             .map_err(|errno| fail("copying", init_program.display(), errno))?;
+        let filters = Filters::compile()?;
         let mut facts = Facts::gather(server)?;
         if let Some(controls) = cgroups::prepare(&facts.groups)? {
             facts.controls = controls;
         }
         let view = host::build(&server.run_dir, &facts)?;
-        let cells = Self { run_dir: server.run_dir.clone(), facts, ids: Ids::new(server), view, init };
+        let cells = Self { run_dir: server.run_dir.clone(), facts, ids: Ids::new(server), view, init, filters };
         cells.sweep()?;
         Ok(cells)
     }
@@ -181,7 +184,7 @@ impl Cells {
     fn start(&self, tenant: &Tenant, held: &state::Held) -> Result<Cell> {
         let forgone = limits::forgone(&tenant.name, &tenant.jail.limits, &self.facts.controls)?;
         let plan = self.plan(tenant)?;
-        let tools = Tools { view: &self.view, init: self.init.as_fd() };
+        let tools = Tools { view: &self.view, init: self.init.as_fd(), filters: &self.filters };
         let started = start::start(&plan, tools, held)?;
         let start::Started { link, pidfd, pid } = started;
         Ok(Cell { link, pidfd, name: tenant.name.clone(), pid, started: true, forgone })

@@ -8,7 +8,7 @@ use std::{
 
 use crate::base::{Result, fail};
 use crate::config::settings::Server;
-use crate::sys::{cgroup, mount};
+use crate::sys::{cgroup, landlock, mount};
 
 use super::{
     controls::{self, Controls},
@@ -44,6 +44,8 @@ pub struct Facts {
     pub controls: Controls,
     /// The disks, for limits on their use (v2): `MAJOR:MINOR`.
     pub disks: Vec<String>,
+    /// The version of the kernel's Landlock, 0 for none.
+    pub landlock: u32,
     /// Whether this process is spared by the OOM killer, which a cell must not inherit.
     pub oom_adjusted: bool,
 }
@@ -104,7 +106,8 @@ impl Facts {
         let controls = Controls::gather(&groups)?;
         let disks = if controls.has(controls::Control::Io) { controls::disks()? } else { Vec::new() };
         let state_dir = server.state_dir.clone();
-        Ok(Self { state_dir, real, linked, lent, resolver, groups, controls, disks, oom_adjusted })
+        let landlock = landlock::version();
+        Ok(Self { state_dir, real, linked, lent, resolver, groups, controls, disks, landlock, oom_adjusted })
     }
 }
 

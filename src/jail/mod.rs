@@ -11,6 +11,7 @@ mod cgroups;
 mod controls;
 mod etc;
 mod facts;
+mod filters;
 mod host;
 pub mod ids;
 mod keep;

@@ -3,14 +3,11 @@
 //! `cellblock check --plan NAME` prints it; [`super::start`] and [`super::apply`] carry it out.
 //! Two processes work on it at once: the monitor on [`Plan::outside`], the cloned child on
 //! [`Plan::inside`], which waits for the monitor once, at [`Op::AwaitMonitor`].
-//!
-//! Where later parts go: init's own syscall filter is installed between
-//! [`Op::ResetTraits`] and [`Op::KeepBoundingSet`], each session's by init before ids are set
-//! (docs/kernel.md, 10).
 
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use crate::base::{Bytes, TenantName};
+use crate::config::settings::CallSet;
 
 use super::ids::IdRange;
 
@@ -247,6 +244,11 @@ pub enum Op {
         /// What the limits are.
         limits: String,
     },
+    /// Let groups 0 to `last` send ICMP echo requests (icmp(7)).
+    PingGroups {
+        /// The last.
+        last: u32,
+    },
     /// Make a part of `/proc` read-only.
     ReadOnly {
         /// Which.
@@ -270,6 +272,13 @@ pub enum Op {
     Pivot,
     /// A new session keyring, a new session, every processor, the plain personality.
     ResetTraits,
+    /// Keep signals and abstract unix sockets within the cell, by Landlock.
+    KeepToItself,
+    /// Install init's list of system calls, and hold the tenant's ready, widened by these sets.
+    LimitCalls(BTreeSet<CallSet>),
+    /// Let init keep CAP_SYS_ADMIN, which no exec of a session's can get: without no_new_privs, that
+    /// is what it takes to install a session's list.
+    KeepForInit,
     /// Cut the bounding set to this list, which is what exec leaves uid 0 with.
     KeepBoundingSet(u64),
     /// Listen on init's socket and become init.
@@ -335,11 +344,18 @@ impl fmt::Display for Op {
             Self::Board { at, limits } => {
                 write!(f, "make /{}, read-only, limits in {} bytes", at.display(), limits.len())
             }
+            Self::PingGroups { last } => write!(f, "set net.ipv4.ping_group_range 0-{last}"),
             Self::ReadOnly { path } => write!(f, "make /{} read-only", path.display()),
             Self::Lock { path } => write!(f, "make the mount at /{} read-only", path.display()),
             Self::Cover { path, with: _, empty: _ } => write!(f, "cover /{}", path.display()),
             Self::Pivot => f.write_str("pivot to the new root, detach the old"),
             Self::ResetTraits => f.write_str("new session, new keyring, reset affinity and personality"),
+            Self::KeepToItself => f.write_str("keep signals and abstract unix sockets within the cell (Landlock)"),
+            Self::LimitCalls(sets) => {
+                f.write_str("limit system calls, those of sessions further")?;
+                sets.iter().try_for_each(|set| write!(f, ", with {set:?}"))
+            }
+            Self::KeepForInit => f.write_str("keep CAP_SYS_ADMIN for init, to limit the calls of sessions"),
             Self::KeepBoundingSet(kept) => write!(f, "cut the bounding set to {kept:#x}"),
             Self::ExecInit => f.write_str("listen, become cellblock-init"),
         }

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::Bytes;
-use crate::config::settings::{Jail, Network, Root, Tenant, User};
+use crate::config::settings::{CallSet, Jail, Network, Root, Tenant, User};
+use crate::sys::landlock;
 
 use super::{
     Facts, IdRange, Op, Plan,
     etc::{self, TENANT_ID, TTY_GROUP},
     facts::{Groups, LentKind},
-    limits,
+    host, limits,
     plan::{Fill, Leaf, Mask, Tree},
 };
 
@@ -22,21 +23,19 @@ const INIT_CAPABILITIES: u64 = 1 << 0 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8;
 const SYS_ADMIN: u64 = 1 << 21;
 
 /// What one cell may have of what the host counts for all cells together: the kernel charges it to
-/// whoever made the user namespace too, which is root (user_namespaces(7), `/proc/sys/user`). No user
-/// namespaces at all (docs/kernel.md, N); inotify for a few editors and `tail -f`.
-const BOUNDS: [(&str, u32); 3] =
-    [("max_user_namespaces", 0), ("max_inotify_instances", 64), ("max_inotify_watches", 65_536)];
+/// the owner of the user namespace too (user_namespaces(7), `/proc/sys/user`). Inotify for a few
+/// editors and `tail -f`.
+const BOUNDS: [(&str, u32); 2] = [("max_inotify_instances", 64), ("max_inotify_watches", 65_536)];
 
 /// Terminals of a cell besides one for each session: tmux and the like. All terminals of the host
 /// are counted together (`kernel.pty.max`).
 const MORE_TERMINALS: u32 = 64;
 
+/// User namespaces at once below a cell with `nesting`: containers and sandboxes of one tenant.
+const NESTED: u32 = 64;
+
 /// Room for what root writes into the root of a `root = "host"` cell.
 const HOST_ROOT_SIZE: Bytes = Bytes(16 << 20);
-
-/// Terminals of one cell. All cells together have 3072 (`kernel.pty.max` less `kernel.pty.reserve`),
-/// and `max_sessions` is 64 by default.
-const MAX_TERMINALS: &str = "256";
 
 /// Parts of `/proc` that only root of the host may write to, if anybody.
 const PROC_READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
@@ -103,9 +102,15 @@ impl Planner<'_> {
             Op::Board { at: "run/cellblock".into(), limits: limits::board(self.jail, &self.facts.controls) },
             Op::Pivot,
             Op::ResetTraits,
-            Op::KeepBoundingSet(INIT_CAPABILITIES | self.jail.capabilities & !SYS_ADMIN),
-            Op::ExecInit,
         ]);
+        if !own_network && self.facts.landlock >= landlock::SCOPES {
+            early.push(Op::KeepToItself);
+        }
+        early.push(Op::LimitCalls(self.jail.syscalls.clone()));
+        if !self.jail.no_new_privs {
+            early.push(Op::KeepForInit);
+        }
+        early.extend([Op::KeepBoundingSet(INIT_CAPABILITIES | self.jail.capabilities & !SYS_ADMIN), Op::ExecInit]);
         early
     }
 
@@ -237,11 +242,18 @@ impl Planner<'_> {
     /// `/proc`, `/sys`, `/dev` and the parts of them that are read-only or covered.
     fn kernel_trees(&mut self, ops: &mut Vec<Op>, own_network: bool, groups: &[(String, Tree)]) {
         let (dev, empty) = (self.next_tree(), self.next_tree());
-        ops.insert(0, Op::TakeHost { tree: dev, name: "dev".into() });
+        let has = |set| self.jail.syscalls.contains(&set);
+        let devices = if has(CallSet::Fuse) { host::DEVICES_WITH_FUSE } else { host::DEVICES };
+        ops.insert(0, Op::TakeHost { tree: dev, name: devices.into() });
         ops.insert(0, Op::TakeHost { tree: empty, name: "empty".into() });
         ops.push(Op::Attach { tree: dev, at: "dev".into(), file: false, read_only: false });
         ops.push(mount("proc", "proc", &[]));
         ops.extend(BOUNDS.map(|(name, most)| Op::Bound { name, most }));
+        ops.push(Op::Bound { name: "max_user_namespaces", most: if has(CallSet::Nesting) { NESTED } else { 0 } });
+        // The host's range is the host's business, and its own user namespace's to set.
+        if own_network && has(CallSet::Ping) {
+            ops.push(Op::PingGroups { last: self.jail.ids.saturating_sub(1) });
+        }
         ops.extend(PROC_READ_ONLY.map(|name| Op::ReadOnly { path: Path::new("proc").join(name) }));
         if own_network {
             ops.push(Op::Mount { kind: "sysfs", at: "sys".into(), options: Vec::new(), exec: false, read_only: true });
@@ -265,7 +277,7 @@ impl Planner<'_> {
                 ops.push(Op::Lock { path: at.into() });
             }
         }
-        let terminals = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("max", MAX_TERMINALS)];
+        let terminals = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")];
         let mut pts = mount("devpts", "dev/pts", &terminals);
         if let Op::Mount { options, .. } = &mut pts {
             options.push(("gid", TTY_GROUP.to_string()));
@@ -321,6 +333,7 @@ mod tests {
             set_env: Vec::new(),
             capabilities: u64::MAX,
             no_new_privs: true,
+            syscalls: std::collections::BTreeSet::new(),
             max_sessions: 1,
             max_connections: 64,
             motd: false,
@@ -343,6 +356,7 @@ mod tests {
             lent: Vec::new(),
             resolver: String::new(),
             groups: Groups::V1(vec![("pids".into(), "/cg/pids/cellblock".into())]),
+            landlock: 6,
             oom_adjusted: true,
             controls: Controls::new([Control::Pids], true),
             disks: Vec::new(),

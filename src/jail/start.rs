@@ -24,7 +24,9 @@ use crate::wire::{Link, init::Order, init::Report};
 use super::{
     IdRange, Plan,
     apply::Child,
-    cgroups, keep,
+    cgroups,
+    filters::Filters,
+    keep,
     plan::{Leaf, Op, Tree},
     state::{Held, Record},
 };
@@ -47,6 +49,8 @@ pub(super) struct Tools<'a> {
     pub(super) view: &'a Path,
     /// The program of init.
     pub(super) init: BorrowedFd<'a>,
+    /// The lists of system calls.
+    pub(super) filters: &'a Filters,
 }
 
 /// What the monitor made before the clone.
@@ -100,6 +104,8 @@ pub(super) fn start(plan: &Plan, tools: Tools<'_>, held: &Held) -> Result<Starte
                 listener,
                 link: inner_link,
                 init: tools.init,
+                filters: tools.filters,
+                calls: None,
                 v2: prepared.group.is_some(),
                 own_groups: prepared.own_groups,
                 session_groups: prepared.session_groups,
@@ -169,11 +175,15 @@ impl Prepared {
             | Op::Board { .. }
             | Op::SetGroup { .. }
             | Op::WatchMemory { .. }
+            | Op::PingGroups { .. }
             | Op::ReadOnly { .. }
             | Op::Lock { .. }
             | Op::Cover { .. }
             | Op::Pivot
             | Op::ResetTraits
+            | Op::KeepToItself
+            | Op::LimitCalls(_)
+            | Op::KeepForInit
             | Op::KeepBoundingSet(_)
             | Op::ExecInit) => Err(misplaced(other)),
         }
@@ -281,11 +291,15 @@ fn outside(op: &Op, pid: Pid, trees: &BTreeMap<Tree, OwnedFd>, held: &Held, repo
         | Op::Bound { .. }
         | Op::Board { .. }
         | Op::WatchMemory { .. }
+        | Op::PingGroups { .. }
         | Op::ReadOnly { .. }
         | Op::Lock { .. }
         | Op::Cover { .. }
         | Op::Pivot
         | Op::ResetTraits
+        | Op::KeepToItself
+        | Op::LimitCalls(_)
+        | Op::KeepForInit
         | Op::KeepBoundingSet(_)
         | Op::ExecInit) => Err(misplaced(other)),
     }

@@ -63,6 +63,17 @@ pub fn keep_capabilities(kept: u64) -> SysResult<()> {
     if now == sets { Ok(()) } else { Err(Errno::EPERM) }
 }
 
+/// CAP_SYS_ADMIN (capabilities(7)).
+pub const SYS_ADMIN: u64 = 1 << 21;
+
+/// capset(2): makes `kept`, which the caller has, inheritable: an exec by uid 0 keeps it when it is
+/// in the bounding set no more.
+pub fn let_exec_inherit(kept: u64) -> SysResult<()> {
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.inheritable = CapabilitySet::from_bits_retain(kept);
+    Ok(rustix::thread::set_capabilities(None, sets)?)
+}
+
 /// `PR_CAPBSET_DROP` of every capability that the kernel knows and `kept` does not list; reads
 /// each back.
 pub fn keep_bounding_set(kept: u64) -> SysResult<()> {

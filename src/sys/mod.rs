@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod error;
 pub mod fd;
 pub mod file;
+pub mod landlock;
 pub mod lease;
 pub mod lock;
 pub mod map;
@@ -26,6 +27,7 @@ pub mod seccomp;
 pub mod seqpacket;
 pub mod signal;
 pub mod support;
+pub mod syscalls;
 pub mod tcp;
 pub mod title;
 

@@ -25,6 +25,10 @@ pub mod handover {
     pub const MEMORY_EVENT: i32 = FIRST_GROUP + MAX_GROUPS;
     /// The file that tenants read as `/run/cellblock/usage`.
     pub const BOARD: i32 = MEMORY_EVENT + 1;
+    /// The file of filters.
+    pub const FILTER: i32 = BOARD + 1;
+    /// Environment variable: where in it the tenant's begins, and its length in bytes.
+    pub const FILTER_PLACE: &str = "FILTER_PLACE";
     /// Environment variable: how many `tasks` files of cgroup v1 follow.
     pub const V1_GROUPS: &str = "V1_GROUPS";
     /// Environment variable: `1` if the one group is a directory of cgroup v2.

@@ -120,6 +120,7 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
             set_env: Vec::new(),
             capabilities: 0,
             no_new_privs: true,
+            syscalls: std::collections::BTreeSet::new(),
             max_sessions: 10,
             max_connections: 64,
             motd: true,

@@ -27,6 +27,7 @@ fn tenant(name: &str, keys: Vec<AuthorizedKey>) -> Tenant {
             set_env: Vec::new(),
             capabilities: 0,
             no_new_privs: true,
+            syscalls: std::collections::BTreeSet::new(),
             max_sessions: 1,
             max_connections: 64,
             motd: false,

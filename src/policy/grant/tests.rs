@@ -21,6 +21,7 @@ fn jail() -> Jail {
         set_env: Vec::new(),
         capabilities: 0xff,
         no_new_privs: true,
+        syscalls: std::collections::BTreeSet::new(),
         max_sessions: 10,
         max_connections: 64,
         motd: true,
