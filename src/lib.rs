@@ -20,6 +20,7 @@ pub mod init;
 pub mod jail;
 pub mod probe;
 
+pub mod doctor;
 pub mod monitor;
 pub mod verify;
 

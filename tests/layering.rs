@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["policy"],
     &["account", "auth", "init", "jail", "probe"],
-    &["monitor", "verify"],
+    &["doctor", "monitor", "verify"],
     &["listen"],
     &["cli"],
 ];
@@ -178,6 +178,19 @@ fn init_is_static() {
     assert!(!headers.contains("INTERP") && !headers.contains("NEEDED"), "{headers}");
 }
 
+/// CVE-2024-3094: "`ldd` of net process shows libc only"
+#[test]
+fn our_programs_load_the_c_library_and_no_other() {
+    for binary in [env!("CARGO_BIN_EXE_cellblock"), env!("CARGO_BIN_EXE_cellblock-ssh")] {
+        let headers = Command::new("readelf").args(["-d", binary]).output().expect("readelf (binutils)");
+        let headers = String::from_utf8_lossy(&headers.stdout).into_owned();
+        let needed: Vec<_> = headers.lines().filter(|line| line.contains("(NEEDED)")).collect();
+        let of_libc = ["[libc.so.", "[libm.so.", "[libgcc_s.so.", "[ld-linux-"];
+        let strange: Vec<_> = needed.iter().filter(|line| !of_libc.iter().any(|name| line.contains(name))).collect();
+        assert!(!needed.is_empty() && strange.is_empty(), "{binary}: {strange:?}");
+    }
+}
+
 /// "filters are data, each with a reason"
 #[test]
 fn every_rule_of_every_filter_has_a_reason() {
@@ -237,6 +250,24 @@ fn every_test_that_a_document_names_exists() {
             }
         }
         assert!(named >= at_least, "{document}: {named}");
+    }
+}
+
+/// A path in ARCHITECTURE.md leads to a file, but for what it says is still to come
+#[test]
+fn every_file_that_the_architecture_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let now = text.split("## What comes next").next().unwrap();
+    let named: Vec<_> = now
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|word| word.ends_with(".rs") && word.contains('/') && !word.contains('<'))
+        .collect();
+    assert!(named.len() >= 10, "{named:?}");
+    for file in named {
+        assert!(root.join("src").join(file).exists() || root.join(file).exists(), "ARCHITECTURE.md: no {file}");
     }
 }
 

@@ -59,7 +59,7 @@ fn two_hundred_connections_at_a_time_leave_nothing() {
         let running: Vec<_> = (0..200)
             .map(|n| {
                 let mut command = door.ssh(["alice", "bob", "eve"][n % 3]);
-                // All are connected before the first ends: each waits for its input.
+                // Its input is there when it is connected; those that stay are the next test's.
                 command.arg(format!("read go; echo {n} $go"));
                 command.stdin(Stdio::piped());
                 scope.spawn(move || run_bounded(command, b"went\n").text())

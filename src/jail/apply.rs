@@ -6,7 +6,7 @@
 //! paths that root made. It returns to nobody: it execs, or reports and ends.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     ffi::CString,
     fmt,
@@ -17,17 +17,19 @@ use std::{
 };
 
 use crate::base::{Failure, Result, fail};
+use crate::config::settings::CallSet;
 use crate::sys::{
-    Errno, cgroup, credentials, fd,
+    Errno, cgroup, credentials, fd, landlock,
     mount::{self, Extent, Kind, attributes},
     namespace,
     process::{self, namespaces},
-    seqpacket,
+    seccomp, seqpacket,
 };
 use crate::wire::init::handover;
 
 use super::{
     cgroups,
+    filters::Filters,
     plan::{Mask, Op, Plan, Tree},
 };
 
@@ -57,10 +59,18 @@ pub(super) struct Child<'a> {
     pub(super) link: OwnedFd,
     /// The program of init.
     pub(super) init: BorrowedFd<'a>,
+    /// The lists of system calls.
+    pub(super) filters: &'a Filters,
+    /// Where among them the tenant's lies, once init's is installed.
+    pub(super) calls: Option<(u64, usize)>,
     /// v2: files that a process writes `0` to, to join init's groups.
     pub(super) own_groups: Vec<File>,
     /// `tasks` of the sessions' groups, once opened, or the v2 directory.
     pub(super) session_groups: Vec<File>,
+    /// Readable when sessions ran out of memory (v1).
+    pub(super) memory_event: Option<OwnedFd>,
+    /// What init writes usage into.
+    pub(super) board: Option<OwnedFd>,
     /// Whether that is a v2 directory.
     pub(super) v2: bool,
     /// The cell's root, once it is there.
@@ -114,6 +124,11 @@ impl Child<'_> {
             Op::JoinGroups { count: _ } => self.own_groups.iter().try_for_each(|tasks| cgroup::join(tasks.as_fd())),
             Op::JoinGroup { path } => return cgroups::join(path),
             Op::OpenGroup { path } => return self.open_group(path),
+            Op::SetGroup { file, value } => return cgroups::set(file, value),
+            Op::WatchMemory { path } => {
+                self.memory_event = Some(cgroups::watch_memory(path)?);
+                return Ok(());
+            }
             Op::LeaveGroups => namespace::leave(namespaces::CGROUP),
             Op::BecomeRoot => credentials::become_user(0, 0).and_then(|()| process::make_undumpable()),
             Op::RootFromTree { tree, writable: _ } => self.root_from_tree(*tree),
@@ -129,7 +144,9 @@ impl Child<'_> {
             Op::Mount { kind, at, options, exec, read_only } => {
                 return self.mount(kind, at, options, *exec, *read_only);
             }
-            Op::NoUserNamespaces => self.forbid_user_namespaces(),
+            Op::Bound { name, most } => self.bound(name, *most),
+            Op::Board { at, limits } => self.make_board(at, limits),
+            Op::PingGroups { last } => self.set("proc/sys/net/ipv4/ping_group_range", &format!("0\t{last}")),
             Op::ReadOnly { path } => self.make_read_only(path),
             Op::Lock { path } => self
                 .locate(path, Kind::Directory)
@@ -137,6 +154,9 @@ impl Child<'_> {
             Op::Cover { path, with, empty } => self.cover(path, *with, *empty),
             Op::Pivot => self.root().and_then(mount::pivot),
             Op::ResetTraits => reset_traits(),
+            Op::KeepToItself => landlock::keep_to_itself(),
+            Op::LimitCalls(sets) => self.limit_calls(sets),
+            Op::KeepForInit => credentials::let_exec_inherit(credentials::SYS_ADMIN),
             Op::KeepBoundingSet(kept) => credentials::keep_bounding_set(*kept),
             Op::ExecInit => Err(self.exec_init()),
             Op::Keep { .. }
@@ -329,12 +349,39 @@ impl Child<'_> {
         Ok(())
     }
 
-    fn forbid_user_namespaces(&self) -> Result<(), Errno> {
-        let path = Path::new("proc/sys/user/max_user_namespaces");
-        let (base, path) = self.base(path)?;
-        mount::open_to_write(base, path)?.write_all(b"0")?;
+    fn bound(&self, name: &str, most: u32) -> Result<(), Errno> {
+        self.set(&format!("proc/sys/user/{name}"), &most.to_string())
+    }
+
+    /// The directory lies under a read-only mount of itself: not even the cell's root gets at what
+    /// is below, while init holds the one descriptor that was opened before.
+    fn make_board(&mut self, at: &Path, limits: &str) -> Result<(), Errno> {
+        self.make_directory(at, 0o755)?;
+        let (base, path) = self.base(at)?;
+        mount::write_new(base, &path.join("limits"), limits.as_bytes(), 0o444)?;
+        mount::write_new(base, &path.join("usage"), b"", 0o644)?;
+        let board = mount::open_to_write(base, &path.join("usage"))?;
+        let point = self.locate(at, Kind::Directory)?;
+        let cover = mount::clone_tree(point.as_fd(), Path::new(""), Extent::One)?;
+        let wanted = attributes::READ_ONLY | attributes::NO_SUID | attributes::NO_DEV | attributes::NO_EXEC;
+        mount::set_attributes(cover.as_fd(), wanted, Extent::One)?;
+        mount::attach(cover.as_fd(), point.as_fd())?;
+        self.board = Some(board.into());
+        Ok(())
+    }
+
+    /// Writes a setting of the cell's own below `/proc/sys`, and reads it back.
+    fn set(&self, path: &str, value: &str) -> Result<(), Errno> {
+        let (base, path) = self.base(Path::new(path))?;
+        mount::open_to_write(base, path)?.write_all(value.as_bytes())?;
         let mut read = mount::open_to_read(base, path)?;
-        if mount::read_capped(&mut read, 32)?.trim_ascii() == b"0" { Ok(()) } else { Err(Errno::EPERM) }
+        if mount::read_capped(&mut read, 32)?.trim_ascii() == value.as_bytes() { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
+    fn limit_calls(&mut self, sets: &BTreeSet<CallSet>) -> Result<(), Errno> {
+        self.calls = Some(self.filters.tenant(sets)?);
+        self.filters.init(sets)?.install()?;
+        if seccomp::is_filtered()? { Ok(()) } else { Err(Errno::EPERM) }
     }
 
     fn make_read_only(&self, path: &Path) -> Result<(), Errno> {
@@ -385,19 +432,29 @@ impl Child<'_> {
         let (base, null) = self.base(Path::new("dev/null"))?;
         let null = aside(mount::open_device(base, null)?.as_fd())?;
         let (listener, link, init) = (aside(self.listener.as_fd())?, aside(self.link.as_fd())?, aside(self.init)?);
+        let filter = aside(self.filters.as_fd())?;
         let groups = self.session_groups.iter().map(|file| aside(file.as_fd())).collect::<Result<Vec<_>, _>>()?;
+        let events = [(handover::MEMORY_EVENT, &self.memory_event), (handover::BOARD, &self.board)];
+        let events = events.into_iter().filter_map(|(number, fd)| Some((number, aside(fd.as_ref()?.as_fd()))));
+        let events = events.map(|(number, fd)| fd.map(|fd| (number, fd))).collect::<Result<Vec<_>, _>>()?;
         fd::close_on_exec_from(0)?;
         for number in 0..=2 {
             fd::place_at(null.as_fd(), number)?;
         }
         fd::place_at(listener.as_fd(), handover::LISTENER)?;
         fd::place_at(link.as_fd(), handover::FIRST_LINK)?;
+        fd::place_at(filter.as_fd(), handover::FILTER)?;
         for (number, group) in (handover::FIRST_GROUP..handover::FIRST_GROUP + handover::MAX_GROUPS).zip(&groups) {
             fd::place_at(group.as_fd(), number)?;
         }
+        for (number, event) in &events {
+            fd::place_at(event.as_fd(), *number)?;
+        }
         let (name, count) = if self.v2 { (handover::V2_GROUP, 1) } else { (handover::V1_GROUPS, groups.len()) };
-        let variable = CString::new(format!("{name}={count}")).map_err(|_nul| Errno::EINVAL)?;
-        Ok((init, vec![variable]))
+        let (start, length) = self.calls.ok_or(Errno::EPERM)?;
+        let variables = [format!("{name}={count}"), format!("{}={start} {length}", handover::FILTER_PLACE)];
+        let variables = variables.map(|variable| CString::new(variable).map_err(|_nul| Errno::EINVAL));
+        Ok((init, variables.into_iter().collect::<Result<_, _>>()?))
     }
 }
 

@@ -16,6 +16,7 @@ use std::{
 
 use crate::base::{Result, TenantName, fail};
 use crate::config::settings::{Server, Tenant};
+use crate::sys::file::{Links, TrustedDir};
 use crate::sys::{Errno, memfd, mount, poll, process::Pid, seqpacket};
 use crate::wire::{
     Link,
@@ -23,7 +24,10 @@ use crate::wire::{
 };
 
 use super::{
-    Facts, Ids, Plan, cgroups, host, planning,
+    Facts, Ids, Plan, cgroups,
+    facts::Groups,
+    filters::Filters,
+    host, limits, planning,
     start::{self, Tools},
     state::{self, Place, Record, Wait},
 };
@@ -45,6 +49,7 @@ pub struct Cells {
     ids: Ids,
     view: PathBuf,
     init: OwnedFd,
+    filters: Filters,
 }
 
 /// A link into a running cell.
@@ -60,6 +65,8 @@ pub struct Cell {
     pub pid: Pid,
     /// Whether this call started it. Then its pid 1 is a child of the caller, to be reaped.
     pub started: bool,
+    /// The limits that it goes without, as its tenant may, if this call started it.
+    pub forgone: Vec<&'static str>,
 }
 
 /// A cell that runs.
@@ -69,12 +76,14 @@ pub struct RunningCell {
     pub name: TenantName,
     /// Its pid 1 on the host.
     pub pid: Pid,
+    /// When that started, in clock ticks since boot.
+    pub started: u64,
     /// Readable when it has ended.
     pub pidfd: OwnedFd,
 }
 
 /// What became of an attempt to join.
-enum Joined {
+pub(super) enum Joined {
     Cell(Box<Cell>),
     /// None runs.
     None,
@@ -95,13 +104,25 @@ impl Cells {
                 .mode(0o700)
                 .create(directory)
                 .map_err(|error| fail("making", directory.display(), error))?;
+            // Whoever can write there could put a cell of their own in a tenant's place.
+            TrustedDir::open(directory, Links::Follow).map_err(|untrusted| {
+                let failure = fail("using", directory.display(), &untrusted);
+                match untrusted.hint() {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            })?;
         }
         let mut program = File::open(init_program).map_err(|error| fail("opening", init_program.display(), error))?;
         let init = memfd::sealed_program(c"cellblock-init", &mut program)
             .map_err(|errno| fail("copying", init_program.display(), errno))?;
-        let facts = Facts::gather(server)?;
+        let filters = Filters::compile()?;
+        let mut facts = Facts::gather(server)?;
+        if let Some(controls) = cgroups::prepare(&facts.groups)? {
+            facts.controls = controls;
+        }
         let view = host::build(&server.run_dir, &facts)?;
-        let cells = Self { run_dir: server.run_dir.clone(), facts, ids: Ids::new(server), view, init };
+        let cells = Self { run_dir: server.run_dir.clone(), facts, ids: Ids::new(server), view, init, filters };
         cells.sweep()?;
         Ok(cells)
     }
@@ -126,25 +147,26 @@ impl Cells {
 
     /// Joins the tenant's cell, or starts one. For a process with one thread.
     pub fn enter(&self, tenant: &Tenant) -> Result<Cell> {
-        self.enter_by(&tenant.name, || self.plan(tenant))
+        self.enter_by(tenant, || self.plan(tenant))
     }
 
     /// As [`Cells::enter`], by the plan that `plan` gives if a cell must be started.
-    pub fn enter_by(&self, name: &TenantName, plan: impl Fn() -> Result<Plan>) -> Result<Cell> {
+    pub fn enter_by(&self, tenant: &Tenant, plan: impl Fn() -> Result<Plan>) -> Result<Cell> {
+        let name = &tenant.name;
         let place = Place::new(&self.run_dir, name);
         let deadline = Instant::now() + ENTER_WAIT;
         while Instant::now() < deadline {
-            let ending = match self.join(&place, name)? {
+            let ending = match join(&place, name, WELCOME_WAIT)? {
                 Joined::Cell(cell) => return Ok(*cell),
                 Joined::Ending(pidfd) => pidfd,
                 Joined::None => {
                     let held = place.hold(Wait::Yes)?;
                     // Another monitor may have started it while this one waited for the lock.
-                    match (held, self.join(&place, name)?) {
+                    match (held, join(&place, name, WELCOME_WAIT)?) {
                         (_, Joined::Cell(cell)) => return Ok(*cell),
                         (_, Joined::Ending(pidfd)) => pidfd,
                         (None, Joined::None) => continue,
-                        (Some(held), Joined::None) => return self.start_or_clear(name, &plan, held),
+                        (Some(held), Joined::None) => return self.start_or_clear(tenant, &plan, held),
                     }
                 }
             };
@@ -156,60 +178,32 @@ impl Cells {
     }
 
     /// Starts the cell; one that does not start leaves nothing.
-    fn start_or_clear(&self, name: &TenantName, plan: impl Fn() -> Result<Plan>, held: state::Held) -> Result<Cell> {
-        let started = plan().and_then(|plan| self.start(&plan, &held));
+    fn start_or_clear(&self, tenant: &Tenant, plan: impl Fn() -> Result<Plan>, held: state::Held) -> Result<Cell> {
+        let started = plan().and_then(|plan| self.start(tenant, &plan, &held));
         if started.is_err() {
-            cgroups::remove(&self.facts.groups, name.as_str())?;
+            cgroups::remove(&self.facts.groups, tenant.name.as_str())?;
             held.remove()?;
         }
         started
     }
 
-    fn start(&self, plan: &Plan, held: &state::Held) -> Result<Cell> {
-        let tools = Tools { view: &self.view, init: self.init.as_fd() };
+    fn start(&self, tenant: &Tenant, plan: &Plan, held: &state::Held) -> Result<Cell> {
+        let forgone = limits::forgone(&tenant.name, &tenant.jail.limits, &self.facts.controls)?;
+        let tools = Tools { view: &self.view, init: self.init.as_fd(), filters: &self.filters };
         let started = start::start(plan, tools, held)?;
         let start::Started { link, pidfd, pid } = started;
-        Ok(Cell { link, pidfd, name: plan.name.clone(), pid, started: true })
-    }
-
-    fn join(&self, place: &Place, name: &TenantName) -> Result<Joined> {
-        let failed = |errno: Errno| fail("joining the cell of", name, errno);
-        let Some(record) = place.record()? else { return Ok(Joined::None) };
-        let Some(pidfd) = live(record)? else { return Ok(Joined::None) };
-        let socket = match seqpacket::connect_path(&place.socket()) {
-            Ok(socket) => socket,
-            Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(Joined::Ending(pidfd)),
-            Err(errno) => return Err(failed(errno)),
-        };
-        let peer = seqpacket::peer_pid(socket.as_fd()).map_err(failed)?;
-        if peer != record.pid {
-            return Err(fail("joining the cell of", name, format_args!("process {peer} answers, not {}", record.pid)));
-        }
-        let deadline = Some(Instant::now() + WELCOME_WAIT);
-        let ready = poll::wait_readable(&[socket.as_fd(), pidfd.as_fd()], deadline).map_err(failed)?;
-        if ready.first() != Some(&true) {
-            return Ok(Joined::Ending(pidfd));
-        }
-        let mut word = [0; WELCOME.len()];
-        match seqpacket::receive(socket.as_fd(), &mut word) {
-            Ok((length, _fds)) if length == WELCOME.len() && word == *WELCOME => {}
-            Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Joined::Ending(pidfd)),
-            Ok(_other) => return Err(failed(Errno::EPROTO)),
-            Err(errno) => return Err(failed(errno)),
-        }
-        let link = Link::new(socket);
-        Ok(Joined::Cell(Box::new(Cell { link, pidfd, name: name.clone(), pid: record.pid, started: false })))
+        Ok(Cell { link, pidfd, name: tenant.name.clone(), pid, started: true, forgone })
     }
 
     /// Removes what cells that are gone have left.
     pub fn sweep(&self) -> Result<()> {
         for name in state::names(&self.run_dir)? {
-            self.clear_away(&name)?;
+            clear_away(&self.run_dir, &self.facts.groups, &name, Wait::No)?;
         }
         for name in cgroups::names(&self.facts.groups)? {
             // A name that is no tenant's was not made by us.
             if let Ok(name) = name.parse() {
-                self.clear_away(&name)?;
+                clear_away(&self.run_dir, &self.facts.groups, &name, Wait::No)?;
             }
         }
         Ok(())
@@ -219,26 +213,13 @@ impl Cells {
     pub fn ended(&self, name: &TenantName, pid: Pid) -> Result<()> {
         match Place::new(&self.run_dir, name).record()? {
             Some(record) if record.pid != pid => Ok(()),
-            Some(_) | None => self.clear_away(name),
+            Some(_) | None => clear_away(&self.run_dir, &self.facts.groups, name, Wait::No),
         }
-    }
-
-    fn clear_away(&self, name: &TenantName) -> Result<()> {
-        let place = Place::new(&self.run_dir, name);
-        // Whoever holds the lock starts a cell, or does what we would do.
-        let Some(held) = place.hold(Wait::No)? else { return Ok(()) };
-        if let Some(record) = place.record()?
-            && live(record)?.is_some()
-        {
-            return Ok(());
-        }
-        cgroups::remove(&self.facts.groups, name.as_str())?;
-        held.remove()
     }
 
     /// Tells the tenant's cell, if one runs, to end: TERM, and KILL after `grace`. Does not wait.
     pub fn end(&self, name: &TenantName, grace: Duration) -> Result<()> {
-        match self.join(&Place::new(&self.run_dir, name), name)? {
+        match join(&Place::new(&self.run_dir, name), name, WELCOME_WAIT)? {
             Joined::Cell(cell) => {
                 cell.link.send(&Order::End { grace }).map_err(|why| fail("ending the cell of", name, why))
             }
@@ -248,15 +229,75 @@ impl Cells {
 
     /// The cells that run: for a listener that was started again.
     pub fn running(&self) -> Result<Vec<RunningCell>> {
-        let mut running = Vec::new();
-        for name in state::names(&self.run_dir)? {
-            let Some(record) = Place::new(&self.run_dir, &name).record()? else { continue };
-            if let Some(pidfd) = live(record)? {
-                running.push(RunningCell { name, pid: record.pid, pidfd });
-            }
-        }
-        Ok(running)
+        running(&self.run_dir)
     }
+}
+
+/// The cells that run.
+pub(super) fn running(run_dir: &Path) -> Result<Vec<RunningCell>> {
+    let mut running = Vec::new();
+    for name in state::names(run_dir)? {
+        running.extend(find(run_dir, &name)?);
+    }
+    Ok(running)
+}
+
+/// The tenant's cell, if it runs.
+pub(super) fn find(run_dir: &Path, name: &TenantName) -> Result<Option<RunningCell>> {
+    let Some(record) = Place::new(run_dir, name).record()? else { return Ok(None) };
+    let name = name.clone();
+    Ok(live(record)?.map(|pidfd| RunningCell { name, pid: record.pid, started: record.started, pidfd }))
+}
+
+/// Joins the tenant's cell, if one runs; its init may take `wait` to answer.
+pub(super) fn join(place: &Place, name: &TenantName, wait: Duration) -> Result<Joined> {
+    let failed = |errno: Errno| fail("joining the cell of", name, errno);
+    let Some(record) = place.record()? else { return Ok(Joined::None) };
+    let Some(pidfd) = live(record)? else { return Ok(Joined::None) };
+    let socket = match seqpacket::connect_path(&place.socket()) {
+        Ok(socket) => socket,
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(Joined::Ending(pidfd)),
+        Err(errno) => return Err(failed(errno)),
+    };
+    let peer = seqpacket::peer_pid(socket.as_fd()).map_err(failed)?;
+    if peer != record.pid {
+        return Err(fail("joining the cell of", name, format_args!("process {peer} answers, not {}", record.pid)));
+    }
+    let deadline = Some(Instant::now() + wait);
+    let ready = poll::wait_readable(&[socket.as_fd(), pidfd.as_fd()], deadline).map_err(failed)?;
+    if ready.first() != Some(&true) {
+        return Ok(Joined::Ending(pidfd));
+    }
+    let mut word = [0; WELCOME.len()];
+    match seqpacket::receive(socket.as_fd(), &mut word) {
+        Ok((length, _fds)) if length == WELCOME.len() && word == *WELCOME => {}
+        Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Joined::Ending(pidfd)),
+        Ok(_other) => return Err(failed(Errno::EPROTO)),
+        Err(errno) => return Err(failed(errno)),
+    }
+    let link = Link::new(socket);
+    Ok(Joined::Cell(Box::new(Cell {
+        link,
+        pidfd,
+        name: name.clone(),
+        pid: record.pid,
+        started: false,
+        forgone: Vec::new(),
+    })))
+}
+
+/// Removes what the tenant's cell left, unless one runs.
+pub(super) fn clear_away(run_dir: &Path, groups: &Groups, name: &TenantName, wait: Wait) -> Result<()> {
+    let place = Place::new(run_dir, name);
+    // Whoever holds the lock starts a cell, or does what we would do here.
+    let Some(held) = place.hold(wait)? else { return Ok(()) };
+    if let Some(record) = place.record()?
+        && live(record)?.is_some()
+    {
+        return Ok(());
+    }
+    cgroups::remove(groups, name.as_str())?;
+    held.remove()
 }
 
 /// A hold on the cell's pid 1, if it has not ended (reaped or not).

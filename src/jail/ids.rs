@@ -15,10 +15,12 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::base::{Failure, Result, TenantName, fail};
 use crate::config::settings::{IdPool, Server};
-use crate::sys::{credentials, mount};
+use crate::sys::file::read_capped;
+use crate::sys::{Errno, credentials, mount, process};
 
 /// Largest registry: the whole default pool is 28,663 lines of less than 100 bytes.
 const MAX_REGISTRY: u64 = 16 << 20;
@@ -27,6 +29,9 @@ const MAX_REGISTRY: u64 = 16 << 20;
 /// them for milliseconds.
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest text in a lock: a pid.
+const MAX_PID: usize = 32;
 
 /// Consecutive host ids; id N of the cell is `first + N` on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +110,11 @@ impl Ids {
         ranges.push((name.clone(), range));
         replace(&self.registry, &render(&ranges), 0o600)?;
         Ok(range)
+    }
+
+    /// All ranges that were given.
+    pub fn all(&self) -> Result<Vec<(TenantName, IdRange)>> {
+        self.read()
     }
 
     /// What [`Ids::allot`] would give now, without giving it.
@@ -200,40 +210,78 @@ fn account_ranges(ids: &BTreeSet<u32>) -> Vec<(u64, u64)> {
 
 /// Adds a line to `/etc/subuid` or `/etc/subgid`, under the lock that shadow's tools take.
 fn register(path: &Path, name: &TenantName, range: IdRange) -> Result<()> {
-    let lock = ShadowLock::take(path)?;
+    let _lock = ShadowLock::take(path)?;
     let mut text = read_registry(path)?;
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
     text.push_str(&format!("cellblock-{name}:{}:{}\n", range.first, range.count));
-    replace(path, &text, 0o644)?;
-    lock.release()
+    replace(path, &text, 0o644)
 }
 
-/// `FILE.lock`, as lckpwdf's relatives in shadow make it: a file holding a pid.
+/// `FILE.lock`, as lckpwdf's relatives in shadow make it: a file holding a pid, made aside and
+/// linked to its name, so that nobody sees one without. Released when dropped.
 struct ShadowLock(PathBuf);
 
 impl ShadowLock {
     fn take(path: &Path) -> Result<Self> {
         let lock = PathBuf::from(format!("{}.lock", path.display()));
-        for _try in 0..LOCK_TRIES {
-            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&lock) {
-                Ok(mut file) => {
-                    let held = Self(lock);
-                    let written = write!(file, "{}", std::process::id());
-                    written.map_err(|error| fail("locking", path.display(), error))?;
-                    return Ok(held);
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => thread::sleep(LOCK_PAUSE),
-                Err(error) => return Err(fail("locking", path.display(), error)),
-            }
-        }
-        Err(fail("locking", path.display(), "another program holds the lock")
-            .hint(format_args!("if none does, remove {}", lock.display())))
+        let aside = PathBuf::from(format!("{}.cellblock-{}", path.display(), std::process::id()));
+        let taken = write_aside(&aside).and_then(|()| Self::link(&aside, lock.clone()));
+        let removed = fs::remove_file(&aside);
+        let taken = taken.and_then(|taken| removed.map(|()| taken));
+        taken.map_err(|error| fail("locking", path.display(), error))?.ok_or_else(|| {
+            fail("locking", path.display(), "another program holds the lock")
+                .hint(format_args!("if none does, remove {}", lock.display()))
+        })
     }
 
-    fn release(self) -> Result<()> {
-        fs::remove_file(&self.0).map_err(|error| fail("unlocking", self.0.display(), error))
+    fn link(aside: &Path, lock: PathBuf) -> io::Result<Option<Self>> {
+        for _try in 0..LOCK_TRIES {
+            match fs::hard_link(aside, &lock) {
+                Ok(()) => return Ok(Some(Self(lock))),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match holder(&lock) {
+                    Holder::Gone => fs::remove_file(&lock)?,
+                    Holder::There => thread::sleep(LOCK_PAUSE),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Drop for ShadowLock {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            warn!("{}", fail("unlocking", self.0.display(), error));
+        }
+    }
+}
+
+fn write_aside(path: &Path) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| write!(file, "{}", std::process::id()))
+}
+
+enum Holder {
+    There,
+    Gone,
+}
+
+/// Whether a lock's process is there. One that was killed leaves its lock, which shadow's tools take
+/// for none too; a file that names no process is left to whoever made it.
+fn holder(lock: &Path) -> Holder {
+    let pid = read_capped(lock, MAX_PID).ok().and_then(|text| String::from_utf8(text).ok());
+    let pid = pid.and_then(|text| text.trim_matches(['\0', '\n', ' ']).parse().ok()).filter(|pid: &i32| *pid > 0);
+    match pid.map(|pid| process::kill(pid, 0)) {
+        Some(Err(Errno::ESRCH)) => Holder::Gone,
+        Some(Ok(()) | Err(_)) | None => Holder::There,
     }
 }
 
@@ -298,6 +346,23 @@ mod tests {
             text.lines().filter(|line| !line.starts_with('#')).map(|line| parse(line).unwrap()).collect();
         assert_eq!(lines, ranges);
         assert!(parse("../x = { first = 1, count = 2 }").is_none());
+    }
+
+    #[test]
+    fn the_lock_of_a_process_that_was_killed_holds_nobody_up() {
+        let dir = std::env::temp_dir().join(format!("cellblock-ids-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        let (path, lock) = (dir.join("subuid"), dir.join("subuid.lock"));
+        // Above the largest pid that Linux gives (proc(5), pid_max).
+        fs::write(&lock, "4194305").unwrap();
+        drop(ShadowLock::take(&path).unwrap());
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0, "it is released, and nothing is left");
+
+        fs::write(&lock, std::process::id().to_string()).unwrap();
+        assert!(matches!(holder(&lock), Holder::There));
+        fs::write(&lock, "").unwrap();
+        assert!(matches!(holder(&lock), Holder::There));
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

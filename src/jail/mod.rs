@@ -8,20 +8,27 @@
 mod apply;
 pub mod cell;
 mod cgroups;
+mod controls;
 mod etc;
 mod facts;
+mod filters;
 mod host;
 pub mod ids;
 mod keep;
+mod limits;
 pub mod plan;
 mod planning;
 mod probe;
 mod start;
 mod state;
+mod visit;
 
 pub use cell::{Cell, Cells, RunningCell};
+pub use controls::{Control, Controls};
 pub use facts::{Facts, Groups};
 pub use ids::{IdRange, Ids};
+pub use limits::{review, unmet};
 pub use plan::{Op, Plan};
 pub use planning::plan;
 pub use probe::can_shift;
+pub use visit::{Ended, Seen, Visitor};

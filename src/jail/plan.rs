@@ -3,15 +3,11 @@
 //! `cellblock check --plan NAME` prints it; [`super::start`] and [`super::apply`] carry it out.
 //! Two processes work on it at once: the monitor on [`Plan::outside`], the cloned child on
 //! [`Plan::inside`], which waits for the monitor once, at [`Op::AwaitMonitor`].
-//!
-//! Where later parts go: resource limits are written to the `sessions` groups directly after
-//! [`Op::MakeGroup`]. init's own syscall filter is installed between
-//! [`Op::ResetTraits`] and [`Op::KeepBoundingSet`], each session's by init before ids are set
-//! (docs/kernel.md, 10).
 
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use crate::base::{Bytes, TenantName};
+use crate::config::settings::CallSet;
 
 use super::ids::IdRange;
 
@@ -83,6 +79,13 @@ pub enum Op {
         /// Whether in a v2 hierarchy.
         v2: bool,
     },
+    /// Write into a file of a control group: a limit, or which controllers are on.
+    SetGroup {
+        /// The file.
+        file: PathBuf,
+        /// What.
+        value: String,
+    },
     /// Let the cell's root start processes in a v2 group.
     GiveGroup {
         /// Its directory.
@@ -101,6 +104,10 @@ pub enum Op {
     Clone {
         /// Into a v2 group.
         group: Option<PathBuf>,
+        /// Whose the user namespace is, on the host: what the kernel counts per user (inotify
+        /// instances, queued signals, message queues) it counts for the owner too, and the owner's
+        /// are not to be used up by a tenant (docs/kernel.md).
+        owner: u32,
     },
     /// Write the id maps.
     MapIds(IdRange),
@@ -154,6 +161,11 @@ pub enum Op {
     },
     /// Open a v1 group that init will move sessions into.
     OpenGroup {
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// Have the kernel tell init when this v1 group runs out of memory.
+    WatchMemory {
         /// Its directory.
         path: PathBuf,
     },
@@ -218,8 +230,25 @@ pub enum Op {
         /// Read-only.
         read_only: bool,
     },
-    /// Allow no user namespaces below this one (docs/kernel.md, N).
-    NoUserNamespaces,
+    /// Bound what the cell's user namespace may have in all (`/proc/sys/user`).
+    Bound {
+        /// The file there.
+        name: &'static str,
+        /// How much.
+        most: u32,
+    },
+    /// Make the directory in which the tenant reads what the limits are and what is used.
+    Board {
+        /// Where.
+        at: PathBuf,
+        /// What the limits are.
+        limits: String,
+    },
+    /// Let groups 0 to `last` send ICMP echo requests (icmp(7)).
+    PingGroups {
+        /// The last.
+        last: u32,
+    },
     /// Make a part of `/proc` read-only.
     ReadOnly {
         /// Which.
@@ -243,6 +272,13 @@ pub enum Op {
     Pivot,
     /// A new session keyring, a new session, every processor, the plain personality.
     ResetTraits,
+    /// Keep signals and abstract unix sockets within the cell, by Landlock.
+    KeepToItself,
+    /// Install init's list of system calls, and hold the tenant's ready, widened by these sets.
+    LimitCalls(BTreeSet<CallSet>),
+    /// Let init keep CAP_SYS_ADMIN, which no exec of a session's can get: without no_new_privs, that
+    /// is what it takes to install a session's list.
+    KeepForInit,
     /// Cut the bounding set to this list, which is what exec leaves uid 0 with.
     KeepBoundingSet(u64),
     /// Listen on init's socket and become init.
@@ -259,11 +295,14 @@ impl fmt::Display for Op {
             Self::MakeGroup { path, leaf: Leaf::Sessions, v2: _ } => {
                 write!(f, "make group {} for sessions", path.display())
             }
+            Self::SetGroup { file, value } => write!(f, "write {value} to {}", file.display()),
             Self::GiveGroup { path, uid } => write!(f, "let uid {uid} start processes in {}", path.display()),
             Self::Take { tree, source } => write!(f, "take tree {tree}: {}, nodev", source.display()),
-            Self::Clone { group: None } => f.write_str("clone: user, mount and pid namespaces"),
-            Self::Clone { group: Some(group) } => {
-                write!(f, "clone: user, mount, pid and cgroup namespaces, into {}", group.display())
+            Self::Clone { group: None, owner } => {
+                write!(f, "clone, as uid {owner}: user, mount and pid namespaces")
+            }
+            Self::Clone { group: Some(group), owner } => {
+                write!(f, "clone, as uid {owner}: user, mount, pid and cgroup namespaces, into {}", group.display())
             }
             Self::MapIds(range) => write!(f, "map ids 0-{} to {range}", range.count.saturating_sub(1)),
             Self::Shift { tree } => write!(f, "shift the owners of tree {tree} by the id map"),
@@ -283,6 +322,7 @@ impl fmt::Display for Op {
             Self::JoinGroups { count } => write!(f, "join {count} groups"),
             Self::JoinGroup { path } => write!(f, "join group {}", path.display()),
             Self::OpenGroup { path } => write!(f, "open group {}", path.display()),
+            Self::WatchMemory { path } => write!(f, "watch {} for want of memory", path.display()),
             Self::LeaveGroups => f.write_str("unshare: cgroup namespace"),
             Self::BecomeRoot => f.write_str("become uid 0, gid 0, no groups"),
             Self::RootFromTree { tree, writable: true } => write!(f, "put tree {tree} over /"),
@@ -300,12 +340,22 @@ impl fmt::Display for Op {
                 f.write_str(if *read_only { ", read-only" } else { "" })?;
                 options.iter().try_for_each(|(key, value)| write!(f, ", {key}={value}"))
             }
-            Self::NoUserNamespaces => f.write_str("set user.max_user_namespaces 0"),
+            Self::Bound { name, most } => write!(f, "set user.{name} {most}"),
+            Self::Board { at, limits } => {
+                write!(f, "make /{}, read-only, limits in {} bytes", at.display(), limits.len())
+            }
+            Self::PingGroups { last } => write!(f, "set net.ipv4.ping_group_range 0-{last}"),
             Self::ReadOnly { path } => write!(f, "make /{} read-only", path.display()),
             Self::Lock { path } => write!(f, "make the mount at /{} read-only", path.display()),
             Self::Cover { path, with: _, empty: _ } => write!(f, "cover /{}", path.display()),
             Self::Pivot => f.write_str("pivot to the new root, detach the old"),
             Self::ResetTraits => f.write_str("new session, new keyring, reset affinity and personality"),
+            Self::KeepToItself => f.write_str("keep signals and abstract unix sockets within the cell (Landlock)"),
+            Self::LimitCalls(sets) => {
+                f.write_str("limit system calls, those of sessions further")?;
+                sets.iter().try_for_each(|set| write!(f, ", with {set:?}"))
+            }
+            Self::KeepForInit => f.write_str("keep CAP_SYS_ADMIN for init, to limit the calls of sessions"),
             Self::KeepBoundingSet(kept) => write!(f, "cut the bounding set to {kept:#x}"),
             Self::ExecInit => f.write_str("listen, become cellblock-init"),
         }

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::Bytes;
-use crate::config::settings::{Jail, Network, Root, Tenant, User};
+use crate::config::settings::{CallSet, Jail, Network, Root, Tenant, User};
+use crate::sys::landlock;
 
 use super::{
     Facts, IdRange, Op, Plan,
     etc::{self, TENANT_ID, TTY_GROUP},
     facts::{Groups, LentKind},
+    host, limits,
     plan::{Fill, Leaf, Mask, Tree},
 };
 
@@ -19,6 +21,18 @@ const INIT_CAPABILITIES: u64 = 1 << 0 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8;
 
 /// CAP_SYS_ADMIN, which undoes mounts: no cell keeps it (docs/kernel.md, A).
 const SYS_ADMIN: u64 = 1 << 21;
+
+/// What one cell may have of what the host counts for all cells together: the kernel charges it to
+/// the owner of the user namespace too (user_namespaces(7), `/proc/sys/user`). Inotify for a few
+/// editors and `tail -f`.
+const BOUNDS: [(&str, u32); 2] = [("max_inotify_instances", 64), ("max_inotify_watches", 65_536)];
+
+/// Terminals of a cell besides one for each session: tmux and the like. All terminals of the host
+/// are counted together (`kernel.pty.max`).
+const MORE_TERMINALS: u32 = 64;
+
+/// User namespaces at once below a cell with `nesting`: containers and sandboxes of one tenant.
+const NESTED: u32 = 64;
 
 /// Room for what root writes into the root of a `root = "host"` cell.
 const HOST_ROOT_SIZE: Bytes = Bytes(16 << 20);
@@ -85,11 +99,18 @@ impl Planner<'_> {
         early.extend([
             tmpfs("tmp", limits.tmp, "1777", true),
             tmpfs("run", limits.run, "0755", true),
+            Op::Board { at: "run/cellblock".into(), limits: limits::board(self.jail, &self.facts.controls) },
             Op::Pivot,
             Op::ResetTraits,
-            Op::KeepBoundingSet(INIT_CAPABILITIES | self.jail.capabilities & !SYS_ADMIN),
-            Op::ExecInit,
         ]);
+        if !own_network && self.facts.landlock >= landlock::SCOPES {
+            early.push(Op::KeepToItself);
+        }
+        early.push(Op::LimitCalls(self.jail.syscalls.clone()));
+        if !self.jail.no_new_privs {
+            early.push(Op::KeepForInit);
+        }
+        early.extend([Op::KeepBoundingSet(INIT_CAPABILITIES | self.jail.capabilities & !SYS_ADMIN), Op::ExecInit]);
         early
     }
 
@@ -97,15 +118,15 @@ impl Planner<'_> {
     /// and the trees that show them, by controller.
     fn groups(&mut self, ids: IdRange) -> (Vec<Op>, Vec<(String, Tree)>) {
         match &self.facts.groups {
-            Groups::V1(hierarchies) => self.v1_groups(hierarchies),
+            Groups::V1(hierarchies) => self.v1_groups(hierarchies, ids),
             Groups::V2(mount) => self.v2_groups(mount, ids),
         }
     }
 
     /// v1: made while the child makes its network, joined and opened by the child, which is still
     /// root of the host for access to files.
-    fn v1_groups(&mut self, hierarchies: &[(String, PathBuf)]) -> (Vec<Op>, Vec<(String, Tree)>) {
-        self.before.push(Op::Clone { group: None });
+    fn v1_groups(&mut self, hierarchies: &[(String, PathBuf)], ids: IdRange) -> (Vec<Op>, Vec<(String, Tree)>) {
+        self.before.push(Op::Clone { group: None, owner: ids.first });
         let (mut joins, mut opens, mut takes, mut shown) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (controller, mount) in hierarchies {
             // v1 allows processes beside a group below; and the cell's view of its groups starts
@@ -114,9 +135,13 @@ impl Planner<'_> {
             let sessions = init.join("sessions");
             self.outside.push(Op::MakeGroup { path: init.clone(), leaf: Leaf::Init, v2: false });
             self.outside.push(Op::MakeGroup { path: sessions.clone(), leaf: Leaf::Sessions, v2: false });
+            self.outside.extend(limits::v1(&self.jail.limits, &self.facts.controls, controller, &sessions));
             let tree = self.next_tree();
             joins.push(Op::JoinGroup { path: init.clone() });
-            opens.push(Op::OpenGroup { path: sessions });
+            opens.push(Op::OpenGroup { path: sessions.clone() });
+            if controller == "memory" {
+                opens.push(Op::WatchMemory { path: sessions });
+            }
             takes.push(Op::TakeGroup { tree, path: init });
             shown.push((controller.clone(), tree));
         }
@@ -135,9 +160,12 @@ impl Planner<'_> {
         self.before.push(Op::GiveGroup { path: sessions, uid: ids.first });
         // The cgroup namespace starts where the clone is put. It must hold both leaves: with
         // nsdelegate (systemd) no process moves to where its namespace does not reach.
-        self.before.push(Op::Clone { group: Some(own.clone()) });
+        self.before.push(Op::Clone { group: Some(own.clone()), owner: ids.first });
         let tree = self.next_tree();
-        (vec![Op::JoinGroups { count: 1 }, Op::TakeGroup { tree, path: own }], vec![(String::new(), tree)])
+        let mut joining = vec![Op::JoinGroups { count: 1 }];
+        joining.extend(limits::v2(&self.jail.limits, &self.facts.controls, &own, &self.facts.disks));
+        joining.push(Op::TakeGroup { tree, path: own });
+        (joining, vec![(String::new(), tree)])
     }
 
     /// The root and what is mounted in it for the tenant; gives the trees whose owners are shifted.
@@ -214,11 +242,18 @@ impl Planner<'_> {
     /// `/proc`, `/sys`, `/dev` and the parts of them that are read-only or covered.
     fn kernel_trees(&mut self, ops: &mut Vec<Op>, own_network: bool, groups: &[(String, Tree)]) {
         let (dev, empty) = (self.next_tree(), self.next_tree());
-        ops.insert(0, Op::TakeHost { tree: dev, name: "dev".into() });
+        let has = |set| self.jail.syscalls.contains(&set);
+        let devices = if has(CallSet::Fuse) { host::DEVICES_WITH_FUSE } else { host::DEVICES };
+        ops.insert(0, Op::TakeHost { tree: dev, name: devices.into() });
         ops.insert(0, Op::TakeHost { tree: empty, name: "empty".into() });
         ops.push(Op::Attach { tree: dev, at: "dev".into(), file: false, read_only: false });
         ops.push(mount("proc", "proc", &[]));
-        ops.push(Op::NoUserNamespaces);
+        ops.extend(BOUNDS.map(|(name, most)| Op::Bound { name, most }));
+        ops.push(Op::Bound { name: "max_user_namespaces", most: if has(CallSet::Nesting) { NESTED } else { 0 } });
+        // The host's range is the host's business, and its own user namespace's to set.
+        if own_network && has(CallSet::Ping) {
+            ops.push(Op::PingGroups { last: self.jail.ids.saturating_sub(1) });
+        }
         ops.extend(PROC_READ_ONLY.map(|name| Op::ReadOnly { path: Path::new("proc").join(name) }));
         if own_network {
             ops.push(Op::Mount { kind: "sysfs", at: "sys".into(), options: Vec::new(), exec: false, read_only: true });
@@ -246,6 +281,7 @@ impl Planner<'_> {
         let mut pts = mount("devpts", "dev/pts", &terminals);
         if let Op::Mount { options, .. } = &mut pts {
             options.push(("gid", TTY_GROUP.to_string()));
+            options.push(("max", self.jail.max_sessions.saturating_add(MORE_TERMINALS).to_string()));
         }
         ops.extend([pts, tmpfs("dev/shm", self.jail.limits.shm, "1777", false), mount("mqueue", "dev/mqueue", &[])]);
     }
@@ -277,9 +313,10 @@ fn tmpfs(at: &str, size: Bytes, mode: &str, exec: bool) -> Op {
 mod tests {
     use super::*;
     use crate::config::settings::{Limits, Linger};
+    use crate::jail::{Control, Controls};
 
     fn tenant(root: Root) -> Tenant {
-        let limits = Limits { tmp: Bytes(1), run: Bytes(2), shm: Bytes(3), nofile: 4, core: Bytes(0) };
+        let limits = Limits { tmp: Bytes(1), run: Bytes(2), shm: Bytes(3), nofile: 4, ..Limits::default() };
         let jail = Jail {
             root,
             user: User::Tenant,
@@ -296,7 +333,9 @@ mod tests {
             set_env: Vec::new(),
             capabilities: u64::MAX,
             no_new_privs: true,
+            syscalls: std::collections::BTreeSet::new(),
             max_sessions: 1,
+            max_connections: 64,
             motd: false,
         };
         Tenant {
@@ -317,7 +356,10 @@ mod tests {
             lent: Vec::new(),
             resolver: String::new(),
             groups: Groups::V1(vec![("pids".into(), "/cg/pids/cellblock".into())]),
+            landlock: 6,
             oom_adjusted: true,
+            controls: Controls::new([Control::Pids], true),
+            disks: Vec::new(),
         };
         plan(&tenant(root), IdRange { first: 1000, count: 65_536 }, &facts)
     }
@@ -326,11 +368,15 @@ mod tests {
     fn the_monitor_takes_the_tree_clones_maps_makes_groups_shifts_and_releases_in_this_order() {
         let plan = plan_for(Root::Directory("/srv/a".into()));
         let group = |path: &str, leaf| Op::MakeGroup { path: path.into(), leaf, v2: false };
-        assert_eq!(plan.before, vec![Op::Take { tree: 2, source: "/srv/a".into() }, Op::Clone { group: None }]);
+        assert_eq!(
+            plan.before,
+            vec![Op::Take { tree: 2, source: "/srv/a".into() }, Op::Clone { group: None, owner: 1000 }]
+        );
         let outside = vec![
             Op::MapIds(IdRange { first: 1000, count: 65_536 }),
             group("/cg/pids/cellblock/alice", Leaf::Init),
             group("/cg/pids/cellblock/alice/sessions", Leaf::Sessions),
+            Op::SetGroup { file: "/cg/pids/cellblock/alice/sessions/pids.max".into(), value: "256".into() },
             Op::Shift { tree: 2 },
             Op::ResetOomScore,
             Op::ResetPriority,

@@ -24,7 +24,9 @@ use crate::wire::{Link, init::Order, init::Report};
 use super::{
     IdRange, Plan,
     apply::Child,
-    cgroups, keep,
+    cgroups,
+    filters::Filters,
+    keep,
     plan::{Leaf, Op, Tree},
     state::{Held, Record},
 };
@@ -47,6 +49,8 @@ pub(super) struct Tools<'a> {
     pub(super) view: &'a Path,
     /// The program of init.
     pub(super) init: BorrowedFd<'a>,
+    /// The lists of system calls.
+    pub(super) filters: &'a Filters,
 }
 
 /// What the monitor made before the clone.
@@ -57,6 +61,8 @@ struct Prepared {
     group: Option<File>,
     own_groups: Vec<File>,
     session_groups: Vec<File>,
+    /// Whose the cell's user namespace is.
+    owner: Option<u32>,
 }
 
 /// Carries out `plan`, for whoever holds the right to.
@@ -76,9 +82,18 @@ pub(super) fn start(plan: &Plan, tools: Tools<'_>, held: &Held) -> Result<Starte
     if group.is_some() {
         kinds |= namespaces::CGROUP;
     }
-    let (pid, pidfd) = match process::clone_into(kinds, group).map_err(failed)? {
-        Forked::Parent { pid, pidfd } => (pid, pidfd),
-        Forked::Child => {
+    credentials::act_as_owner(prepared.owner.ok_or_else(|| failed(Errno::EINVAL))?).map_err(failed)?;
+    let cloned = process::clone_into(kinds, group);
+    let (pid, pidfd) = match cloned {
+        Err(errno) => {
+            credentials::be_root_again().map_err(failed)?;
+            return Err(failed(errno));
+        }
+        Ok(Forked::Parent { pid, pidfd }) => {
+            credentials::be_root_again().map_err(failed)?;
+            (pid, pidfd)
+        }
+        Ok(Forked::Child) => {
             // Its copies of the monitor's ends would keep it from seeing that the monitor is gone.
             drop((link, report));
             Child {
@@ -89,11 +104,15 @@ pub(super) fn start(plan: &Plan, tools: Tools<'_>, held: &Held) -> Result<Starte
                 listener,
                 link: inner_link,
                 init: tools.init,
+                filters: tools.filters,
+                calls: None,
                 v2: prepared.group.is_some(),
                 own_groups: prepared.own_groups,
                 session_groups: prepared.session_groups,
                 root: None,
                 mounted: Vec::new(),
+                memory_event: None,
+                board: None,
                 empty_at: None,
             }
             .run()
@@ -125,7 +144,10 @@ impl Prepared {
                 Ok(())
             }
             // The last of these operations; start() does it, which becomes two processes by it.
-            Op::Clone { group: _ } => Ok(()),
+            Op::Clone { group: _, owner } => {
+                self.owner = Some(*owner);
+                Ok(())
+            }
             other @ (Op::MapIds(_)
             | Op::Shift { .. }
             | Op::ResetOomScore
@@ -149,12 +171,19 @@ impl Prepared {
             | Op::File { .. }
             | Op::Attach { .. }
             | Op::Mount { .. }
-            | Op::NoUserNamespaces
+            | Op::Bound { .. }
+            | Op::Board { .. }
+            | Op::SetGroup { .. }
+            | Op::WatchMemory { .. }
+            | Op::PingGroups { .. }
             | Op::ReadOnly { .. }
             | Op::Lock { .. }
             | Op::Cover { .. }
             | Op::Pivot
             | Op::ResetTraits
+            | Op::KeepToItself
+            | Op::LimitCalls(_)
+            | Op::KeepForInit
             | Op::KeepBoundingSet(_)
             | Op::ExecInit) => Err(misplaced(other)),
         }
@@ -162,6 +191,11 @@ impl Prepared {
 
     /// A group that must be there before the clone: v2's.
     fn make_group(&mut self, path: &Path, leaf: Leaf) -> Result<()> {
+        if leaf == Leaf::Init {
+            // What a start that was killed half-way has left holds no process any more, and a group
+            // whose controllers are on takes none.
+            cgroups::remove_own(path.parent().unwrap_or(path))?;
+        }
         cgroups::make(path)?;
         match leaf {
             Leaf::Init => {
@@ -218,6 +252,7 @@ fn outside(op: &Op, pid: Pid, trees: &BTreeMap<Tree, OwnedFd>, held: &Held, repo
     match op {
         Op::MapIds(range) => map_ids(pid, *range),
         Op::MakeGroup { path, leaf: _, v2: _ } => cgroups::make(path),
+        Op::SetGroup { file, value } => cgroups::set(file, value),
         Op::Shift { tree } => {
             let namespace = File::open(format!("/proc/{pid}/ns/user")).map_err(|error| failed(&error))?;
             let tree = trees.get(tree).ok_or_else(|| failed(&"no such tree"))?;
@@ -253,12 +288,18 @@ fn outside(op: &Op, pid: Pid, trees: &BTreeMap<Tree, OwnedFd>, held: &Held, repo
         | Op::File { .. }
         | Op::Attach { .. }
         | Op::Mount { .. }
-        | Op::NoUserNamespaces
+        | Op::Bound { .. }
+        | Op::Board { .. }
+        | Op::WatchMemory { .. }
+        | Op::PingGroups { .. }
         | Op::ReadOnly { .. }
         | Op::Lock { .. }
         | Op::Cover { .. }
         | Op::Pivot
         | Op::ResetTraits
+        | Op::KeepToItself
+        | Op::LimitCalls(_)
+        | Op::KeepForInit
         | Op::KeepBoundingSet(_)
         | Op::ExecInit) => Err(misplaced(other)),
     }

@@ -156,7 +156,12 @@ impl Record {
 pub(super) fn names(run_dir: &Path) -> Result<Vec<TenantName>> {
     let path = cells(run_dir);
     let mut names = Vec::new();
-    for entry in fs::read_dir(&path).map_err(|error| failed("listing", &path, &error))? {
+    let entries = match fs::read_dir(&path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+        Err(error) => return Err(failed("listing", &path, &error)),
+    };
+    for entry in entries {
         let entry = entry.map_err(|error| failed("listing", &path, &error))?;
         let name = entry.file_name().into_string().ok().and_then(|name| name.parse().ok());
         names.push(name.ok_or_else(|| fail("listing", path.display(), "something there is not a cell's"))?);

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::base::TenantName;
+use crate::base::{SessionId, TenantName};
 use crate::config::settings::{Allow, Linger, Tenant};
 use crate::wire::init::{Greeting, Start};
 use crate::wire::login::{LoggedIn, Refusal};
@@ -83,8 +83,8 @@ impl Grant {
         LoggedIn { pty: self.gives_terminals() }
     }
 
-    /// The session number `session` that `ask` comes to.
-    pub fn session(&self, session: u64, ask: Ask, told: &Told) -> Result<Start, Refusal> {
+    /// The session number `session`, named `id`, that `ask` comes to.
+    pub fn session(&self, session: u64, id: SessionId, ask: Ask, told: &Told) -> Result<Start, Refusal> {
         let jail = &self.tenant.jail;
         let terminal = match ask.terminal {
             Some(terminal) if self.gives_terminals() && terminal.modes.len() <= MAX_MODES => Some(terminal),
@@ -106,6 +106,7 @@ impl Grant {
             .then(|| Greeting { last_login: told.last_login.clone(), motd: true });
         Ok(Start {
             session,
+            id,
             program,
             terminal,
             account,
@@ -116,11 +117,11 @@ impl Grant {
         })
     }
 
-    /// The session number `session` that runs the probe, with pipes. What a client may ask for does
+    /// The session number `session`, named `id`, that runs the probe, with pipes. What a client may ask for does
     /// not bear on it; all that a jail gives to a session, it gets as an ssh login does. `None`: only
     /// root of the host may have it.
     #[must_use]
-    pub fn probe(&self, session: u64) -> Option<Start> {
+    pub fn probe(&self, session: u64, id: SessionId) -> Option<Start> {
         match self.identity.proof() {
             Proof::Key { .. } => return None,
             Proof::HostRoot => {}
@@ -137,6 +138,7 @@ impl Grant {
         });
         Some(Start {
             session,
+            id,
             program: Program::Probe,
             terminal: None,
             account,

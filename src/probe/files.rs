@@ -34,6 +34,9 @@ const STEERING: [&str; 14] = [
 const NODES: [(&str, u64, u64); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
+/// What a class with `fuse` has besides.
+const FUSE: (&str, u64, u64) = ("fuse", 10, 229);
+
 /// What else is in there.
 const OTHERS: [&str; 8] = ["fd", "mqueue", "ptmx", "pts", "shm", "stderr", "stdin", "stdout"];
 
@@ -95,7 +98,7 @@ pub(super) fn devices(task: &Task, tries: &mut Tries) {
         Ok(entries) => {
             for entry in entries.flatten() {
                 let name = entry.file_name().to_string_lossy().into_owned();
-                node(&name, &entry, tries);
+                node(&name, &entry, task, tries);
             }
         }
     }
@@ -127,12 +130,14 @@ pub(super) fn devices(task: &Task, tries: &mut Tries) {
     }
 }
 
-fn node(name: &str, entry: &fs::DirEntry, tries: &mut Tries) {
+fn node(name: &str, entry: &fs::DirEntry, task: &Task, tries: &mut Tries) {
     let Ok(found) = entry.metadata() else { return };
     let kind = found.file_type();
     if kind.is_char_device() || kind.is_block_device() {
         let number = (major(found.rdev()), minor(found.rdev()));
-        let listed = NODES.iter().any(|(node, major, minor)| *node == name && (*major, *minor) == number);
+        let fuse = task.granted.iter().any(|set| set == "fuse").then_some(FUSE);
+        let mut nodes = NODES.iter().copied().chain(fuse);
+        let listed = nodes.any(|(node, major, minor)| node == name && (major, minor) == number);
         tries.expect(format_args!("/dev/{name}"), listed && kind.is_char_device(), format_args!("device {number:?}"));
     } else {
         tries.expect(format_args!("/dev/{name}"), OTHERS.contains(&name), "no device");

@@ -82,6 +82,15 @@ fn left_out(task: &Task, tries: &mut Tries) -> bool {
     }
 }
 
+/// A limit that is not there: the class may go without, if the host cannot.
+fn no_limit(task: &Task, tries: &mut Tries, key: &str) {
+    if task.limits.forgone.is_empty() {
+        tries.add(key, "there is none", Verdict::Escaped);
+    } else {
+        tries.not_applicable(key, "the host cannot, and the class has limits.enforce = \"best-effort\"");
+    }
+}
+
 fn lives_on(tries: &mut Tries) {
     let outcome = attempt::in_child(BURN, || Ok(0));
     let right = outcome == Ok(Outcome::Done(0));
@@ -125,7 +134,7 @@ fn burn(tries: &mut Tries, what: &str, most: u64, bomb: impl FnOnce(u64) -> SysR
 
 pub(super) fn forks(task: &Task, tries: &mut Tries) {
     match task.limits.pids {
-        None => tries.add("the limit of processes", "there is none", Verdict::Escaped),
+        None => no_limit(task, tries, "limits.pids"),
         Some(_) if left_out(task, tries) => {}
         Some(most) if most > MAX_PROCESSES => {
             tries.not_applicable("starting processes", format_args!("{most} are more than a probe starts"));
@@ -139,7 +148,7 @@ pub(super) fn forks(task: &Task, tries: &mut Tries) {
 
 pub(super) fn memory(task: &Task, tries: &mut Tries) {
     match task.limits.memory {
-        None => tries.add("the limit of memory", "there is none", Verdict::Escaped),
+        None => no_limit(task, tries, "limits.memory"),
         Some(_) if left_out(task, tries) => {}
         Some(most) if most > MAX_MEMORY || most > available() / 2 => {
             tries.not_applicable(

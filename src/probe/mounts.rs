@@ -109,10 +109,6 @@ pub(super) fn masks(task: &Task, tries: &mut Tries) {
 }
 
 pub(super) fn remount(task: &Task, tries: &mut Tries) {
-    if task.granted.iter().any(|set| set == "nesting" || set == "fuse") {
-        tries.not_applicable("mounting", "the class gives it, in namespaces of the tenant's own");
-        return;
-    }
     tries.refuse("fsopen of a tmpfs", Refusal::Any, || mount::create("tmpfs", &[], 0).map(|_tree| 0));
     tries.refuse("open_tree of /", Refusal::Any, || mount::clone_tree_at(Path::new("/"), Extent::One).map(|_tree| 0));
     tries.refuse("mount of a tmpfs on /tmp", Refusal::Any, || {

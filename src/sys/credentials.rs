@@ -20,11 +20,36 @@ pub fn become_user(uid: u32, gid: u32) -> SysResult<()> {
     let (raw_uid, raw_gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     rustix::thread::set_thread_res_gid(raw_gid, raw_gid, raw_gid)?;
     rustix::thread::set_thread_res_uid(raw_uid, raw_uid, raw_uid)?;
-    let same = nix::unistd::getresuid().map(|ids| [ids.real, ids.effective, ids.saved].map(|id| id.as_raw()))?
-        == [uid; 3]
+    let same = user_ids()? == [uid; 3]
         && nix::unistd::getresgid().map(|ids| [ids.real, ids.effective, ids.saved].map(|id| id.as_raw()))? == [gid; 3]
         && rustix::process::getgroups()?.is_empty();
     if same { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// Takes `uid` as effective and saved user id, for a new user namespace to belong to; keeps every
+/// capability, and root's access to files (setresuid(2), setfsuid(2), capset(2)). Reads it back.
+///
+/// For a process of root's with one thread; [`be_root_again`] undoes it.
+pub fn act_as_owner(uid: u32) -> SysResult<()> {
+    let own = rustix::thread::capabilities(None)?;
+    let raw = Uid::from_raw(uid);
+    rustix::thread::set_thread_res_uid(Uid::ROOT, raw, raw)?;
+    // What it returns is the id before, and it cannot fail otherwise: asked twice, it tells.
+    nix::unistd::setfsuid(nix::unistd::Uid::from_raw(0));
+    rustix::thread::set_capabilities(None, own)?;
+    let kept = rustix::thread::capabilities(None)? == own;
+    let files = nix::unistd::setfsuid(nix::unistd::Uid::from_raw(0)).is_root();
+    if kept && files && user_ids()? == [0, uid, uid] { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// Back to uid 0 after [`act_as_owner`].
+pub fn be_root_again() -> SysResult<()> {
+    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
+    if user_ids()? == [0; 3] { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+fn user_ids() -> SysResult<[u32; 3]> {
+    Ok(nix::unistd::getresuid().map(|ids| [ids.real, ids.effective, ids.saved].map(|id| id.as_raw()))?)
 }
 
 /// capset(2): `kept` becomes the permitted and effective set, nothing is inheritable or ambient.
@@ -36,6 +61,17 @@ pub fn keep_capabilities(kept: u64) -> SysResult<()> {
     rustix::thread::set_capabilities(None, sets)?;
     let now = rustix::thread::capabilities(None)?;
     if now == sets { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// CAP_SYS_ADMIN (capabilities(7)).
+pub const SYS_ADMIN: u64 = 1 << 21;
+
+/// capset(2): makes `kept`, which the caller has, inheritable: an exec by uid 0 keeps it when it is
+/// in the bounding set no more.
+pub fn let_exec_inherit(kept: u64) -> SysResult<()> {
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.inheritable = CapabilitySet::from_bits_retain(kept);
+    Ok(rustix::thread::set_capabilities(None, sets)?)
 }
 
 /// `PR_CAPBSET_DROP` of every capability that the kernel knows and `kept` does not list; reads

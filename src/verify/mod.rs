@@ -19,7 +19,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::base::{Result, TenantName, fail};
+use crate::base::{Result, SessionId, TenantName, fail};
 use crate::config::settings::{Server, Tenant};
 use crate::jail::{Cell, Cells, Plan};
 use crate::policy::{Ends, Grant, Identity, Proof, grant};
@@ -101,7 +101,7 @@ impl Verifier<'_> {
     /// What the probe is told of a cell made by `plan`, in a session made by `start`.
     #[must_use]
     pub fn task(&self, tenant: &Tenant, plan: &Plan, start: &Start) -> Task {
-        task::of(tenant, plan, start, self.server, self.bombs)
+        task::of(tenant, plan, start, self)
     }
 
     /// Runs the probe in `cell`: what it found, and what the host sees of the cell meanwhile.
@@ -118,13 +118,15 @@ impl Verifier<'_> {
 /// The session that runs the probe. A cell that was started for it ends with it, unless somebody
 /// else has come.
 pub fn probe_of(grant: &Grant, started: bool) -> Result<Start> {
-    let start = grant.probe(1).ok_or_else(|| fail("verifying", grant.name(), "only root of the host may"))?;
+    let id = SessionId::new(&format!("verify{}", process::own_pid()), 1)
+        .map_err(|error| fail("naming", "the probe's session", error))?;
+    let start = grant.probe(1, id).ok_or_else(|| fail("verifying", grant.name(), "only root of the host may"))?;
     Ok(if started { Start { linger: Some(Duration::ZERO), ..start } } else { start })
 }
 
 /// Lets go of a cell, and clears it away if it was started here and ends.
 fn let_go(cells: &Cells, cell: Cell) -> Result<()> {
-    let Cell { link, pidfd, name, pid, started } = cell;
+    let Cell { link, pidfd, name, pid, started, forgone: _ } = cell;
     drop(link);
     if !started {
         return Ok(());

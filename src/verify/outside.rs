@@ -29,7 +29,7 @@ impl Neighbours {
     /// Of all cells that run now: a few hundred bytes each.
     pub fn gather(cells: &Cells) -> Result<Self> {
         let mut by_namespace = HashMap::new();
-        for RunningCell { name, pid, pidfd: _ } in cells.running()? {
+        for RunningCell { name, pid, started: _, pidfd: _ } in cells.running()? {
             for kind in KINDS {
                 if let Some(link) = namespace(pid, kind) {
                     by_namespace.insert(link, (name.clone(), pid));

@@ -144,7 +144,11 @@ pub(super) fn begin(cell: &mut Cell, start: Start) -> Result<Running> {
         Report::Full { .. } => {
             return Err(failed(&"it has as many sessions as it may").hint("verify again when one has ended"));
         }
-        Report::Started { .. } | Report::Ended { .. } => return Err(failed(&"its init answers something else")),
+        Report::Started { .. }
+        | Report::Ended { .. }
+        | Report::LimitHit { .. }
+        | Report::Running(_)
+        | Report::SessionGone { .. } => return Err(failed(&"its init answers something else")),
     };
     let [stdin, stdout, stderr] = crate::wire::link::exactly(fds).map_err(|why| failed(&why))?;
     let mut running =
@@ -179,11 +183,7 @@ impl Running {
             heard.silence.push_str(" (and so did the cell)");
             return Ok(heard);
         }
-        let deadline = Some(Instant::now() + END_WAIT);
-        let ready = poll::wait_readable(&[cell.link.as_fd(), cell.pidfd.as_fd()], deadline)
-            .map_err(|errno| fail("waiting for the probe of", &cell.name, errno))?;
-        if ready.contains(&true)
-            && let Ok((Report::Ended { exit, .. }, _)) = cell.link.receive()
+        if let Some(exit) = ended(cell)?
             && exit != Exit::Status(0)
         {
             heard.silence = format!("{} ({exit})", heard.silence);
@@ -202,4 +202,22 @@ impl Running {
         let text = text.trim().trim_start_matches("cellblock: ");
         if text.is_empty() { "it ended at once".into() } else { escape(text) }
     }
+}
+
+/// How the probe ended, if init says so in time. Limits that it hit are told before.
+fn ended(cell: &mut Cell) -> Result<Option<Exit>> {
+    let deadline = Instant::now() + END_WAIT;
+    while Instant::now() < deadline {
+        let ready = poll::wait_readable(&[cell.link.as_fd(), cell.pidfd.as_fd()], Some(deadline))
+            .map_err(|errno| fail("waiting for the probe of", &cell.name, errno))?;
+        if !ready.contains(&true) {
+            continue;
+        }
+        match cell.link.receive() {
+            Ok((Report::Ended { exit, .. }, _)) => return Ok(Some(exit)),
+            Ok(_of_limits) => {}
+            Err(_gone) => return Ok(None),
+        }
+    }
+    Ok(None)
 }

@@ -6,10 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::config::settings::{self, Root, Server, Tenant};
-use crate::jail::{Op, Plan};
+use crate::config::settings::{self, CallSet, Root, Server, Tenant};
+use crate::jail::{Controls, Op, Plan, unmet};
 use crate::wire::init::Start;
-use crate::wire::verify::{Bombs, Hidden, Limits, Mount, MountKind, Network, Task};
+use crate::wire::verify::{Hidden, Limits, Mount, MountKind, Network, Task};
+
+use super::Verifier;
 
 /// Sizes are rounded up to whole pages.
 const PAGE: u64 = 4096;
@@ -19,7 +21,7 @@ const HOST: [&str; 3] = ["ro", "nosuid", "nodev"];
 const DEVICES: [&str; 3] = ["ro", "nosuid", "noexec"];
 const LOCKED: [&str; 4] = ["ro", "nosuid", "nodev", "noexec"];
 
-pub(super) fn of(tenant: &Tenant, plan: &Plan, start: &Start, server: &Server, bombs: Bombs) -> Task {
+pub(super) fn of(tenant: &Tenant, plan: &Plan, start: &Start, verifier: &Verifier<'_>) -> Task {
     let mounts = mounts(plan);
     let homes = match tenant.jail.root {
         Root::Host => Some(homes(&mounts)),
@@ -31,15 +33,39 @@ pub(super) fn of(tenant: &Tenant, plan: &Plan, start: &Start, server: &Server, b
         mounts,
         hostname: tenant.jail.hostname.clone(),
         homes,
-        hidden: hidden(server),
+        hidden: hidden(verifier.server),
         network: match tenant.jail.network {
             settings::Network::None => Network::Own,
             settings::Network::Host => Network::Host,
         },
-        granted: Vec::new(),
-        limits: Limits { pids: None, memory: None, tmpfs: sizes(plan) },
-        bombs,
+        granted: tenant.jail.syscalls.iter().map(|set| granted(*set).to_owned()).collect(),
+        limits: limits(&tenant.jail.limits, &verifier.cells.facts().controls, plan),
+        bombs: verifier.bombs,
         init: 1,
+    }
+}
+
+/// A set of calls, as the probe knows it.
+fn granted(set: CallSet) -> &'static str {
+    match set {
+        CallSet::Debug => "debug",
+        CallSet::Fuse => "fuse",
+        CallSet::IoUring => "io_uring",
+        CallSet::Nesting => "nesting",
+        CallSet::Ping => "ping",
+    }
+}
+
+/// A tenant goes without what this host cannot enforce only where the class says so: else their
+/// cell does not start.
+fn limits(limits: &settings::Limits, controls: &Controls, plan: &Plan) -> Limits {
+    let forgone: Vec<String> = unmet(limits, controls).into_iter().map(str::to_owned).collect();
+    let met = |key: &str| !forgone.iter().any(|forgone| forgone == key);
+    Limits {
+        pids: met("limits.pids").then(|| limits.pids.into()),
+        memory: (met("limits.memory") && met("limits.swap")).then(|| limits.memory.0.saturating_add(limits.swap.0)),
+        tmpfs: sizes(plan),
+        forgone,
     }
 }
 
@@ -68,8 +94,9 @@ fn planned<'a>(plan: &Plan, op: &'a Op) -> Option<(&'a Path, Vec<&'static str>, 
         Op::RootFromTree { tree: _, writable: false } => (root, vec!["ro", "nodev"], MountKind::Shows),
         Op::RootFromNothing { .. } => (root, vec!["nosuid", "nodev"], MountKind::Shows),
         Op::Attach { at, read_only: true, .. } => (at, LOCKED.to_vec(), MountKind::Shows),
-        Op::Attach { tree, at, .. } => (at, attached(plan, *tree), MountKind::Shows),
+        Op::Attach { tree, at, .. } => (at, attached(plan, *tree, at), MountKind::Shows),
         Op::Mount { kind, at, exec, read_only, .. } => (at, created(kind, *exec, *read_only), MountKind::Shows),
+        Op::Board { at, .. } => (at, LOCKED.to_vec(), MountKind::Shows),
         Op::ReadOnly { path } => (path, LOCKED.to_vec(), MountKind::Locks),
         Op::Cover { path, .. } => (path, vec!["ro"], MountKind::Covers),
         _mounts_nothing => return None,
@@ -77,15 +104,12 @@ fn planned<'a>(plan: &Plan, op: &'a Op) -> Option<(&'a Path, Vec<&'static str>, 
 }
 
 /// A part of the host view keeps what it has there; a tenant's own tree has nodev alone.
-fn attached(plan: &Plan, tree: usize) -> Vec<&'static str> {
-    let of_host = plan.inside.iter().find_map(|op| {
-        let Op::TakeHost { tree: taken, name } = op else { return None };
-        (*taken == tree).then_some(name)
-    });
-    match of_host {
-        Some(name) if name == Path::new("dev") => DEVICES.to_vec(),
-        Some(_) => HOST.to_vec(),
-        None => vec!["nodev"],
+fn attached(plan: &Plan, tree: usize, at: &Path) -> Vec<&'static str> {
+    let of_host = plan.inside.iter().any(|op| matches!(op, Op::TakeHost { tree: taken, name: _ } if *taken == tree));
+    match (of_host, at == Path::new("dev")) {
+        (true, true) => DEVICES.to_vec(),
+        (true, false) => HOST.to_vec(),
+        (false, _) => vec!["nodev"],
     }
 }
 

@@ -4,6 +4,7 @@
 //! What does not decode, is too long or carries the wrong number of descriptors is an error; the
 //! reader ends the link. Nothing here decides anything.
 
+pub mod control;
 pub mod door;
 pub mod init;
 pub mod link;

@@ -156,8 +156,8 @@ checks! {
             "without a limit the host kills whom it likes"
         FdBomb "fd-bomb" "open files until the limit, then go on as before"
             "open files are kernel memory, and the host's table has an end"
-        InotifyBomb "inotify-bomb" "make inotify instances until the cell's own limit"
-            "without one they count against the host's root: no tenant and no daemon gets another"
+        InotifyBomb "inotify-bomb" "make inotify instances until the limit of the cell's own"
+            "they are kernel memory, and the kernel counts them against the owner of the cell's user namespace too"
         PtyBomb "pty-bomb" "open terminals until the limit of the cell's devpts"
             "terminals are counted for the whole host: without a limit nobody else logs in"
         Tmpfs "tmpfs" "fill /tmp, /run and /dev/shm beyond their sizes"
@@ -313,6 +313,8 @@ pub struct Limits {
     pub pids: Option<u64>,
     /// Bytes of memory.
     pub memory: Option<u64>,
+    /// Keys of the config that the class goes without on this host.
+    pub forgone: Vec<String>,
     /// Sizes of the file systems in memory, by mount point.
     pub tmpfs: Vec<(String, u64)>,
 }

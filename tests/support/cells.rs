@@ -14,7 +14,7 @@ use std::{
 };
 
 use cellblock::{
-    base::Bytes,
+    base::SessionId,
     config::settings::{IdPool, Jail, Limits, Linger, MaxStartups, Network, Root, Server, Tenant, User},
     jail::{Cell, Cells},
     wire::{
@@ -113,20 +113,16 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
             network: Network::None,
             linger: Linger::For(Duration::from_secs(600)),
             ids: 65_536,
-            limits: Limits {
-                tmp: Bytes(64 << 20),
-                run: Bytes(16 << 20),
-                shm: Bytes(64 << 20),
-                nofile: 1024,
-                core: Bytes(0),
-            },
+            limits: Limits { nofile: 1024, ..Limits::default() },
             allow: BTreeSet::new(),
             command: None,
             accept_env: Vec::new(),
             set_env: Vec::new(),
             capabilities: 0,
             no_new_privs: true,
+            syscalls: std::collections::BTreeSet::new(),
             max_sessions: 10,
+            max_connections: 64,
             motd: true,
         },
     }
@@ -163,6 +159,7 @@ pub fn start(tenant: &Tenant, session: u64, program: Program, terminal: Option<T
     };
     Start {
         session,
+        id: SessionId::new("c", session).unwrap(),
         program,
         terminal,
         account: account(tenant),
