@@ -52,8 +52,10 @@ impl Board {
     pub(super) fn asked(&mut self, gauges: &Gauges, sessions: usize) {
         if self.refresh.is_none() {
             self.write(gauges, sessions);
-            // Whoever waits goes on now.
-            if lease::release(self.file.as_fd()).is_err() {}
+            // Whoever waits goes on now; if it cannot be released, when the kernel breaks it.
+            match lease::release(self.file.as_fd()) {
+                Ok(()) | Err(_) => {}
+            }
             self.lease();
         }
     }

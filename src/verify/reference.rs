@@ -19,7 +19,7 @@ cellblock verify --all --json     one JSON object per tenant and line, for monit
 
 The ssh door is knocked at and not gone through: that takes a key of the tenant's, which root of the host does not have. Its host key is not compared either; `ssh-keyscan` does that.
 
-Each attempt is harmless where it works. Bombs are small, sized by the tenant's limits, and give back what they took; while they burn, another process of the same tenant may be refused memory or a fork. `--without-bombs` leaves them out. A locked tenant is not tried, because no session of theirs starts.
+Each attempt is harmless where it works. Bombs are small, sized by the tenant's limits, and give back what they took; while they burn, another process of the same tenant may be refused memory or a fork, and the tenant's sessions are told of the limit that was met. `--without-bombs` leaves them out. The probe runs beside whatever the tenant runs, with the same uid: they can kill it, which shows as *not known*, and hardly more; for proof, verify a cell that nobody is in. A locked tenant is not tried, because no session of theirs starts.
 
 Verdicts: *held*; *escaped*; *not applicable*, with the reason; *not known*, if the probe could not try or did not come to its end, which counts as a failure. Exit status: 0 contained, 1 something escaped, is not known, or could not be tried, 2 wrong usage.
 ";
