@@ -10,7 +10,7 @@ use super::files::Files;
 use super::finding::{Finding, Findings, Place};
 use super::keys::{ServerLayer, Set, TenantLayer};
 use super::roots::Roots;
-use super::settings::{IdPool, Jail, Limits, Root, Server, Tenant, User};
+use super::settings::{CallSet, IdPool, Jail, Limits, Network, Root, Server, Tenant, User};
 use crate::base::{Secret, TenantName};
 use crate::sys::file::{Links, read_trusted};
 
@@ -192,6 +192,13 @@ pub(super) fn tenant(
     {
         let message = format!("memory_high is {} and memory is {most}: nothing is ever slowed down", high.value);
         findings.push(Finding::error(high.place, message).hint("set memory_high lower than memory, or leave it out"));
+    }
+    if let Some(sets) = &whole.syscalls
+        && sets.value.contains(&CallSet::Ping)
+        && jail.network == Network::Host
+    {
+        let finding = Finding::warning(sets.place, "the host decides who sends ICMP echo requests on its network");
+        findings.push(finding.hint("let net.ipv4.ping_group_range of the host hold the tenants' ids"));
     }
     if name.as_str() == "root" && user == User::Tenant {
         findings.push(

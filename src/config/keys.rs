@@ -298,7 +298,7 @@ keys! {
         "What root can do inside. The default is what package managers need.";
     "" "no_new_privs" no_new_privs: bool = |r, v| r.flag(v),
         "true or false", Toml("true"),
-        "Whether programs started inside can gain no rights, so that `sudo` and `su` do not work.";
+        "Whether programs started inside can gain no rights, so that `sudo` and `su` do not work. Switched off, it takes effect when the cell starts next.";
     "" "syscalls" syscalls: BTreeSet<CallSet> = |r, v| r.call_sets(v),
         "list of words", Toml("[]"),
         "System calls beyond those that every tenant has, by what they are for: `debug` (gdb, strace), `nesting` (user namespaces and mounts inside the cell, as sandboxes and rootless containers make them), `fuse` (with `nesting`: `/dev/fuse`), `io_uring`, `ping`. Takes effect when the cell starts next.";

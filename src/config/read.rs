@@ -274,20 +274,20 @@ impl<'f> Reader<'f> {
     pub(super) fn network(&mut self, value: Value<'_, '_>) -> Option<Network> {
         let network = self.word(value, &[("none", Network::None), ("host", Network::Host)])?;
         if network == Network::Host {
+            let scoped = landlock::version() >= landlock::SCOPES;
+            let (leak, remedy) = if scoped {
+                ("", "")
+            } else {
+                (" and on abstract sockets", "; Linux 6.12 keeps abstract sockets apart")
+            };
             let finding = Finding::warning(
                 self.place(value),
-                "the host's network is shared: the tenant reaches every service of this host, those on 127.0.0.1 \
-                 included, and can listen on its addresses and abstract sockets",
+                format!(
+                    "the host's network is shared: the tenant reaches every service of this host, those on \
+                     127.0.0.1{leak} included, and can listen on its addresses"
+                ),
             );
-            self.report(finding.hint("network = \"none\" gives loopback of its own"));
-            if landlock::version() < landlock::SCOPES {
-                let finding = Finding::warning(
-                    self.place(value),
-                    "this kernel cannot keep the tenant from the abstract unix sockets of the host's programs, which \
-                     belong to the network",
-                );
-                self.report(finding.hint("Linux 6.12 can, with Landlock switched on"));
-            }
+            self.report(finding.hint(format!("network = \"none\" gives loopback of its own{remedy}")));
         }
         Some(network)
     }

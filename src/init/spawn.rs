@@ -236,10 +236,11 @@ fn place(streams: [BorrowedFd<'_>; 3]) -> Result<(), Errno> {
 }
 
 /// Becomes the tenant. The list of calls is installed before the ids are set: later it would need
-/// no_new_privs, which a class may leave off. init then has a capability for it (`Op::KeepForInit`);
-/// one whose cell was started for a class with no_new_privs has not, and fails here.
+/// no_new_privs, which a class may leave off. init then has a capability for it (`Op::KeepForInit`).
+/// One that has not was started when the class had no_new_privs, and its sessions keep it.
 fn give_up(account: &Account, filter: &Filter) -> Result<(), (Step, Errno)> {
-    if account.no_new_privs {
+    let can_filter = credentials::is_capable_of(credentials::SYS_ADMIN);
+    if account.no_new_privs || !can_filter.map_err(|errno| ("looking at capabilities", errno))? {
         credentials::forbid_new_privileges().map_err(|errno| ("forbidding new privileges", errno))?;
     }
     filter.0.install().map_err(|errno| ("limiting system calls", errno))?;

@@ -79,6 +79,8 @@ enum Refusal {
     NotPermitted,
     #[serde(rename = "ENOSYS")]
     NotThere,
+    #[serde(rename = "EAFNOSUPPORT")]
+    NoFamily,
 }
 
 #[derive(Debug, Deserialize)]
@@ -235,6 +237,7 @@ impl Refusal {
         match self {
             Self::NotPermitted => Errno::EPERM,
             Self::NotThere => Errno::ENOSYS,
+            Self::NoFamily => Errno::EAFNOSUPPORT,
         }
     }
 }

@@ -314,6 +314,7 @@ mod tests {
     use super::*;
     use crate::config::settings::{Limits, Linger};
     use crate::jail::{Control, Controls};
+    use std::collections::BTreeSet;
 
     fn tenant(root: Root) -> Tenant {
         let limits = Limits { tmp: Bytes(1), run: Bytes(2), shm: Bytes(3), nofile: 4, ..Limits::default() };
@@ -327,13 +328,13 @@ mod tests {
             linger: Linger::Forever,
             ids: 65_536,
             limits,
-            allow: std::collections::BTreeSet::new(),
+            allow: BTreeSet::new(),
             command: None,
             accept_env: Vec::new(),
             set_env: Vec::new(),
             capabilities: u64::MAX,
             no_new_privs: true,
-            syscalls: std::collections::BTreeSet::new(),
+            syscalls: BTreeSet::new(),
             max_sessions: 1,
             max_connections: 64,
             motd: false,
@@ -348,8 +349,8 @@ mod tests {
         }
     }
 
-    fn plan_for(root: Root) -> Plan {
-        let facts = Facts {
+    fn facts() -> Facts {
+        Facts {
             state_dir: "/state".into(),
             real: vec!["usr"],
             linked: vec![("bin", "usr/bin".into())],
@@ -360,8 +361,11 @@ mod tests {
             oom_adjusted: true,
             controls: Controls::new([Control::Pids], true),
             disks: Vec::new(),
-        };
-        plan(&tenant(root), IdRange { first: 1000, count: 65_536 }, &facts)
+        }
+    }
+
+    fn plan_for(root: Root) -> Plan {
+        plan(&tenant(root), IdRange { first: 1000, count: 65_536 }, &facts())
     }
 
     #[test]
@@ -398,6 +402,44 @@ mod tests {
             Op::BecomeRoot,
         ];
         assert_eq!(plan.inside[begin + 1..begin + 6], after);
+    }
+
+    fn position(plan: &Plan, wanted: &Op) -> Option<usize> {
+        plan.inside.iter().position(|op| op == wanted)
+    }
+
+    #[test]
+    fn calls_are_limited_while_the_child_may_and_before_it_is_init() {
+        let plan = plan_for(Root::Host);
+        let limited = position(&plan, &Op::LimitCalls(BTreeSet::new())).unwrap();
+        assert_eq!(plan.inside.get(limited - 1), Some(&Op::ResetTraits));
+        assert_eq!(plan.inside.get(limited + 1), Some(&Op::KeepBoundingSet(!SYS_ADMIN)));
+        assert_eq!(position(&plan, &Op::KeepForInit), None);
+        assert!(position(&plan, &Op::Bound { name: "max_user_namespaces", most: 0 }).is_some());
+    }
+
+    #[test]
+    fn what_a_class_opens_is_opened_and_no_more() {
+        let with = |change: fn(&mut Jail)| {
+            let mut tenant = tenant(Root::Host);
+            change(&mut tenant.jail);
+            plan(&tenant, IdRange { first: 1000, count: 65_536 }, &facts())
+        };
+        let rights = with(|jail| jail.no_new_privs = false);
+        assert!(position(&rights, &Op::KeepForInit) < position(&rights, &Op::KeepBoundingSet(!SYS_ADMIN)));
+        assert!(position(&rights, &Op::KeepForInit) > position(&rights, &Op::LimitCalls(BTreeSet::new())));
+        let nesting = with(|jail| jail.syscalls = [CallSet::Nesting].into());
+        assert!(position(&nesting, &Op::Bound { name: "max_user_namespaces", most: NESTED }).is_some());
+        assert!(position(&nesting, &Op::LimitCalls([CallSet::Nesting].into())).is_some());
+        let pinging = with(|jail| jail.syscalls = [CallSet::Ping].into());
+        assert!(position(&pinging, &Op::PingGroups { last: 65_535 }).is_some());
+        let shared = with(|jail| {
+            jail.syscalls = [CallSet::Ping].into();
+            jail.network = Network::Host;
+        });
+        assert_eq!(position(&shared, &Op::PingGroups { last: 65_535 }), None);
+        assert!(position(&shared, &Op::KeepToItself) < position(&shared, &Op::LimitCalls([CallSet::Ping].into())));
+        assert_eq!(position(&pinging, &Op::KeepToItself), None);
     }
 
     #[test]

@@ -66,6 +66,12 @@ pub fn keep_capabilities(kept: u64) -> SysResult<()> {
 /// CAP_SYS_ADMIN (capabilities(7)).
 pub const SYS_ADMIN: u64 = 1 << 21;
 
+/// capget(2): whether the caller has all of `wanted` in effect.
+pub fn is_capable_of(wanted: u64) -> SysResult<bool> {
+    let effective = rustix::thread::capabilities(None)?.effective;
+    Ok(effective.contains(CapabilitySet::from_bits_retain(wanted)))
+}
+
 /// capset(2): makes `kept`, which the caller has, inheritable: an exec by uid 0 keeps it when it is
 /// in the bounding set no more.
 pub fn let_exec_inherit(kept: u64) -> SysResult<()> {

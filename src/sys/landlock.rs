@@ -81,3 +81,72 @@ fn errno(error: &RulesetError) -> Errno {
     }
     Errno::ENOSYS
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a domain is a thread's: each test gives up what its own thread has")]
+mod tests {
+    use super::*;
+    use crate::sys::sandbox;
+    use std::{
+        os::{
+            linux::net::SocketAddrExt as _,
+            unix::net::{SocketAddr, UnixListener, UnixStream},
+        },
+        thread,
+    };
+
+    fn abstract_socket(name: &str) -> (SocketAddr, UnixListener) {
+        let address = SocketAddr::from_abstract_name(format!("cellblock-{name}-{}", std::process::id())).unwrap();
+        let listener = UnixListener::bind_addr(&address).unwrap();
+        (address, listener)
+    }
+
+    fn within(test: impl FnOnce() + Send + 'static) {
+        let inner = move || {
+            sandbox::set_no_new_privs().unwrap();
+            test();
+        };
+        thread::spawn(inner).join().unwrap();
+    }
+
+    #[test]
+    fn a_domain_with_nothing_in_it_has_neither_files_nor_ports_nor_sockets_outside() {
+        let version = version();
+        if version == 0 {
+            return; // this kernel has no Landlock
+        }
+        let (address, _listener) = abstract_socket("empty");
+        within(move || {
+            File::open("/").unwrap();
+            give_up_everything().unwrap();
+            let code = |error: std::io::Error| error.raw_os_error().unwrap();
+            assert_eq!(File::open("/").map_err(code).unwrap_err(), libc::EACCES);
+            assert_eq!(std::fs::write("/tmp/cellblock-landlock", "").map_err(code).unwrap_err(), libc::EACCES);
+            if version >= NETWORK {
+                let bound = TcpListener::bind("127.0.0.1:0").map_err(code);
+                let connected = std::net::TcpStream::connect("127.0.0.1:9").map_err(code);
+                assert_eq!((bound.unwrap_err(), connected.unwrap_err()), (libc::EACCES, libc::EACCES));
+            }
+            if version >= SCOPES {
+                assert_eq!(UnixStream::connect_addr(&address).map_err(code).unwrap_err(), libc::EPERM);
+            }
+        });
+    }
+
+    #[test]
+    fn what_keeps_to_itself_has_files_and_ports_and_its_own_abstract_sockets() {
+        if version() < SCOPES {
+            return; // this kernel's Landlock has no scopes
+        }
+        let (outside, _listener) = abstract_socket("outside");
+        within(move || {
+            UnixStream::connect_addr(&outside).unwrap();
+            keep_to_itself().unwrap();
+            assert!(UnixStream::connect_addr(&outside).is_err());
+            let (inside, _listener) = abstract_socket("inside");
+            UnixStream::connect_addr(&inside).unwrap();
+            File::open("/").unwrap();
+            TcpListener::bind("127.0.0.1:0").unwrap();
+        });
+    }
+}

@@ -34,9 +34,12 @@ fn cached(name: &str, include: Option<&str>) -> PathBuf {
     let lock = File::create(dir.join("lock")).unwrap();
     lock.lock().unwrap();
     let root = dir.join(name);
-    if root.join("etc/debian_version").exists() {
+    let list = dir.join(format!("{name}.list"));
+    let wanted = include.unwrap_or_default();
+    if root.join("etc/debian_version").exists() && fs::read_to_string(&list).unwrap_or_default() == wanted {
         return root;
     }
+    fs::remove_dir_all(&root).ok();
     let half = dir.join(format!("{name}.half"));
     fs::remove_dir_all(&half).ok();
     let suite = fs::read_to_string("/etc/os-release").unwrap_or_default();
@@ -50,5 +53,6 @@ fn cached(name: &str, include: Option<&str>) -> PathBuf {
         .expect("mmdebstrap (tests/all installs it)");
     assert!(made.status.success(), "mmdebstrap: {}", String::from_utf8_lossy(&made.stderr));
     fs::rename(&half, &root).unwrap();
+    fs::write(list, wanted).unwrap();
     root
 }
