@@ -64,6 +64,11 @@ impl Gauges {
         event.into_iter().chain(files.map(|file| Watch::Changed(file.as_fd())))
     }
 
+    /// Whether nobody is woken when a process is refused: seen so of v1 on 6.18.
+    pub(super) fn counts_refused_silently(&self) -> bool {
+        self.version == Version::V1 && self.pids_events.is_some()
+    }
+
     /// Whether memory ran out since this was asked last (v1).
     pub(super) fn take_memory_event(&self) -> bool {
         let Some(event) = &self.memory_event else { return false };

@@ -66,14 +66,19 @@ pub fn live() -> Result<(), Errno> {
         watched.extend(listener.as_ref().map(|listener| Watch::Readable(listener.as_fd())));
         watched.extend(links.watched().map(Watch::Readable));
         watched.extend(alarm.watched());
-        let asked_for = [life.deadline(), links.deadline(), alarm.deadline(), board.as_ref().and_then(Board::deadline)];
+        let asked_for = [
+            life.deadline(),
+            links.deadline(),
+            alarm.deadline(sessions.count()),
+            board.as_ref().and_then(Board::deadline),
+        ];
         let ready = poll::wait(&watched, asked_for.into_iter().flatten().min())?;
         let (signalled, alarmed) =
             (ready.first() == Some(&true), ready.iter().rev().take(alarm.watched().count()).any(|ready| *ready));
         let mut ready = ready.into_iter().skip(1);
         let now = Instant::now();
         // Before anything is reaped, which is then no more to be found.
-        if signalled || alarmed || alarm.deadline().is_some_and(|at| at <= now) {
+        if signalled || alarmed || alarm.deadline(sessions.count()).is_some_and(|at| at <= now) {
             for word in alarm.look(now, &sessions.pids()) {
                 links.pass_on(word, &sessions);
             }
