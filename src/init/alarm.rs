@@ -22,11 +22,21 @@ const PAUSE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 const LOOKS: u32 = 50;
 
+/// Between two looks at who is biggest, while memory is short.
+const SUSPECT_AGAIN: Duration = Duration::from_millis(200);
+
 /// How often v1's counter of refused processes is read while there is somebody to tell: it wakes nobody.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Victims remembered: the kernel stops one after the other, and each is listed for a while.
 const REMEMBERED: usize = 64;
+
+/// Whether a child of init has ended and not been reaped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Child {
+    Ended,
+    None,
+}
 
 /// Whom a word is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +94,11 @@ pub(super) struct Alarm {
     pids: Tally,
     /// Victims that were counted and not found yet.
     missing: u64,
+    /// Who was biggest when memory was short (v2): its parent may bury it before we hear of its end,
+    /// since events less than 10 ms apart are told as one.
+    suspect: Option<victims::Seen>,
+    suspected: Option<Instant>,
+    strained: u64,
     /// The last victim that was not spoken of, and whose it was.
     last: Option<Victim>,
     to: BTreeSet<Pid>,
@@ -105,6 +120,9 @@ impl Alarm {
             memory: Tally::default(),
             pids: Tally::default(),
             missing: 0,
+            suspect: None,
+            suspected: None,
+            strained: 0,
             last: None,
             to: BTreeSet::new(),
             to_all: false,
@@ -131,8 +149,9 @@ impl Alarm {
         [self.again, tick, self.memory.deadline(), self.pids.deadline()].into_iter().flatten().min()
     }
 
-    /// Looks at the counters, before anything is reaped; `sessions` are their first processes.
-    pub(super) fn look(&mut self, now: Instant, sessions: &BTreeSet<Pid>) -> Vec<Word> {
+    /// Looks at the counters, before anything is reaped; `sessions` are their first processes. If a
+    /// child has ended, what is to be said of it is said now: its session may be over next.
+    pub(super) fn look(&mut self, now: Instant, sessions: &BTreeSet<Pid>, child: Child) -> Vec<Word> {
         self.looked = now;
         let event = self.gauges.take_memory_event();
         let stopped = self.memory.count(self.gauges.stopped());
@@ -143,6 +162,9 @@ impl Alarm {
         let mut words = Vec::new();
         if self.missing > 0 {
             words.extend(self.find_victims(sessions));
+            if self.missing > 0 && child == Child::Ended {
+                self.looks = 1;
+            }
             if self.missing == 0 {
                 self.looks = 0;
             }
@@ -150,11 +172,13 @@ impl Alarm {
         self.looks = self.looks.saturating_sub(1);
         self.again = (self.looks > 0).then(|| now + LOOK_AGAIN);
         if self.looks == 0 && self.missing > 0 {
+            self.last = self.suspect.take_if(|suspect| victims::is_gone(suspect)).map(|seen| seen.victim());
             self.to_all = true;
             self.missing = 0;
         }
         if self.missing == 0 {
             words.extend(self.memory_word(now));
+            self.suspect(now);
         }
         self.pids.count(self.gauges.refused());
         words.extend(self.pids.say(now).map(|refused| Word {
@@ -195,6 +219,16 @@ impl Alarm {
             }
         }
         words
+    }
+
+    fn suspect(&mut self, now: Instant) {
+        let strained = self.gauges.strained();
+        let may = self.suspected.is_none_or(|last| now >= last + SUSPECT_AGAIN);
+        if strained > self.strained && may {
+            self.strained = strained;
+            self.suspected = Some(now);
+            self.suspect = victims::biggest();
+        }
     }
 
     fn memory_word(&mut self, now: Instant) -> Option<Word> {

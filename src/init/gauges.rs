@@ -80,6 +80,12 @@ impl Gauges {
         self.memory_events.as_ref().map_or(0, |file| entry(&read(file), "oom_kill").unwrap_or(0))
     }
 
+    /// How often memory was short, and something had to be given back first (v2; v1 does not say).
+    pub(super) fn strained(&self) -> u64 {
+        let events = self.memory_events.as_ref().filter(|_| self.version == Version::V2);
+        events.map_or(0, |file| entry(&read(file), "max").unwrap_or(0))
+    }
+
     /// How many new processes were refused.
     pub(super) fn refused(&self) -> u64 {
         self.pids_events.as_ref().map_or(0, |file| entry(&read(file), "max").unwrap_or(0))

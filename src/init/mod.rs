@@ -25,7 +25,7 @@ use crate::sys::{
 };
 use crate::wire::init::handover;
 
-use alarm::Alarm;
+use alarm::{Alarm, Child};
 use board::Board;
 use end::{End, Life};
 use gauges::Gauges;
@@ -79,7 +79,8 @@ pub fn live() -> Result<(), Errno> {
         let now = Instant::now();
         // Before anything is reaped, which is then no more to be found.
         if signalled || alarmed || alarm.deadline(sessions.count()).is_some_and(|at| at <= now) {
-            for word in alarm.look(now, &sessions.pids()) {
+            let child = if signalled { Child::Ended } else { Child::None };
+            for word in alarm.look(now, &sessions.pids(), child) {
                 links.pass_on(word, &sessions);
             }
         }

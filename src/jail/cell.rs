@@ -30,10 +30,6 @@ use super::{
 
 /// getrlimit(2).
 const RLIMIT_SIGPENDING: u32 = 11;
-const RLIMIT_MSGQUEUE: u32 = 12;
-
-/// Bytes in the POSIX message queues of all cells together.
-const ALL_QUEUES: u64 = 16 << 20;
 
 /// How long to wait for a cell that is ending to be gone: its TERM grace and then some.
 const ENTER_WAIT: Duration = Duration::from_secs(30);
@@ -284,15 +280,13 @@ fn live(record: Record) -> Result<Option<OwnedFd>> {
     Ok(if ended.contains(&true) { None } else { Some(pidfd) })
 }
 
-/// What cells queue in signals and message queues is charged to root of the host as well, who made
-/// their user namespaces; of all of it they get, together, what the maker's limits were at the clone
-/// (`set_userns_rlimit_max` in the kernel). Half of root's signals stay root's; of message queues
-/// cells need more than the 800 KiB that root has.
+/// Signals and timers that cells queue are charged to root of the host as well, who made their user
+/// namespaces; together they get what the maker's soft limit was at the clone
+/// (`set_userns_rlimit_max` in the kernel). Half of root's stay root's.
 fn leave_room_for_the_host() -> Result<()> {
     let failed = |errno: Errno| fail("setting limits", "", errno);
     let (_soft, hard) = credentials::limit_of(RLIMIT_SIGPENDING).map_err(failed)?;
-    credentials::set_limit(RLIMIT_SIGPENDING, hard / 2, hard).map_err(failed)?;
-    credentials::set_limit(RLIMIT_MSGQUEUE, ALL_QUEUES, ALL_QUEUES).map_err(failed)
+    credentials::set_limit(RLIMIT_SIGPENDING, hard / 2, hard).map_err(failed)
 }
 
 /// With `fs.suid_dumpable` 1, a process that changes ids can be traced by those it changes to
