@@ -90,9 +90,10 @@ while True:
     number += 1
     if os.fork() == 0:
         with open(f'/tmp/{number}', 'wb') as file:
+            # Gone with the process.
+            os.unlink(f'/tmp/{number}')
             while True: file.write(b'x' * (1 << 20))
-    os.wait()
-    os.unlink(f'/tmp/{number}')",
+    os.wait()",
         told: "cellblock: memory limit reached (128M for all of your sessions together): python3 (pid ",
     },
     Bomb {
@@ -260,7 +261,7 @@ fn explode<T>(door: &Door, bomb: &Bomb, during: impl FnOnce() -> T) -> T {
     let found = during();
     let pid = init(door, "eve");
     procfs::kill(pid, Signal::SIGKILL);
-    soon("the cell is gone", || procfs::ended(pid));
+    soon("the cell is gone", || procfs::ended(pid) && !door.run_dir().join("cells/eve/cell.json").exists());
     drop(running);
     found
 }
