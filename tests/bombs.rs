@@ -237,7 +237,7 @@ fn median(mut all: Vec<Duration>) -> Duration {
 /// The pid on the host of the tenant's init.
 fn init(door: &Door, tenant: &str) -> i32 {
     let text = fs::read_to_string(door.run_dir().join("cells").join(tenant).join("cell.json")).unwrap();
-    serde_json::from_str::<serde_json::Value>(&text).unwrap()["pid"].as_i64().unwrap() as i32
+    serde_json::from_str::<serde_json::Value>(&text).unwrap()["pid"].as_i64().unwrap().try_into().unwrap()
 }
 
 /// What the host counts of things that are bounded for all together.
