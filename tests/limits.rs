@@ -65,8 +65,8 @@ fn a_program_that_a_shell_started_is_named_too_and_the_shell_goes_on() {
         let ran = door.run("eve", &format!("{HOG}; echo status $?; cat /run/cellblock/usage"));
         assert_eq!(ran.status, 0, "{}", ran.err);
         assert!(ran.text().contains("status 137"), "{}", ran.text());
-        let told = ran.err.contains("memory limit reached");
-        assert!(!told || ran.err.contains("): python3 (pid "), "{}", ran.err);
+        assert!(ran.err.contains("memory limit reached (64M"), "{}", ran.err);
+        assert!(ran.err.contains("): python3 (pid "), "{}", ran.err);
     }
     let usage = door.ok("eve", "cat /run/cellblock/usage");
     assert!(usage.contains("processes_stopped = "), "{usage}");
@@ -104,7 +104,9 @@ fn the_memory_of_all_sessions_counts_together_and_so_do_files_in_memory() {
     for place in ["/tmp", "/dev/shm"] {
         let ran =
             door.run("eve", &format!("dd if=/dev/zero of={place}/big bs=1M count=100; s=$?; rm {place}/big; exit $s"));
-        assert_eq!(ran.status, 137, "{place}: {}", ran.err);
+        // The file stays when dd is stopped: the shell may be next.
+        assert!([137, 122].contains(&ran.status), "{place}: {} {}", ran.status, ran.err);
+        assert!(ran.err.contains("memory limit reached (64M"), "{place}: {}", ran.err);
     }
     // What is on a disk is let go of instead: nobody is stopped for it.
     let before = stopped(&door);
@@ -173,7 +175,7 @@ fn a_tenant_reads_what_the_limits_are_and_what_is_used_and_writes_neither() {
         assert_eq!(figure(&usage, "sessions"), 1);
         // Live: each time it is opened, and while it is held open.
         let busy = door.ok(tenant, "sleep 100 & sleep 100 & cat /run/cellblock/usage; kill %1 %2");
-        assert_eq!(figure(&busy, "pids"), figure(&usage, "pids") + 2, "{busy}");
+        assert!(figure(&busy, "pids") >= figure(&usage, "pids") + 2, "{busy}");
         door.ok(tenant, "exec 3</run/cellblock/usage; dd if=/dev/zero of=/tmp/some bs=1M count=4 2>/dev/null; \
                          for i in 1 2 3 4 5 6 7 8 9 10; do cat /run/cellblock/usage | grep -q '^tmp = 4194304' && exit 0; sleep 0.5; done; exit 1");
         door.ok(tenant, "rm /tmp/some; grep -q '^tmp = 0' /run/cellblock/usage");
@@ -202,14 +204,30 @@ fn processor_seconds(door: &Door) -> f64 {
     ticks as f64 / 100.0
 }
 
+/// Lets the tenants of `door` go first where others want the processors too: this measures a quota,
+/// not who is busiest.
+fn favour(door: &Door) {
+    let mut favoured = 0;
+    for hierarchy in ["cpu", "cpu,cpuacct", ""] {
+        let own = std::path::Path::new("/sys/fs/cgroup").join(hierarchy).join(door.cgroup_name());
+        for group in [own.clone(), own.join("eve"), own.join("eve/sessions")] {
+            favoured += usize::from(fs::write(group.join("cpu.shares"), "200000").is_ok());
+            favoured += usize::from(fs::write(group.join("cpu.weight"), "10000").is_ok());
+        }
+    }
+    assert!(favoured >= 3, "no weights were set");
+}
+
 #[test]
 fn half_a_processor_is_half_a_processor_however_many_loops_run() {
     if !root() {
         return;
     }
     let door = door("cpu = 0.5");
+    door.ok("eve", "true");
     let loops = door.spawn("eve", "for i in 1 2 3 4; do (while :; do :; done) & done; echo ready; wait");
     loops.expect("ready");
+    favour(&door);
     let measure = || {
         let (start, before) = (Instant::now(), processor_seconds(&door));
         // The quota is given out every 100 ms.

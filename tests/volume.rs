@@ -17,9 +17,12 @@ use support::{Door, root, run_bounded};
 fn door() -> Door {
     Door::with("[defaults]\nroot = \"host\"\n")
         .server("max_startups = \"400:30:500\"\nmax_connections = 1000\nmax_connections_per_source = 500")
-        .tenant("alice", "max_sessions = 500")
-        .tenant("bob", "max_sessions = 500")
-        .tenant("eve", "user = \"root\"\nmax_sessions = 500")
+        .tenant("alice", "max_sessions = 500\nmax_connections = 500\nlimits = { pids = 2048, memory = \"2G\" }")
+        .tenant("bob", "max_sessions = 500\nmax_connections = 500\nlimits = { pids = 2048, memory = \"2G\" }")
+        .tenant(
+            "eve",
+            "user = \"root\"\nmax_sessions = 500\nmax_connections = 500\nlimits = { pids = 2048, memory = \"2G\" }",
+        )
         .start()
 }
 

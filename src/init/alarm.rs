@@ -17,13 +17,26 @@ use super::{
 /// Between two words about one limit: a bomb reaches it thousands of times a second.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// After the first word that memory has run out, the kernel chooses a process and counts it: so long
-/// and so often the counter is looked at (v1, whose event comes first).
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
-const LOOKS: u32 = 40;
+/// The kernel says that memory has run out (v1), then counts the process that it has chosen, then
+/// kills it, and then that begins to end: so long and so often it is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+const LOOKS: u32 = 50;
+
+/// Between two looks at who is biggest, while memory is short.
+const SUSPECT_AGAIN: Duration = Duration::from_millis(200);
+
+/// How often v1's counter of refused processes is read while there is somebody to tell: it wakes nobody.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Victims remembered: the kernel stops one after the other, and each is listed for a while.
 const REMEMBERED: usize = 64;
+
+/// Whether a child of init has ended and not been reaped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Child {
+    Ended,
+    None,
+}
 
 /// Whom a word is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +92,13 @@ pub(super) struct Alarm {
     gauges: Gauges,
     memory: Tally,
     pids: Tally,
+    /// Victims that were counted and not found yet.
+    missing: u64,
+    /// Who was biggest when memory was short (v2): its parent may bury it before we hear of its end,
+    /// since events less than 10 ms apart are told as one.
+    suspect: Option<victims::Seen>,
+    suspected: Option<Instant>,
+    strained: u64,
     /// The last victim that was not spoken of, and whose it was.
     last: Option<Victim>,
     to: BTreeSet<Pid>,
@@ -90,6 +110,7 @@ pub(super) struct Alarm {
     first: BTreeSet<Pid>,
     looks: u32,
     again: Option<Instant>,
+    looked: Instant,
 }
 
 impl Alarm {
@@ -98,6 +119,10 @@ impl Alarm {
             gauges,
             memory: Tally::default(),
             pids: Tally::default(),
+            missing: 0,
+            suspect: None,
+            suspected: None,
+            strained: 0,
             last: None,
             to: BTreeSet::new(),
             to_all: false,
@@ -105,6 +130,7 @@ impl Alarm {
             first: BTreeSet::new(),
             looks: 0,
             again: None,
+            looked: Instant::now(),
         }
     }
 
@@ -117,26 +143,44 @@ impl Alarm {
         self.gauges.watched()
     }
 
-    /// When to look again.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.again, self.memory.deadline(), self.pids.deadline()].into_iter().flatten().min()
+    /// When to look again, with so many sessions.
+    pub(super) fn deadline(&self, sessions: usize) -> Option<Instant> {
+        let tick = (sessions > 0 && self.gauges.counts_refused_silently()).then(|| self.looked + TICK);
+        [self.again, tick, self.memory.deadline(), self.pids.deadline()].into_iter().flatten().min()
     }
 
-    /// Looks at the counters, before anything is reaped; `sessions` are their first processes.
-    pub(super) fn look(&mut self, now: Instant, sessions: &BTreeSet<Pid>) -> Vec<Word> {
-        if self.gauges.take_memory_event() {
+    /// Looks at the counters, before anything is reaped; `sessions` are their first processes. If a
+    /// child has ended, what is to be said of it is said now: its session may be over next.
+    pub(super) fn look(&mut self, now: Instant, sessions: &BTreeSet<Pid>, child: Child) -> Vec<Word> {
+        self.looked = now;
+        let event = self.gauges.take_memory_event();
+        let stopped = self.memory.count(self.gauges.stopped());
+        if event || stopped > 0 {
             self.looks = LOOKS;
         }
-        let stopped = self.memory.count(self.gauges.stopped());
+        self.missing = self.missing.saturating_add(stopped);
         let mut words = Vec::new();
-        if stopped > 0 {
-            self.looks = 0;
-            words.extend(self.find_victims(stopped, sessions));
+        if self.missing > 0 {
+            words.extend(self.find_victims(sessions));
+            if self.missing > 0 && child == Child::Ended {
+                self.looks = 1;
+            }
+            if self.missing == 0 {
+                self.looks = 0;
+            }
         }
         self.looks = self.looks.saturating_sub(1);
         self.again = (self.looks > 0).then(|| now + LOOK_AGAIN);
+        if self.looks == 0 && self.missing > 0 {
+            self.last = self.suspect.take_if(|suspect| victims::is_gone(suspect)).map(|seen| seen.victim());
+            self.to_all = true;
+            self.missing = 0;
+        }
+        if self.missing == 0 {
+            words.extend(self.memory_word(now));
+            self.suspect(now);
+        }
         self.pids.count(self.gauges.refused());
-        words.extend(self.memory_word(now));
         words.extend(self.pids.say(now).map(|refused| Word {
             hit: Hit::Pids { most: self.gauges.number(Gauge::PidsMax).unwrap_or(0), refused },
             to: Audience::All,
@@ -151,13 +195,13 @@ impl Alarm {
 
     /// Finds who was stopped. A session whose first process it was ends by that: its client is told
     /// at once, however often others were.
-    fn find_victims(&mut self, stopped: u64, sessions: &BTreeSet<Pid>) -> Vec<Word> {
+    fn find_victims(&mut self, sessions: &BTreeSet<Pid>) -> Vec<Word> {
         let killed = victims::killed();
         self.known.retain(|known| killed.iter().any(|seen| seen.identity() == *known));
-        let most = usize::try_from(stopped).unwrap_or(REMEMBERED).min(REMEMBERED);
+        let most = usize::try_from(self.missing).unwrap_or(REMEMBERED).min(REMEMBERED);
         let new = killed.into_iter().filter(|seen| !self.known.contains(&seen.identity()));
         let new: Vec<_> = new.take(most).collect();
-        self.to_all |= new.len() < most;
+        self.missing = self.missing.saturating_sub(u64::try_from(new.len()).unwrap_or(0));
         let mut words = Vec::new();
         for seen in &new {
             self.known.push(seen.identity());
@@ -175,6 +219,16 @@ impl Alarm {
             }
         }
         words
+    }
+
+    fn suspect(&mut self, now: Instant) {
+        let strained = self.gauges.strained();
+        let may = self.suspected.is_none_or(|last| now >= last + SUSPECT_AGAIN);
+        if strained > self.strained && may {
+            self.strained = strained;
+            self.suspected = Some(now);
+            self.suspect = victims::biggest();
+        }
     }
 
     fn memory_word(&mut self, now: Instant) -> Option<Word> {

@@ -52,11 +52,12 @@ impl Board {
     pub(super) fn asked(&mut self, gauges: &Gauges, sessions: usize) {
         if self.refresh.is_none() {
             self.write(gauges, sessions);
-            // Whoever waits goes on now; if it cannot be released, when the kernel breaks it.
             match lease::release(self.file.as_fd()) {
-                Ok(()) | Err(_) => {}
+                // Whoever waits goes on now.
+                Ok(()) => self.lease(),
+                // The kernel takes it away by itself (lease-break-time, 45 s).
+                Err(_kept) => self.refresh = Some(Instant::now() + REFRESH),
             }
-            self.lease();
         }
     }
 

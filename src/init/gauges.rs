@@ -64,6 +64,11 @@ impl Gauges {
         event.into_iter().chain(files.map(|file| Watch::Changed(file.as_fd())))
     }
 
+    /// Whether nobody is woken when a process is refused: seen so of v1 on 6.18.
+    pub(super) fn counts_refused_silently(&self) -> bool {
+        self.version == Version::V1 && self.pids_events.is_some()
+    }
+
     /// Whether memory ran out since this was asked last (v1).
     pub(super) fn take_memory_event(&self) -> bool {
         let Some(event) = &self.memory_event else { return false };
@@ -73,6 +78,12 @@ impl Gauges {
     /// How many processes were stopped because memory ran out.
     pub(super) fn stopped(&self) -> u64 {
         self.memory_events.as_ref().map_or(0, |file| entry(&read(file), "oom_kill").unwrap_or(0))
+    }
+
+    /// How often memory was short, and something had to be given back first (v2; v1 does not say).
+    pub(super) fn strained(&self) -> u64 {
+        let events = self.memory_events.as_ref().filter(|_| self.version == Version::V2);
+        events.map_or(0, |file| entry(&read(file), "max").unwrap_or(0))
     }
 
     /// How many new processes were refused.

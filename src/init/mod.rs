@@ -26,7 +26,7 @@ use crate::sys::{
 };
 use crate::wire::init::handover;
 
-use alarm::Alarm;
+use alarm::{Alarm, Child};
 use board::Board;
 use end::{End, Life};
 use gauges::Gauges;
@@ -74,7 +74,7 @@ pub fn live() -> Result<(), Errno> {
             life.deadline(),
             links.deadline(),
             hang_ups.deadline(),
-            alarm.deadline(),
+            alarm.deadline(sessions.count()),
             board.as_ref().and_then(Board::deadline),
         ];
         let ready = poll::wait(&watched, asked_for.into_iter().flatten().min())?;
@@ -83,8 +83,9 @@ pub fn live() -> Result<(), Errno> {
         let mut ready = ready.into_iter().skip(1);
         let now = Instant::now();
         // Before anything is reaped, which is then no more to be found.
-        if signalled || alarmed || alarm.deadline().is_some_and(|at| at <= now) {
-            for word in alarm.look(now, &sessions.pids()) {
+        if signalled || alarmed || alarm.deadline(sessions.count()).is_some_and(|at| at <= now) {
+            let child = if signalled { Child::Ended } else { Child::None };
+            for word in alarm.look(now, &sessions.pids(), child) {
                 links.pass_on(word, &sessions);
             }
         }

@@ -35,6 +35,11 @@ pub(super) type Step = &'static str;
 /// Group that terminals belong to, as on every distribution.
 const TTY_GROUP: u32 = 5;
 
+/// What the kernel counts for all cells together too, where no control group does: queued signals and
+/// timers (`RLIMIT_SIGPENDING`), bytes in POSIX message queues (`RLIMIT_MSGQUEUE`). For each user of a
+/// cell; whoever has less keeps it.
+const BOUNDED: [(u32, u64); 2] = [(11, 4096), (12, 200 << 10)];
+
 /// As shells exit when a program is not there, or cannot be executed; and ssh when it failed itself.
 const NOT_FOUND: i32 = 127;
 const NOT_EXECUTABLE: i32 = 126;
@@ -249,6 +254,9 @@ fn give_up(account: &Account, filter: &Filter) -> Result<(), (Step, Errno)> {
         let given = credentials::limit_of(*resource).map_err(|errno| ("asking for limits", errno))?.1;
         let (soft, hard) = ((*soft).min(given), (*hard).min(given));
         credentials::set_limit(*resource, soft, hard).map_err(|errno| ("setting limits", errno))?;
+    }
+    for (resource, most) in BOUNDED {
+        credentials::lower_limit(resource, most).map_err(|errno| ("setting limits", errno))?;
     }
     credentials::set_umask(account.umask);
     credentials::keep_bounding_set(account.bounding).map_err(|errno| ("cutting the bounding set", errno))?;

@@ -30,6 +30,8 @@ pub(super) struct Seen {
     zombie: bool,
     /// Pages it has touched, as minor faults.
     touched: u64,
+    /// Pages it holds.
+    resident: u64,
     /// Processor time with that of its waited-for children, in ticks.
     pub(super) ticks: u64,
     /// When it started: with the pid, which process it is.
@@ -65,6 +67,17 @@ pub(super) fn seen(pid: Pid) -> Option<Seen> {
     parse(pid, &String::from_utf8_lossy(&line))
 }
 
+/// The process that holds most memory: whom the kernel will choose, unless one changes what it thinks
+/// of them (`oom_score_adj`).
+pub(super) fn biggest() -> Option<Seen> {
+    processes().into_iter().max_by_key(|seen| seen.resident)
+}
+
+/// Whether it has ended and is forgotten.
+pub(super) fn is_gone(known: &Seen) -> bool {
+    seen(known.pid).is_none_or(|now| now.identity() != known.identity())
+}
+
 /// The processes that a signal is ending or has ended: first those whose memory is still being taken
 /// back, and of these those that had touched most.
 pub(super) fn killed() -> Vec<Seen> {
@@ -88,6 +101,7 @@ fn parse(pid: Pid, line: &str) -> Option<Seen> {
         flags: field(9)?,
         zombie: fields.first() == Some(&"Z"),
         touched: field(10)?,
+        resident: field(24)?,
         ticks,
         started: field(22)?,
     })

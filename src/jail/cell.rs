@@ -17,7 +17,7 @@ use std::{
 use crate::base::{Result, TenantName, fail};
 use crate::config::settings::{Server, Tenant};
 use crate::sys::file::{Links, TrustedDir};
-use crate::sys::{Errno, memfd, mount, poll, process::Pid, seqpacket};
+use crate::sys::{Errno, credentials, memfd, mount, poll, process::Pid, seqpacket};
 use crate::wire::{
     Link,
     init::{Order, Report, WELCOME},
@@ -31,6 +31,9 @@ use super::{
     start::{self, Tools},
     state::{self, Place, Record, Wait},
 };
+
+/// getrlimit(2).
+const RLIMIT_SIGPENDING: u32 = 11;
 
 /// How long to wait for a cell that is ending to be gone: its TERM grace and then some.
 const ENTER_WAIT: Duration = Duration::from_secs(30);
@@ -98,6 +101,7 @@ impl Cells {
     /// Moves the calling process into a mount namespace of its own (the host view lives there).
     pub fn prepare(server: &Server, init_program: &Path) -> Result<Self> {
         refuse_readable_dumps()?;
+        leave_room_for_the_host()?;
         for directory in [&server.run_dir, &server.state_dir, &state::cells(&server.run_dir)] {
             DirBuilder::new()
                 .recursive(true)
@@ -306,6 +310,15 @@ fn live(record: Record) -> Result<Option<OwnedFd>> {
     let now = Some(Instant::now());
     let ended = poll::wait_readable(&[pidfd.as_fd()], now).map_err(|errno| fail("looking at", record.pid, errno))?;
     Ok(if ended.contains(&true) { None } else { Some(pidfd) })
+}
+
+/// Signals and timers that cells queue are charged to root of the host as well, who made their user
+/// namespaces; together they get what the maker's soft limit was at the clone
+/// (`set_userns_rlimit_max` in the kernel). Half of root's stay root's.
+fn leave_room_for_the_host() -> Result<()> {
+    let failed = |errno: Errno| fail("setting limits", "", errno);
+    let (_soft, hard) = credentials::limit_of(RLIMIT_SIGPENDING).map_err(failed)?;
+    credentials::set_limit(RLIMIT_SIGPENDING, hard / 2, hard).map_err(failed)
 }
 
 /// With `fs.suid_dumpable` 1, a process that changes ids can be traced by those it changes to

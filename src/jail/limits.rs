@@ -1,7 +1,7 @@
 //! From a tenant's limits to what is written into control groups, and to what the tenant reads of
 //! them. Pure.
 //!
-//! All of it goes to the `sessions` leaf, beside init's: init can fork, and is no victim of the OOM
+//! Bounds go to the `sessions` leaf, beside init's: init can fork, and is no victim of the OOM
 //! killer, whatever the sessions do (docs/kernel.md, H).
 
 use std::{collections::BTreeMap, path::Path};
@@ -82,8 +82,10 @@ pub fn review(tenants: impl Iterator<Item = Tenant>, controls: &Controls) -> Vec
     found.into_iter().map(line).collect()
 }
 
-/// What is written for one v1 hierarchy, in this order.
-pub(super) fn v1(limits: &Limits, controls: &Controls, controller: &str, sessions: &Path) -> Vec<Op> {
+/// What is written for one v1 hierarchy, in this order. Weights go to the tenant's own group, which
+/// is the one that stands beside other tenants'.
+pub(super) fn v1(limits: &Limits, controls: &Controls, controller: &str, own: &Path) -> Vec<Op> {
+    let sessions = own.join("sessions");
     let set = |file: &str, value: String| Op::SetGroup { file: sessions.join(file), value };
     let mut ops = Vec::new();
     match controller {
@@ -99,7 +101,7 @@ pub(super) fn v1(limits: &Limits, controls: &Controls, controller: &str, session
             ops.push(set("cpu.cfs_quota_us", quota(limits).to_string()));
             ops.extend(limits.cpu_weight.map(|weight| {
                 let shares = u64::from(weight) * 1024 / ORDINARY_WEIGHT;
-                set("cpu.shares", shares.max(2).to_string())
+                Op::SetGroup { file: own.join("cpu.shares"), value: shares.max(2).to_string() }
             }));
         }
         _other => {}
@@ -135,13 +137,14 @@ pub(super) fn v2(limits: &Limits, controls: &Controls, own: &Path, disks: &[Stri
     }
     if controls.has(Control::Cpu) {
         ops.push(set("cpu.max", format!("{} {PERIOD}", quota(limits))));
-        ops.extend(limits.cpu_weight.map(|weight| set("cpu.weight", weight.to_string())));
+        let file = own.join("cpu.weight");
+        ops.extend(limits.cpu_weight.map(|weight| Op::SetGroup { file, value: weight.to_string() }));
     }
     if io {
         let rates = io_rates(limits);
         ops.extend(disks.iter().filter(|_| !rates.is_empty()).map(|disk| set("io.max", format!("{disk}{rates}"))));
         if let (Some(weight), Some(file)) = (limits.io_weight, controls.io_weight_file()) {
-            ops.push(set(file, format!("default {weight}")));
+            ops.push(Op::SetGroup { file: own.join(file), value: format!("default {weight}") });
         }
     }
     ops
@@ -209,10 +212,10 @@ mod tests {
         let ops: Vec<Op> =
             ["memory", "pids", "cpu"].iter().flat_map(|name| v1(&limits, &all, name, Path::new("/g"))).collect();
         let expected = [
-            "write 536870912 to /g/memory.limit_in_bytes",
-            "write 536870912 to /g/memory.memsw.limit_in_bytes",
-            "write 256 to /g/pids.max",
-            "write 50000 to /g/cpu.cfs_quota_us",
+            "write 536870912 to /g/sessions/memory.limit_in_bytes",
+            "write 536870912 to /g/sessions/memory.memsw.limit_in_bytes",
+            "write 256 to /g/sessions/pids.max",
+            "write 50000 to /g/sessions/cpu.cfs_quota_us",
             "write 512 to /g/cpu.shares",
         ];
         assert_eq!(written(&ops), expected);

@@ -135,7 +135,7 @@ impl Planner<'_> {
             let sessions = init.join("sessions");
             self.outside.push(Op::MakeGroup { path: init.clone(), leaf: Leaf::Init, v2: false });
             self.outside.push(Op::MakeGroup { path: sessions.clone(), leaf: Leaf::Sessions, v2: false });
-            self.outside.extend(limits::v1(&self.jail.limits, &self.facts.controls, controller, &sessions));
+            self.outside.extend(limits::v1(&self.jail.limits, &self.facts.controls, controller, &init));
             let tree = self.next_tree();
             joins.push(Op::JoinGroup { path: init.clone() });
             opens.push(Op::OpenGroup { path: sessions.clone() });

@@ -134,6 +134,12 @@ pub fn set_limit(resource: u32, soft: u64, hard: u64) -> SysResult<()> {
     if limit_of(resource)? == (soft, hard) { Ok(()) } else { Err(Errno::EPERM) }
 }
 
+/// As [`set_limit`], to no more than there is already.
+pub fn lower_limit(resource: u32, most: u64) -> SysResult<()> {
+    let (soft, hard) = limit_of(resource)?;
+    set_limit(resource, soft.min(most), hard.min(most))
+}
+
 /// getrlimit(2): soft and hard limit.
 pub fn limit_of(resource: u32) -> SysResult<(u64, u64)> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -161,6 +161,11 @@ impl Running {
         self.lines.recv_timeout(Duration::from_secs(30)).expect("a line of output")
     }
 
+    /// Its next line of output, if one comes in time.
+    pub fn line_within(&self, limit: Duration) -> Option<String> {
+        self.lines.recv_timeout(limit).ok()
+    }
+
     /// Reads lines until one contains `text`; that line.
     pub fn expect(&self, text: &str) -> String {
         let mut seen = Vec::new();
