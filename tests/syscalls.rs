@@ -10,7 +10,6 @@
     clippy::print_stderr,
     clippy::disallowed_methods,
     clippy::indexing_slicing,
-    clippy::print_stderr,
     reason = "test support code"
 )]
 

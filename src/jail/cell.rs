@@ -265,6 +265,10 @@ pub(super) fn join(place: &Place, name: &TenantName, wait: Duration) -> Result<J
     };
     let peer = seqpacket::peer_pid(socket.as_fd()).map_err(failed)?;
     if peer != record.pid {
+        // It ended after it was looked at, and the tenant's next cell listens in its place.
+        if live(record)?.is_none() {
+            return Ok(Joined::Ending(pidfd));
+        }
         return Err(fail("joining the cell of", name, format_args!("process {peer} answers, not {}", record.pid)));
     }
     let deadline = Some(Instant::now() + wait);

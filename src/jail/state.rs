@@ -88,8 +88,12 @@ impl Place {
             let file = match opened {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(failed)?;
-                    continue;
+                    match DirBuilder::new().recursive(true).mode(0o700).create(&self.0) {
+                        Ok(()) => continue,
+                        // It was there, and was removed before it was looked at.
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                        Err(error) => return Err(failed(error)),
+                    }
                 }
                 Err(error) => return Err(failed(error)),
             };
@@ -132,7 +136,12 @@ impl Held {
     pub(super) fn remove(self) -> Result<()> {
         self.clear()?;
         remove_file(&self.place.0.join("lock"))?;
-        fs::remove_dir(&self.place.0).map_err(|error| failed("removing", &self.place.0, &error))
+        match fs::remove_dir(&self.place.0) {
+            Ok(()) => Ok(()),
+            // Another process has taken the place since the lock went: it is its to remove, or it has.
+            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => Ok(()),
+            Err(error) => Err(failed("removing", &self.place.0, &error)),
+        }
     }
 }
 
@@ -184,4 +193,25 @@ fn remove_file(path: &Path) -> Result<()> {
 
 fn failed(doing: &'static str, path: &Path, error: &io::Error) -> Failure {
     fail(doing, path.display(), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_that_are_taken_and_removed_at_the_same_time_are_removed() {
+        let run_dir = std::env::temp_dir().join(format!("cellblock-places-{}", std::process::id()));
+        let place = Place::new(&run_dir, &"alice".parse().unwrap());
+        std::thread::scope(|scope| {
+            let removers = [(); 3].map(|()| {
+                scope.spawn(|| (0..200).try_for_each(|_| place.hold(Wait::Yes)?.map_or(Ok(()), Held::remove)))
+            });
+            for remover in removers {
+                remover.join().unwrap().unwrap();
+            }
+        });
+        assert_eq!(names(&run_dir).unwrap(), Vec::new());
+        fs::remove_dir_all(run_dir).unwrap();
+    }
 }
