@@ -18,8 +18,11 @@ pub mod account;
 pub mod auth;
 pub mod init;
 pub mod jail;
+pub mod probe;
 
+pub mod doctor;
 pub mod monitor;
+pub mod verify;
 
 pub mod listen;
 

@@ -76,6 +76,7 @@ fn a_death_by_signal_and_a_session_left_running_are_told_apart() {
     client.line();
     client.child.kill().unwrap();
     soon("the end", || events(&door, "session_end").len() == 2);
+    assert_eq!(events(&door, "session_end")[1]["exit"], "left_running");
 }
 
 #[test]

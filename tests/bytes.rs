@@ -93,6 +93,22 @@ fn no_byte_is_lost_over_a_rekey() {
     }
 }
 
+/// russh 58886f4: ">2× decompression truncated"; and what we compress, OpenSSH inflates
+#[test]
+fn zeros_that_compress_to_nothing_arrive_whole() {
+    if !root() {
+        return;
+    }
+    for door in doors() {
+        let mut command = door.ssh_command();
+        command.args(["-C", "-v", "-l", door.login("alice"), "door", "cat"]);
+        let zeros = vec![0; 10 * MIB];
+        let ran = run_bounded(command, &zeros);
+        assert!(ran.out == zeros, "sshd: {}: {} bytes of {}", door.is_sshd(), ran.out.len(), zeros.len());
+        assert!(ran.err.contains("compression: zlib@openssh.com"), "{}", ran.err);
+    }
+}
+
 fn count(door: &Door, before: &str, line: &str) -> (u64, Duration) {
     let ssh = format!("ssh -F {} -l {} door '{line}'", door.dir.join("ssh_config").display(), door.login("alice"));
     let mut command = Command::new("sh");

@@ -460,6 +460,7 @@ fn deaf_monitor() {
     let yard = Yard::new("deaf");
     let mut alice = tenant("alice", Root::Directory(yard.busybox_root("root")));
     alice.jail.max_sessions = 10_000;
+    alice.jail.limits.pids = 4096;
     let mut deaf = yard.cells.enter(&alice).unwrap();
     let held = begin(&mut deaf, start(&alice, 0, Program::Command("exec sleep 1000".into()), None));
     // Never reads a report, while its sessions come and go.

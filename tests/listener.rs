@@ -97,6 +97,31 @@ fn a_config_that_others_can_write_is_refused_at_reload() {
     assert_eq!(door.run("bob", "true").status, 0);
 }
 
+/// "`/run/cellblock/cells/NAME/` (root-only directory)": whoever can write above it could put a cell
+/// of their own in a tenant's place (firejail CVE-2022-31214)
+#[test]
+fn a_run_dir_that_others_can_write_is_refused() {
+    if !root() {
+        return;
+    }
+    let mut door = Door::standard();
+    door.ok("alice", "true");
+    door.signal(Signal::SIGTERM);
+    assert_eq!(door.wait_end(), Some(0));
+    use std::os::unix::fs::PermissionsExt;
+    for dir in [door.run_dir(), door.dir.join("state")] {
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+        let mut serve = std::process::Command::new(env!("CARGO_BIN_EXE_cellblock"));
+        serve.arg("serve").arg("--config").arg(door.dir.join("cellblock.toml"));
+        let ran = run_bounded(serve, b"");
+        assert_eq!(ran.status, 1, "{ran:?}");
+        assert!(ran.err.contains(&dir.display().to_string()) && ran.err.contains("can write"), "{ran:?}");
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    door.restart();
+    assert_eq!(door.ok("alice", "echo well"), "well");
+}
+
 /// "SIGTERM stops accepting and leaves sessions running unless `--stop-sessions`"
 #[test]
 fn a_stop_leaves_sessions_running() {

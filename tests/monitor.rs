@@ -25,7 +25,7 @@ use cellblock::{
     account::Audit,
     base::Bytes,
     config::settings::{Allow, AuthorizedKey, Jail, KeyOptions, Limits, Linger, Network, Root, Tenant, User},
-    monitor::{Conn, Entered, House, converse},
+    monitor::{Conn, Entered, House, Seats, converse},
     policy::Ends,
     sys::{
         poll, process, seqpacket,
@@ -82,11 +82,12 @@ fn bench() -> Bench {
                 let pid = i32::try_from(init.id()).unwrap();
                 let pidfd = process::pidfd_open(pid).unwrap();
                 told.send(Link::new(inits)).unwrap();
-                Ok(Entered { link: Link::new(monitors), pidfd, pid })
+                Ok(Entered { link: Link::new(monitors), pidfd, pid, forgone: Vec::new() })
             }),
             setup: Setup { host_keys: Vec::new(), banner: None, max_auth_tries: 3, max_channels: 64 },
             login_grace: GRACE,
             state_dir: at.clone(),
+            seats: Seats::prepare(&at).unwrap(),
             audit: Audit::open(&at.join("audit.jsonl")).unwrap(),
             signals: Signals::block(&[SIGTERM]).unwrap(),
             listener,
@@ -123,14 +124,16 @@ fn alice() -> Tenant {
             network: Network::None,
             linger: Linger::For(Duration::from_secs(60)),
             ids: 65536,
-            limits: Limits { tmp: Bytes(0), run: Bytes(0), shm: Bytes(0), nofile: 1024, core: Bytes(0) },
+            limits: Limits { tmp: Bytes(0), run: Bytes(0), shm: Bytes(0), nofile: 1024, ..Limits::default() },
             allow: BTreeSet::from([Allow::Shell, Allow::Exec, Allow::Pty]),
             command: None,
             accept_env: Vec::new(),
             set_env: Vec::new(),
             capabilities: 0,
             no_new_privs: true,
+            syscalls: std::collections::BTreeSet::new(),
             max_sessions: 10,
+            max_connections: 64,
             motd: false,
         },
     }
@@ -360,6 +363,14 @@ fn an_init_says_only_once_that_a_session_runs_that_nobody_waits_for() {
     assert_eq!(init.receive().unwrap_err(), LinkError::Closed);
     let audit = fs::read_to_string(bench.dir.join("audit.jsonl")).unwrap();
     assert_eq!(audit.matches("\"session_start\"").count(), 1, "{audit}");
+}
+
+/// A captured ssh process may ask for anything that a session can be.
+#[test]
+fn the_probe_is_not_started_for_a_client() {
+    let mut bench = bench().logged_in();
+    bench.send(&Request::StartSession { channel: 0, program: Program::Probe, terminal: None, environment: Vec::new() });
+    assert!(matches!(bench.reply().0, Reply::SessionRefused { why: Refusal::NotAllowed, .. }));
 }
 
 #[test]

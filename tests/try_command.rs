@@ -12,10 +12,17 @@
 
 mod support;
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use nix::sys::signal::Signal;
-use support::{Door, procfs, root, run_bounded, soon};
+use support::{Door, Scratch, procfs, root, run_bounded, soon};
 
 #[test]
 fn try_brings_up_three_tenants_and_prints_lines_that_work_when_pasted() {
@@ -36,6 +43,45 @@ fn try_brings_up_three_tenants_and_prints_lines_that_work_when_pasted() {
         let line = line.split('#').next().unwrap();
         command.args(["-c", &format!("{line} echo pasted")]);
         assert_eq!(run_bounded(command, b"").text(), "pasted", "{line}");
+    }
+}
+
+/// "README with the two commands": `cargo build` by a user, whose files the programs then are, and sudo
+#[test]
+fn try_works_from_a_clone_that_a_user_built_and_not_with_programs_of_others() {
+    if !root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let built =
+        [env!("CARGO_BIN_EXE_cellblock"), env!("CARGO_BIN_EXE_cellblock-ssh"), env!("CARGO_BIN_EXE_cellblock-init")]
+            .map(Path::new)
+            .map(|path| (path, scratch.join(path.file_name().unwrap().to_str().unwrap())));
+    for (path, copy) in &built {
+        fs::copy(path, copy).unwrap();
+        std::os::unix::fs::chown(copy, Some(1000), Some(1000)).unwrap();
+        // As with the umask of Debian's users, who have groups of their own.
+        fs::set_permissions(copy, fs::Permissions::from_mode(0o775)).unwrap();
+    }
+    let dir = scratch.join("try");
+    let mut command = Command::new(&built[0].1);
+    command.arg("try").arg("--dir").arg(&dir).stdout(Stdio::piped());
+    let mut tried = command.spawn().unwrap();
+    let mut lines = BufReader::new(tried.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line == "ready"), "it did not get ready");
+    let mut ssh = Command::new("ssh");
+    ssh.arg("-F").arg(dir.join("ssh_config")).args(["alice", "echo in"]);
+    assert_eq!(run_bounded(ssh, b"").text(), "in");
+    procfs::kill(tried.id() as i32, Signal::SIGTERM);
+    assert!(tried.wait().unwrap().success());
+
+    for (_, copy) in &built[1..] {
+        std::os::unix::fs::chown(copy, Some(1001), Some(1001)).unwrap();
+        let mut command = Command::new(&built[0].1);
+        command.arg("try").arg("--dir").arg(&dir);
+        let ran = run_bounded(command, b"");
+        assert!(ran.status == 1 && ran.err.contains("only root can write"), "{ran:?}");
+        std::os::unix::fs::chown(copy, Some(1000), Some(1000)).unwrap();
     }
 }
 

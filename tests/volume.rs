@@ -17,9 +17,12 @@ use support::{Door, root, run_bounded};
 fn door() -> Door {
     Door::with("[defaults]\nroot = \"host\"\n")
         .server("max_startups = \"400:30:500\"\nmax_connections = 1000\nmax_connections_per_source = 500")
-        .tenant("alice", "max_sessions = 500")
-        .tenant("bob", "max_sessions = 500")
-        .tenant("eve", "user = \"root\"\nmax_sessions = 500")
+        .tenant("alice", "max_sessions = 500\nmax_connections = 500\nlimits = { pids = 2048, memory = \"2G\" }")
+        .tenant("bob", "max_sessions = 500\nmax_connections = 500\nlimits = { pids = 2048, memory = \"2G\" }")
+        .tenant(
+            "eve",
+            "user = \"root\"\nmax_sessions = 500\nmax_connections = 500\nlimits = { pids = 2048, memory = \"2G\" }",
+        )
         .start()
 }
 
@@ -59,7 +62,7 @@ fn two_hundred_connections_at_a_time_leave_nothing() {
         let running: Vec<_> = (0..200)
             .map(|n| {
                 let mut command = door.ssh(["alice", "bob", "eve"][n % 3]);
-                // All are connected before the first ends: each waits for its input.
+                // Its input is there when it is connected; those that stay are the next test's.
                 command.arg(format!("read go; echo {n} $go"));
                 command.stdin(Stdio::piped());
                 scope.spawn(move || run_bounded(command, b"went\n").text())

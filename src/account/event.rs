@@ -1,8 +1,8 @@
 //! The events of the audit file, and their form: one JSON object per line.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 use crate::base::{TenantName, escape};
@@ -55,6 +55,22 @@ pub enum Event<'a> {
         /// Others of this connection since the last such line, which are in no line of their own.
         unlisted: u64,
     },
+    /// A tenant reached a limit. For memory, `process` is the last that was stopped, if it is known.
+    LimitReached {
+        connection: &'a str,
+        tenant: &'a TenantName,
+        limit: &'static str,
+        most: u64,
+        /// How often since the last such line.
+        times: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        process: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pid: Option<i32>,
+    },
+    /// A tenant's cell was started without limits that this host cannot enforce
+    /// (`enforce = "best-effort"`).
+    LimitsForgone { connection: &'a str, tenant: &'a TenantName, limits: &'a [&'static str] },
     /// A session ended.
     SessionEnd { connection: &'a str, session: &'a str, tenant: &'a TenantName, exit: ExitText, usage: Option<Used> },
     /// A connection ended.
@@ -76,6 +92,8 @@ pub enum ExitText {
     Status(u8),
     /// By this signal. The name is what init says: escaped.
     Signal(String),
+    /// Stopped by the kernel, because the tenant's memory limit was reached.
+    MemoryLimit,
     /// With its cell.
     CellGone,
     /// It still ran when its connection had ended.
@@ -87,6 +105,7 @@ impl From<&Exit> for ExitText {
         match exit {
             Exit::Status(status) => Self::Status(*status),
             Exit::Signal { name, .. } => Self::Signal(escape(name)),
+            Exit::MemoryLimit => Self::MemoryLimit,
             Exit::CellGone => Self::CellGone,
         }
     }
@@ -127,6 +146,23 @@ impl Event<'_> {
 /// RFC 3339, UTC, to the microsecond.
 fn text(time: Timestamp) -> String {
     format!("{time:.6}")
+}
+
+/// The moment that was `ago`, as the audit file writes times.
+#[must_use]
+pub fn text_ago(ago: Duration) -> String {
+    text(before_now(ago))
+}
+
+/// The same for a person, in the host's time zone and to the second.
+#[must_use]
+pub fn text_ago_short(ago: Duration) -> String {
+    before_now(ago).to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn before_now(ago: Duration) -> Timestamp {
+    let now = Timestamp::now();
+    now.saturating_sub(ago).unwrap_or(now)
 }
 
 /// The time as the audit file writes it.

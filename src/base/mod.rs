@@ -6,10 +6,12 @@ mod escape;
 mod failure;
 mod name;
 mod secret;
+mod session_id;
 mod units;
 
 pub use escape::{escape, escape_bytes};
 pub use failure::{Failure, Result, fail};
 pub use name::{ClassName, NameError, TenantName};
 pub use secret::Secret;
-pub use units::{Bytes, Span, UnitError};
+pub use session_id::{SessionId, SessionIdError};
+pub use units::{Bytes, Cores, Span, UnitError};

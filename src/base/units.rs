@@ -49,6 +49,56 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// Processor time, as a number of processors. Written as a number with at most three decimals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Cores(u32);
+
+impl Cores {
+    /// The least that the kernel takes: 1 ms in every 100 (cpu.cfs_quota_us, cpu.max).
+    const LEAST: u32 = 10;
+    /// More processors than a machine has.
+    const MOST: u32 = 8_192_000;
+
+    /// So many thousandths of a processor.
+    #[must_use]
+    pub const fn from_thousandths(thousandths: u32) -> Self {
+        Self(thousandths)
+    }
+
+    /// How many thousandths of a processor.
+    #[must_use]
+    pub const fn thousandths(self) -> u32 {
+        self.0
+    }
+}
+
+impl FromStr for Cores {
+    type Err = UnitError;
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        const FORM: UnitError = UnitError("a number of processors has at most three decimals, as in 0.5");
+        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+        if part.is_empty() || part.len() > 3 || !part.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(FORM);
+        }
+        let whole: u32 = whole.parse().map_err(|_bad| FORM)?;
+        let part: u32 = format!("{part:0<3}").parse().map_err(|_bad| FORM)?;
+        let thousandths = whole.checked_mul(1000).and_then(|whole| whole.checked_add(part)).ok_or(FORM)?;
+        if (Self::LEAST..=Self::MOST).contains(&thousandths) {
+            Ok(Self(thousandths))
+        } else {
+            Err(UnitError("a number of processors is 0.01 to 8192"))
+        }
+    }
+}
+
+impl fmt::Display for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = format!("{:03}", self.0 % 1000);
+        let part = part.trim_end_matches('0');
+        write!(f, "{}.{}", self.0 / 1000, if part.is_empty() { "0" } else { part })
+    }
+}
+
 /// A length of time. Written as numbers with `ms`, `s`, `m`, `h` or `d`, as in `1h30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Span(pub Duration);
@@ -108,6 +158,17 @@ mod tests {
         }
         for bad in ["", "M", "1.5G", "-1", "9X", "18446744073709551615K"] {
             assert!(bad.parse::<Bytes>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn processors_read_back_as_they_are_written() {
+        for text in ["0.5", "1.0", "0.01", "16.125"] {
+            assert_eq!(text.parse::<Cores>().unwrap().to_string(), text);
+        }
+        assert_eq!("2".parse::<Cores>().unwrap(), Cores::from_thousandths(2000));
+        for bad in ["", "0", "0.001", "0.0005", "-1", "1.", "1e3", "inf", "9000", "1.2.3", "99999999999"] {
+            assert!(bad.parse::<Cores>().is_err(), "{bad}");
         }
     }
 

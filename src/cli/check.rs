@@ -45,8 +45,13 @@ fn verdict(config: &Path) -> Result<ExitCode, Trouble> {
             if !warnings.is_empty() {
                 output::complain(format_args!("{warnings}\n"));
             }
+            let facts = Facts::gather(&compiled.server()?)?;
+            let unmet = jail::review(compiled.tenants().filter_map(Result::ok), &facts.controls);
+            for line in &unmet {
+                output::complain(format_args!("warning: {line}\n"));
+            }
             let tenants = counted(compiled.count(), "tenant");
-            let noted = counted(warnings.warnings(), "warning");
+            let noted = counted(warnings.warnings() + unmet.len(), "warning");
             output::say(format_args!("{}: good, {tenants}, {noted}", config.display()))?;
             Ok(ExitCode::SUCCESS)
         }

@@ -1,15 +1,25 @@
 //! The command line: one file per verb. Parsing does nothing; each verb is run with what was parsed.
 
 mod check;
+mod doctor;
+mod kill;
+mod list;
 pub mod output;
+mod reload;
 mod serve;
 mod try_door;
+mod verify;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
 use crate::base::Failure;
+use crate::config::Report;
 
 /// It failed, and why has been said.
 pub const FAILED: u8 = 1;
@@ -35,10 +45,20 @@ pub struct Cli {
 pub enum Verb {
     /// Check the config and show everything that is wrong with it.
     Check(check::Check),
+    /// Show what this host can and cannot do for tenants, and what to do about it.
+    Doctor(doctor::Doctor),
+    /// End a tenant's cell, or one session.
+    Kill(kill::Kill),
+    /// Show the cells that run, and the sessions in them.
+    List(list::List),
+    /// Make the running listener read its config again.
+    Reload(reload::Reload),
     /// Listen for SSH connections.
     Serve(serve::Serve),
     /// Open a door on 127.0.0.1 to try it out, and take it away afterwards.
     Try(try_door::TryDoor),
+    /// Try to break out of a tenant's cell, and say how that went.
+    Verify(verify::Verify),
 }
 
 /// Runs what `arguments` ask for.
@@ -47,8 +67,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match Cli::try_parse_from(arguments) {
         Ok(cli) => done(match cli.verb {
             Verb::Check(check) => check.run(&cli.config),
+            Verb::Doctor(doctor) => doctor.run(&cli.config),
+            Verb::Kill(kill) => kill.run(&cli.config),
+            Verb::List(list) => list.run(&cli.config),
+            Verb::Reload(reload) => reload.run(&cli.config),
             Verb::Serve(serve) => serve.run(&cli.config),
             Verb::Try(try_door) => try_door.run(),
+            Verb::Verify(verify) => verify.run(&cli.config),
         }),
         // `--help` and `--version` come as errors that belong on stdout.
         Err(error) if error.use_stderr() => {
@@ -59,6 +84,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             done(output::say(error.render().to_string().trim_end()).map(|()| ExitCode::SUCCESS).map_err(Into::into))
         }
     }
+}
+
+/// What is wrong with `[server]` keeps a verb from finding what runs.
+fn broken_server(config: &Path, report: &Report) -> ExitCode {
+    output::complain(format_args!("{report}\n\n{}: without [server], what runs cannot be found", config.display()));
+    ExitCode::from(FAILED)
 }
 
 /// Why a verb failed.

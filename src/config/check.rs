@@ -10,7 +10,7 @@ use super::files::Files;
 use super::finding::{Finding, Findings, Place};
 use super::keys::{ServerLayer, Set, TenantLayer};
 use super::roots::Roots;
-use super::settings::{IdPool, Jail, Limits, Root, Server, Tenant, User};
+use super::settings::{CallSet, IdPool, Jail, Limits, Network, Root, Server, Tenant, User};
 use crate::base::{Secret, TenantName};
 use crate::sys::file::{Links, read_trusted};
 
@@ -187,6 +187,19 @@ pub(super) fn tenant(
         );
     }
     let jail = jail(whole)?;
+    if let (Some(high), most) = (&whole.limits_memory_high, jail.limits.memory)
+        && high.value >= most
+    {
+        let message = format!("memory_high is {} and memory is {most}: nothing is ever slowed down", high.value);
+        findings.push(Finding::error(high.place, message).hint("set memory_high lower than memory, or leave it out"));
+    }
+    if let Some(sets) = &whole.syscalls
+        && sets.value.contains(&CallSet::Ping)
+        && jail.network == Network::Host
+    {
+        let finding = Finding::warning(sets.place, "the host decides who sends ICMP echo requests on its network");
+        findings.push(finding.hint("let net.ipv4.ping_group_range of the host hold the tenants' ids"));
+    }
     if name.as_str() == "root" && user == User::Tenant {
         findings.push(
             Finding::error(place, "a tenant named `root` is root inside")
@@ -231,20 +244,38 @@ fn jail(whole: &TenantLayer) -> Option<Jail> {
         network: need(&whole.network)?,
         linger: need(&whole.linger)?,
         ids: need(&whole.ids)?,
-        limits: Limits {
-            tmp: need(&whole.limits_tmp)?,
-            run: need(&whole.limits_run)?,
-            shm: need(&whole.limits_shm)?,
-            nofile: need(&whole.limits_nofile)?,
-            core: need(&whole.limits_core)?,
-        },
+        limits: limits(whole)?,
         allow: need(&whole.allow)?,
         command: need(&whole.command),
         accept_env: need(&whole.accept_env)?,
         set_env: need(&whole.set_env)?.0.into_iter().map(|(name, (value, _place))| (name, value)).collect(),
         capabilities: need(&whole.capabilities)?.0,
         no_new_privs: need(&whole.no_new_privs)?,
+        syscalls: need(&whole.syscalls)?,
         max_sessions: need(&whole.max_sessions)?,
+        max_connections: need(&whole.max_connections)?,
         motd: need(&whole.motd)?,
+    })
+}
+
+fn limits(whole: &TenantLayer) -> Option<Limits> {
+    Some(Limits {
+        enforce: need(&whole.limits_enforce)?,
+        memory: need(&whole.limits_memory)?,
+        memory_high: need(&whole.limits_memory_high),
+        swap: need(&whole.limits_swap)?,
+        pids: need(&whole.limits_pids)?,
+        cpu: need(&whole.limits_cpu)?,
+        cpu_weight: need(&whole.limits_cpu_weight),
+        io_read: need(&whole.limits_io_read),
+        io_write: need(&whole.limits_io_write),
+        io_read_iops: need(&whole.limits_io_read_iops),
+        io_write_iops: need(&whole.limits_io_write_iops),
+        io_weight: need(&whole.limits_io_weight),
+        tmp: need(&whole.limits_tmp)?,
+        run: need(&whole.limits_run)?,
+        shm: need(&whole.limits_shm)?,
+        nofile: need(&whole.limits_nofile)?,
+        core: need(&whole.limits_core)?,
     })
 }

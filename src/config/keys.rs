@@ -8,9 +8,9 @@ use toml::{Spanned, de::DeValue};
 
 use super::finding::Place;
 use super::read::Reader;
-use super::settings::{Allow, Linger, MaxStartups, Network, Root, User};
+use super::settings::{Allow, CallSet, Enforce, Linger, MaxStartups, Network, Root, User};
 use super::show::{Capabilities, KeyLine, Setting, Variables};
-use crate::base::{Bytes, ClassName};
+use crate::base::{Bytes, ClassName, Cores};
 
 /// A value and where it was set.
 #[derive(Debug, Clone)]
@@ -133,6 +133,12 @@ fn rows_of<T: Setting>(name: String, set: Option<&Set<T>>, rows: &mut Vec<Row>) 
 
 use Fallback::{Toml, Words};
 
+/// Nothing starts in less than a few MiB of memory.
+const LEAST_MEMORY: Bytes = Bytes(4 << 20);
+
+/// A rate of less would be a stop.
+const LEAST_IO: Bytes = Bytes(4 << 10);
+
 keys! {
     /// `[server]`, as far as it is given.
     ServerLayer;
@@ -224,6 +230,42 @@ keys! {
     "" "ids" ids: u32 = |r, v| r.number(v, 1001..=65_536),
         "number", Toml("65536"),
         "How many host ids the tenant gets.";
+    "limits" "memory" limits_memory: Bytes = |r, v| r.size_from(v, LEAST_MEMORY),
+        "size", Toml(r#""512M""#),
+        "Memory of all sessions together. What lies in `/tmp`, `/run`, `/dev/shm` and the page cache counts. Whoever needs more is stopped, and told.";
+    "limits" "memory_high" limits_memory_high: Bytes = |r, v| r.size_from(v, LEAST_MEMORY),
+        "size", Words("no such mark"),
+        "From here on the tenant is slowed down while memory is taken back. Needs cgroup v2.";
+    "limits" "swap" limits_swap: Bytes = |r, v| r.size(v),
+        "size", Toml(r#""0""#),
+        "Swap space of all sessions together, besides `memory`.";
+    "limits" "pids" limits_pids: u32 = |r, v| r.number(v, 8..=4_194_304),
+        "number", Toml("256"),
+        "Processes and threads of all sessions together.";
+    "limits" "cpu" limits_cpu: Cores = |r, v| r.cores(v),
+        "number of processors", Toml("1.0"),
+        "Processor time of all sessions together: 0.5 is half of one processor.";
+    "limits" "cpu_weight" limits_cpu_weight: u32 = |r, v| r.number(v, 1..=10_000),
+        "number", Words("100, the kernel's"),
+        "Share of processor time, relative to others, when all want more than there is.";
+    "limits" "io_read" limits_io_read: Bytes = |r, v| r.size_from(v, LEAST_IO),
+        "size", Words("no limit"),
+        "Bytes per second read from each disk. Needs cgroup v2, as all `io_` keys do.";
+    "limits" "io_write" limits_io_write: Bytes = |r, v| r.size_from(v, LEAST_IO),
+        "size", Words("no limit"),
+        "Bytes per second written to each disk.";
+    "limits" "io_read_iops" limits_io_read_iops: u32 = |r, v| r.number(v, 1..=1_000_000_000),
+        "number", Words("no limit"),
+        "Reads per second of each disk.";
+    "limits" "io_write_iops" limits_io_write_iops: u32 = |r, v| r.number(v, 1..=1_000_000_000),
+        "number", Words("no limit"),
+        "Writes per second of each disk.";
+    "limits" "io_weight" limits_io_weight: u32 = |r, v| r.number(v, 1..=1_000),
+        "number", Words("100, the kernel's"),
+        "Share of a busy disk, relative to others. The disk needs the bfq scheduler, or iocost switched on.";
+    "limits" "enforce" limits_enforce: Enforce = |r, v| r.word(v, &[("strict", Enforce::Strict), ("best-effort", Enforce::BestEffort)]),
+        "`\"strict\"` or `\"best-effort\"`", Toml(r#""strict""#),
+        "Where the host cannot enforce a limit that is set: `strict` refuses the tenant, `best-effort` goes without and reports it.";
     "limits" "tmp" limits_tmp: Bytes = |r, v| r.size(v),
         "size", Toml(r#""64M""#),
         "Size of `/tmp`.";
@@ -235,7 +277,7 @@ keys! {
         "Size of `/dev/shm`.";
     "limits" "nofile" limits_nofile: u64 = |r, v| r.number(v, 16..=1_048_576),
         "number", Toml("16384"),
-        "Open files per process.";
+        "Open files per process; at most as many as the door was started with (`LimitNOFILE=` of its unit).";
     "limits" "core" limits_core: Bytes = |r, v| r.size(v),
         "size", Toml(r#""0""#),
         "Largest core file.";
@@ -256,10 +298,16 @@ keys! {
         "What root can do inside. The default is what package managers need.";
     "" "no_new_privs" no_new_privs: bool = |r, v| r.flag(v),
         "true or false", Toml("true"),
-        "Whether programs started inside can gain no rights, so that `sudo` and `su` do not work.";
+        "Whether programs started inside can gain no rights, so that `sudo` and `su` do not work. Switched off, it takes effect when the cell starts next.";
+    "" "syscalls" syscalls: BTreeSet<CallSet> = |r, v| r.call_sets(v),
+        "list of words", Toml("[]"),
+        "System calls beyond those that every tenant has, by what they are for: `debug` (gdb, strace), `nesting` (user namespaces and mounts inside the cell, as sandboxes and rootless containers make them), `fuse` (with `nesting`: `/dev/fuse`), `io_uring`, `ping`. Takes effect when the cell starts next.";
     "" "max_sessions" max_sessions: u32 = |r, v| r.number(v, 1..=10_000),
         "number", Toml("64"),
         "Sessions at a time over all of the tenant's connections.";
+    "" "max_connections" max_connections: u32 = |r, v| r.number(v, 1..=10_000),
+        "number", Toml("64"),
+        "Connections at a time that are logged in as the tenant.";
     "" "motd" motd: bool = |r, v| r.flag(v),
         "true or false", Toml("true"),
         "Whether a login shell begins with `/etc/motd` and the last login.";

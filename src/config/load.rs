@@ -16,7 +16,7 @@ use super::keys::{Layer, ServerLayer, TenantLayer};
 use super::merge::Bases;
 use super::raw::{self, Named};
 use super::roots::Roots;
-use super::settings::Tenant;
+use super::settings::{Server, Tenant};
 use crate::base::{Failure, TenantName};
 
 /// A config without errors.
@@ -38,6 +38,30 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
 /// As [`load`], and tells where each of one tenant's settings comes from; none: there is no such tenant.
 pub fn load_and_explain(path: &Path, tenant: &TenantName) -> Result<(Loaded, Option<Explained>), Report> {
     run(path, Some(tenant))
+}
+
+/// `[server]` alone, for verbs that must work whatever is wrong with some tenant: only what is wrong
+/// with the main file as a whole, or with that section, is an error.
+pub fn load_server(path: &Path) -> Result<Server, Report> {
+    match read_server(path) {
+        (Some(server), report) if report.errors() == 0 => Ok(server),
+        (_, report) => Err(report),
+    }
+}
+
+/// As [`load_server`], for whoever looks for what is wrong: `[server]` as far as it can be understood.
+#[must_use]
+pub fn read_server(path: &Path) -> (Option<Server>, Report) {
+    let mut findings = Findings::default();
+    let files = Files::open(path, &mut findings);
+    let main = raw::parse(files.main_text(), FileId::Main, &mut findings);
+    let sections = raw::sections(&main, &mut Findings::default());
+    let mut server = raw::built_in::<ServerLayer>(&mut findings);
+    if let Some(body) = sections.server {
+        server.cover(raw::layer(body, FileId::Main, &mut findings));
+    }
+    let server = check::server(&server, &mut findings);
+    (server, findings.report(&files))
 }
 
 fn run(path: &Path, wanted: Option<&TenantName>) -> Result<(Loaded, Option<Explained>), Report> {

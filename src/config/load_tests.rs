@@ -7,7 +7,7 @@ use std::{
 
 use super::*;
 use crate::base::Bytes;
-use crate::config::settings::{Allow, Linger, Network, Root, Server, User};
+use crate::config::settings::{Allow, Limits, Linger, Network, Root, Server, User};
 
 /// Files in a private directory, removed in the end.
 struct Config(PathBuf);
@@ -67,6 +67,12 @@ fn what_a_tenant_does_not_say_is_built_in() {
     assert_eq!(jail.capabilities & (1 << 21), 0, "no CAP_SYS_ADMIN");
     assert_eq!(jail.capabilities & 1, 1, "CAP_CHOWN");
     assert!(jail.no_new_privs && alice.locked);
+}
+
+#[test]
+fn the_limits_that_nobody_sets_are_those_of_the_table() {
+    let bare = Config::new("limits", "[tenant.alice]\nlocked = true").tenant("alice");
+    assert_eq!(bare.jail.limits, Limits::default());
 }
 
 #[test]

@@ -24,6 +24,6 @@ mod show;
 pub use compiled::{Builder, Compiled};
 pub use explain::{Explained, Explanation};
 pub use finding::Report;
-pub use load::{Loaded, load, load_and_explain};
+pub use load::{Loaded, load, load_and_explain, load_server, read_server};
 pub use reference::reference;
 pub use roots::MAX_KEYS_FILE;

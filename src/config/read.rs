@@ -16,9 +16,10 @@ use super::authorized_keys::parse_line;
 use super::capabilities;
 use super::files::FileId;
 use super::finding::{Finding, Findings, Place};
-use super::settings::{Allow, Linger, MaxStartups, Network, Root};
-use super::show::{Capabilities, KeyLine, Variables, word};
-use crate::base::{Bytes, ClassName, Span};
+use super::settings::{Allow, CallSet, Linger, MaxStartups, Network, Root};
+use super::show::{Capabilities, KeyLine, Variables, call_set, word};
+use crate::base::{Bytes, ClassName, Cores, Span};
+use crate::sys::landlock;
 
 /// Entries of one list: more keys or patterns would be a mistake, and every login walks the list.
 const MAX_LIST: usize = 1000;
@@ -130,6 +131,28 @@ impl<'f> Reader<'f> {
 
     pub(super) fn size(&mut self, value: Value<'_, '_>) -> Option<Bytes> {
         self.parsed(value, "a size as in \"64M\"")
+    }
+
+    pub(super) fn size_from(&mut self, value: Value<'_, '_>, least: Bytes) -> Option<Bytes> {
+        let size = self.size(value)?;
+        if size < least { self.error(value, format!("expected a size of at least {least}")) } else { Some(size) }
+    }
+
+    pub(super) fn cores(&mut self, value: Value<'_, '_>) -> Option<Cores> {
+        let text = match value.get_ref() {
+            DeValue::Float(number) => number.as_str(),
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str(),
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => return self.expected(value, "a number of processors, as in 0.5"),
+        };
+        match text.parse() {
+            Ok(cores) => Some(cores),
+            Err(error) => self.error(value, error.to_string()),
+        }
     }
 
     pub(super) fn duration(&mut self, value: Value<'_, '_>, seconds: RangeInclusive<u64>) -> Option<Duration> {
@@ -251,12 +274,20 @@ impl<'f> Reader<'f> {
     pub(super) fn network(&mut self, value: Value<'_, '_>) -> Option<Network> {
         let network = self.word(value, &[("none", Network::None), ("host", Network::Host)])?;
         if network == Network::Host {
+            let scoped = landlock::version() >= landlock::SCOPES;
+            let (leak, remedy) = if scoped {
+                ("", "")
+            } else {
+                (" and on abstract sockets", "; Linux 6.12 keeps abstract sockets apart")
+            };
             let finding = Finding::warning(
                 self.place(value),
-                "the host's network is shared: the tenant reaches every service of this host, those on 127.0.0.1 and \
-                 on abstract sockets included, and can listen on its addresses",
+                format!(
+                    "the host's network is shared: the tenant reaches every service of this host, those on \
+                     127.0.0.1{leak} included, and can listen on its addresses"
+                ),
             );
-            self.report(finding.hint("network = \"none\" gives loopback of its own"));
+            self.report(finding.hint(format!("network = \"none\" gives loopback of its own{remedy}")));
         }
         Some(network)
     }
@@ -281,6 +312,28 @@ impl<'f> Reader<'f> {
         let words = ALL.map(|allow| (word(allow), allow));
         self.list(value, "a list of words", |reader, value| reader.word(value, &words))
             .map(|list| list.into_iter().collect())
+    }
+
+    pub(super) fn call_sets(&mut self, value: Value<'_, '_>) -> Option<BTreeSet<CallSet>> {
+        let words = CallSet::ALL.map(|set| (call_set(set), set));
+        let sets: BTreeSet<_> = self
+            .list(value, "a list of words", |reader, value| {
+                let set = reader.word(value, &words)?;
+                let finding = Finding::warning(reader.place(value), given_away(set));
+                reader.report(finding.hint("give it to classes whose tenants need it, and to no others"));
+                Some(set)
+            })?
+            .into_iter()
+            .collect();
+        if sets.contains(&CallSet::Fuse) && !sets.contains(&CallSet::Nesting) {
+            let finding = Finding::error(
+                self.place(value),
+                "`fuse` does nothing alone: the kernel takes such a mount in a user namespace of the tenant's own only",
+            );
+            self.report(finding.hint("syscalls = [\"fuse\", \"nesting\"]"));
+            return None;
+        }
+        Some(sets)
     }
 
     pub(super) fn command(&mut self, value: Value<'_, '_>) -> Option<String> {
@@ -330,5 +383,25 @@ impl<'f> Reader<'f> {
                 .ok()
         })?;
         Some(Capabilities(bits.into_iter().fold(0, |all, bit| all | bit)))
+    }
+}
+
+/// What a set gives away, for whoever switches it on.
+const fn given_away(set: CallSet) -> &'static str {
+    match set {
+        CallSet::Debug => "`debug` lets each of the tenant's programs read and steer all of the tenant's others",
+        CallSet::Fuse => {
+            "`fuse` opens a file system of the kernel to answers that the tenant makes up, and lets programs of the \
+             cell hang on files"
+        }
+        CallSet::IoUring => {
+            "`io_uring` is a second way into the kernel that no filter sees: with it the tenant has sockets of every \
+             family, and code that has had many holes"
+        }
+        CallSet::Nesting => {
+            "`nesting` makes the tenant root of namespaces inside the cell, which opens mount, firewall and routing \
+             code of the kernel: most of the known ways out begin there"
+        }
+        CallSet::Ping => "`ping` lets the tenant send ICMP echo requests to whatever the cell's network reaches",
     }
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration}
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Bytes, ClassName, TenantName};
+use crate::base::{Bytes, ClassName, Cores, TenantName};
 
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,8 +144,12 @@ pub struct Jail {
     pub capabilities: u64,
     /// Whether exec can give no new privileges.
     pub no_new_privs: bool,
+    /// System calls beyond every tenant's.
+    pub syscalls: BTreeSet<CallSet>,
     /// Sessions at once over all connections.
     pub max_sessions: u32,
+    /// Connections at once that are logged in.
+    pub max_connections: u32,
     /// Whether `/etc/motd` and the last login are shown.
     pub motd: bool,
 }
@@ -186,9 +190,34 @@ pub enum Linger {
     Forever,
 }
 
-/// What one tenant can use up.
+/// What one tenant can use up, over all sessions where it is not said otherwise. What is `None` is
+/// not asked of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
+    /// What becomes of a tenant that the host cannot hold to all of this.
+    pub enforce: Enforce,
+    /// Memory, with tmpfs, shared memory and page cache.
+    pub memory: Bytes,
+    /// From where on it is slowed down and reclaimed (cgroup v2).
+    pub memory_high: Option<Bytes>,
+    /// Swap space besides.
+    pub swap: Bytes,
+    /// Processes and threads.
+    pub pids: u32,
+    /// Processor time.
+    pub cpu: Cores,
+    /// Its share when processors are short; 100 is ordinary.
+    pub cpu_weight: Option<u32>,
+    /// Bytes per second read from each disk (cgroup v2).
+    pub io_read: Option<Bytes>,
+    /// Bytes per second written to each disk.
+    pub io_write: Option<Bytes>,
+    /// Reads per second of each disk.
+    pub io_read_iops: Option<u32>,
+    /// Writes per second of each disk.
+    pub io_write_iops: Option<u32>,
+    /// Its share when disks are busy; 100 is ordinary.
+    pub io_weight: Option<u32>,
     /// Size of `/tmp`.
     pub tmp: Bytes,
     /// Size of `/run`.
@@ -199,6 +228,60 @@ pub struct Limits {
     pub nofile: u64,
     /// Largest core file (`RLIMIT_CORE`).
     pub core: Bytes,
+}
+
+impl Default for Limits {
+    /// As in the table of keys, where nothing is set (`load_tests.rs` compares the two).
+    fn default() -> Self {
+        Self {
+            enforce: Enforce::Strict,
+            memory: Bytes(512 << 20),
+            memory_high: None,
+            swap: Bytes(0),
+            pids: 256,
+            cpu: Cores::from_thousandths(1000),
+            cpu_weight: None,
+            io_read: None,
+            io_write: None,
+            io_read_iops: None,
+            io_write_iops: None,
+            io_weight: None,
+            tmp: Bytes(64 << 20),
+            run: Bytes(16 << 20),
+            shm: Bytes(64 << 20),
+            nofile: 16_384,
+            core: Bytes(0),
+        }
+    }
+}
+
+/// What happens where the host cannot enforce a limit that is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Enforce {
+    /// The tenant is refused.
+    Strict,
+    /// The tenant runs without it, and that is reported.
+    BestEffort,
+}
+
+/// A named set of system calls, with what else of the cell they need, that a class can open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum CallSet {
+    /// Looking into one's own processes: gdb, strace.
+    Debug,
+    /// File systems served by a program. Only with [`CallSet::Nesting`].
+    Fuse,
+    /// io_uring(7).
+    IoUring,
+    /// User namespaces below the cell's, and mounts in them.
+    Nesting,
+    /// ICMP echo.
+    Ping,
+}
+
+impl CallSet {
+    /// Every set.
+    pub const ALL: [Self; 5] = [Self::Debug, Self::Fuse, Self::IoUring, Self::Nesting, Self::Ping];
 }
 
 /// Kinds of request that a class can switch off.

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, collections::BTreeSet, net::SocketAddr, path::P
 
 use super::capabilities;
 use super::finding::Place;
-use super::settings::{Allow, AuthorizedKey, Linger, MaxStartups, Network, Root, User};
-use crate::base::{Bytes, ClassName, Span};
+use super::settings::{Allow, AuthorizedKey, CallSet, Enforce, Linger, MaxStartups, Network, Root, User};
+use crate::base::{Bytes, ClassName, Cores, Span};
 
 /// A value that a key can have.
 pub(super) trait Setting {
@@ -63,6 +63,11 @@ show! {
     PathBuf: |value| quote(&value.to_string_lossy());
     ClassName: |value| quote(value.as_str());
     Bytes: |value| quote(&value.to_string());
+    Cores: |value| value.to_string();
+    Enforce: |value| quote(match value {
+        Enforce::Strict => "strict",
+        Enforce::BestEffort => "best-effort",
+    });
     Duration: |value| quote(&Span(*value).to_string());
     MaxStartups: |value| quote(&format!("{}:{}:{}", value.begin, value.rate, value.full));
     Root: |value| match value {
@@ -87,6 +92,7 @@ show! {
     Vec<KeyLine>: |value| list(value.iter().map(|key| quote(&key.line)));
     Capabilities: |value| list(capabilities::names(value.0).map(quote));
     BTreeSet<Allow>: |value| list(value.iter().map(|allow| quote(word(*allow))));
+    BTreeSet<CallSet>: |value| list(value.iter().map(|set| quote(call_set(*set))));
 }
 
 impl Setting for Variables {
@@ -106,6 +112,17 @@ impl Setting for Variables {
 
     fn entries(&self) -> Vec<(String, String, Place)> {
         self.0.iter().map(|(name, (value, place))| (name.clone(), quote(value), *place)).collect()
+    }
+}
+
+/// The word for a set of system calls.
+pub(super) const fn call_set(set: CallSet) -> &'static str {
+    match set {
+        CallSet::Debug => "debug",
+        CallSet::Fuse => "fuse",
+        CallSet::IoUring => "io_uring",
+        CallSet::Nesting => "nesting",
+        CallSet::Ping => "ping",
     }
 }
 

@@ -20,6 +20,8 @@ const KILL_AGAIN: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Attached {
     Yes,
+    /// Somebody has come who has not said what for.
+    Perhaps,
     No,
 }
 
@@ -54,11 +56,13 @@ enum Phase {
 pub(super) struct Life {
     phase: Phase,
     linger: Option<Duration>,
+    /// Whether somebody may be about to attach: a decision waits for that.
+    waits: bool,
 }
 
 impl Life {
     pub(super) fn new(now: Instant) -> Self {
-        Self { phase: Phase::Detached { since: now }, linger: Some(Duration::ZERO) }
+        Self { phase: Phase::Detached { since: now }, linger: Some(Duration::ZERO), waits: false }
     }
 
     /// The newest session's word on how long to stay; `None` for ever.
@@ -81,19 +85,22 @@ impl Life {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match (self.phase, self.linger) {
             (Phase::Ending { kill_at }, _) => Some(kill_at),
-            (Phase::Detached { since }, Some(linger)) => Some(since + linger),
-            (Phase::Detached { .. }, None) | (Phase::Attached | Phase::Asked { .. }, _) => None,
+            (Phase::Detached { since }, Some(linger)) if !self.waits => Some(since + linger),
+            (Phase::Detached { .. } | Phase::Attached | Phase::Asked { .. }, _) => None,
         }
     }
 
     pub(super) fn next(&mut self, attached: Attached, processes: Processes, now: Instant) -> End {
+        self.waits = attached == Attached::Perhaps;
         match (self.phase, attached) {
             (Phase::Ending { kill_at }, _) => self.ending(kill_at, processes, now),
             (Phase::Asked { grace }, _) => self.begin_to_end(grace, processes, now),
-            (_, Attached::Yes) => {
+            (Phase::Attached | Phase::Detached { .. }, Attached::Yes) => {
                 self.phase = Phase::Attached;
                 End::NotYet
             }
+            // Whoever only looks around must not make the cell live longer.
+            (Phase::Attached | Phase::Detached { .. }, Attached::Perhaps) => End::NotYet,
             (Phase::Attached, Attached::No) => {
                 self.phase = Phase::Detached { since: now };
                 self.detached(now, processes, now)
@@ -168,6 +175,17 @@ mod tests {
         assert_eq!(life.next(Attached::Yes, Processes::Some, now + 9 * SECOND), End::NotYet);
         assert_eq!(life.next(Attached::No, Processes::Some, now + 15 * SECOND), End::NotYet);
         assert_eq!(life.next(Attached::No, Processes::Some, now + 25 * SECOND), End::Refuse(SIGTERM));
+    }
+
+    #[test]
+    fn looking_around_does_not_lengthen_the_linger() {
+        let now = Instant::now();
+        let mut life = Life::new(now);
+        life.set_linger(Some(10 * SECOND));
+        assert_eq!(life.next(Attached::No, Processes::Some, now), End::NotYet);
+        assert_eq!(life.next(Attached::Perhaps, Processes::Some, now + 11 * SECOND), End::NotYet);
+        assert_eq!(life.deadline(), None, "a deadline that has passed would keep init busy");
+        assert_eq!(life.next(Attached::No, Processes::Some, now + 11 * SECOND), End::Refuse(SIGTERM));
     }
 
     #[test]

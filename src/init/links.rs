@@ -8,16 +8,22 @@ use std::{
 use crate::sys::{Errno, fd, seqpacket};
 use crate::wire::{
     Link,
-    init::{Order, Report, WELCOME},
+    init::{Hit, Order, Report, Running, WELCOME},
 };
 
 use super::{
+    alarm::Word,
     end::{Attached, Life},
+    hang_ups::HangUps,
     sessions::Sessions,
 };
 
-/// Monitors at once: more than one tenant's connections can be (`max_connections` is lower).
+/// Monitors at once, whatever `max_connections` says: one tenant's connections with a session, or
+/// that have had one. Whoever comes beyond that is told that the session could not be started.
 const MAX_LINKS: usize = 512;
+
+/// Words about limits kept for the next monitor to write down, where none is there to.
+const MAX_UNRECORDED: usize = 16;
 
 /// How long a monitor that has come may take to start its first session.
 const ARRIVAL: Duration = Duration::from_secs(10);
@@ -31,6 +37,8 @@ struct Monitor {
     link: Link<Report, Order>,
     /// Until when it counts although it has no session; `None` once it had one.
     expected_until: Option<Instant>,
+    /// An admin's verb and no connection.
+    visits: bool,
 }
 
 /// All monitors.
@@ -38,19 +46,20 @@ struct Monitor {
 pub(super) struct Links {
     monitors: Vec<Monitor>,
     next: LinkId,
+    unrecorded: Vec<Hit>,
 }
 
 impl Links {
     pub(super) fn new(first: OwnedFd) -> Result<Self, Errno> {
         fd::set_nonblocking(first.as_fd(), true)?;
-        let mut links = Self { monitors: Vec::new(), next: 0 };
+        let mut links = Self { monitors: Vec::new(), next: 0, unrecorded: Vec::new() };
         links.add(first);
         Ok(links)
     }
 
     fn add(&mut self, socket: OwnedFd) {
         let expected_until = Some(Instant::now() + ARRIVAL);
-        self.monitors.push(Monitor { id: self.next, link: Link::new(socket), expected_until });
+        self.monitors.push(Monitor { id: self.next, link: Link::new(socket), expected_until, visits: false });
         self.next += 1;
     }
 
@@ -59,6 +68,32 @@ impl Links {
         let Ok(socket) = seqpacket::accept_one(listener) else { return };
         if self.monitors.len() < MAX_LINKS && seqpacket::send(socket.as_fd(), WELCOME, &[]).is_ok() {
             self.add(socket);
+            for hit in std::mem::take(&mut self.unrecorded) {
+                self.record(hit);
+            }
+        }
+    }
+
+    /// Tells of a limit that was reached: each monitor, for its sessions, and one to write it down.
+    pub(super) fn pass_on(&mut self, word: Word, sessions: &Sessions) {
+        let recorder = self.monitors.first().map(|monitor| monitor.id);
+        let ids: Vec<LinkId> = self.monitors.iter().map(|monitor| monitor.id).collect();
+        for id in ids {
+            let (told, record) = (sessions.addressed(id, &word.to), Some(id) == recorder);
+            if record || !told.is_empty() {
+                self.report(id, &Report::LimitHit { hit: word.hit.clone(), sessions: told, record });
+            }
+        }
+        if recorder.is_none() {
+            self.record(word.hit);
+        }
+    }
+
+    fn record(&mut self, hit: Hit) {
+        match self.monitors.first().map(|monitor| monitor.id) {
+            Some(id) => self.report(id, &Report::LimitHit { hit, sessions: Vec::new(), record: true }),
+            None if self.unrecorded.len() < MAX_UNRECORDED => self.unrecorded.push(hit),
+            None => {}
         }
     }
 
@@ -102,12 +137,30 @@ impl Links {
         }
     }
 
+    /// The other end is not a connection's.
+    fn visits(&mut self, id: LinkId) {
+        self.arrived(id);
+        for monitor in self.monitors.iter_mut().filter(|monitor| monitor.id == id) {
+            monitor.visits = true;
+        }
+    }
+
+    fn connections(&self) -> u32 {
+        let connections = self.monitors.iter().filter(|monitor| !monitor.visits).count();
+        u32::try_from(connections).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn attached(&mut self, sessions: &Sessions, now: Instant) -> Attached {
         for monitor in &mut self.monitors {
             monitor.expected_until = monitor.expected_until.filter(|until| now < *until);
         }
-        let counts = |monitor: &Monitor| sessions.has_any(monitor.id) || monitor.expected_until.is_some();
-        if self.monitors.iter().any(counts) { Attached::Yes } else { Attached::No }
+        if self.monitors.iter().any(|monitor| sessions.has_any(monitor.id)) {
+            Attached::Yes
+        } else if self.monitors.iter().any(|monitor| monitor.expected_until.is_some()) {
+            Attached::Perhaps
+        } else {
+            Attached::No
+        }
     }
 
     /// When the next expected monitor stops to count.
@@ -121,8 +174,17 @@ impl Links {
     }
 }
 
-/// Does what a monitor orders.
-pub(super) fn carry_out(from: LinkId, order: Order, links: &mut Links, sessions: &mut Sessions, life: &mut Life) {
+/// What orders are about.
+pub(super) struct Inside<'a> {
+    pub(super) links: &'a mut Links,
+    pub(super) sessions: &'a mut Sessions,
+    pub(super) hang_ups: &'a mut HangUps,
+    pub(super) life: &'a mut Life,
+}
+
+/// Does what a monitor, or an admin's verb, orders.
+pub(super) fn carry_out(from: LinkId, order: Order, cell: &mut Inside<'_>) {
+    let Inside { links, sessions, hang_ups, life } = cell;
     match order {
         Order::Start(start) => {
             life.set_linger(start.linger);
@@ -148,6 +210,22 @@ pub(super) fn carry_out(from: LinkId, order: Order, links: &mut Links, sessions:
             life.set_linger(None);
             links.arrived(from);
         }
-        Order::End { grace } => life.ask(grace),
+        Order::End { grace } => {
+            links.visits(from);
+            life.ask(grace);
+        }
+        Order::List { after } => {
+            links.visits(from);
+            let (sessions, more) = sessions.list(after.as_ref());
+            let connections = links.connections();
+            links.report(from, &Report::Running(Running { sessions, more, connections }));
+        }
+        Order::EndSession { id, grace } => {
+            links.visits(from);
+            match sessions.leader(&id) {
+                Some(leader) => hang_ups.begin(from, id, leader, grace, Instant::now()),
+                None => links.report(from, &Report::SessionGone { id, existed: false }),
+            }
+        }
     }
 }

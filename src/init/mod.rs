@@ -4,12 +4,17 @@
 //! file that nobody can read. It takes orders only from host root, over links; it never waits for a
 //! child, never resolves a name and never loads a library.
 
+mod alarm;
+mod board;
 mod end;
+mod gauges;
 mod greeting;
+mod hang_ups;
 mod links;
 mod modes;
 mod sessions;
 mod spawn;
+mod victims;
 
 use std::{
     os::fd::{AsFd as _, OwnedFd},
@@ -17,25 +22,52 @@ use std::{
 };
 
 use crate::sys::{
-    Errno, fd, poll, process,
-    signal::{SIGCHLD, Signals},
+    Errno, fd,
+    poll::{self, Watch},
+    process,
+    signal::{SIGCHLD, SIGIO, Signals},
 };
 
+use alarm::{Alarm, Child};
+use board::Board;
 use end::{End, Life};
-use links::Links;
+use gauges::Gauges;
+use hang_ups::HangUps;
+use links::{Inside, Links};
 use sessions::Sessions;
-pub use spawn::Groups;
+pub use spawn::{Filter, Groups};
 
-/// The life of a cell, seen from its pid 1: listens, serves the monitor that started it by
-/// `first_link`, starts sessions in `groups`. Returns when the cell is to end; the kernel kills what
+/// What pid 1 begins with.
+#[derive(Debug)]
+pub struct Given {
+    /// Its socket, listening.
+    pub listener: OwnedFd,
+    /// The link of the monitor that started the cell.
+    pub first_link: OwnedFd,
+    /// Where sessions go.
+    pub groups: Groups,
+    /// What they may call.
+    pub filter: Filter,
+    /// Readable when the sessions of a v1 group ran out of memory. Not there where nothing is
+    /// limited: then nothing is told.
+    pub memory_event: Option<OwnedFd>,
+    /// The file that tenants read as `/run/cellblock/usage`.
+    pub board: Option<OwnedFd>,
+}
+
+/// The life of a cell, seen from its pid 1. Returns when the cell is to end; the kernel kills what
 /// is left when pid 1 does.
-pub fn live(listener: OwnedFd, first_link: OwnedFd, groups: Groups) -> Result<(), Errno> {
+pub fn live(given: Given) -> Result<(), Errno> {
     process::make_undumpable()?;
+    let Given { listener, first_link, groups, filter, memory_event, board } = given;
     fd::set_nonblocking(listener.as_fd(), true)?;
     let mut listener = Some(listener);
     let mut links = Links::new(first_link)?;
-    let mut signals = Signals::block(&[SIGCHLD])?;
-    let mut sessions = Sessions::new(groups);
+    let mut signals = Signals::block(&[SIGCHLD, SIGIO])?;
+    let mut alarm = Alarm::new(Gauges::open(groups.version(), memory_event));
+    let mut board = board.map(Board::new);
+    let mut sessions = Sessions::new(groups, filter);
+    let mut hang_ups = HangUps::default();
     let mut life = Life::new(Instant::now());
 
     loop {
@@ -50,15 +82,39 @@ pub fn live(listener: OwnedFd, first_link: OwnedFd, groups: Groups) -> Result<()
             }
             End::NotYet => {}
         }
-        let mut watched = vec![signals.as_fd()];
-        watched.extend(listener.as_ref().map(OwnedFd::as_fd));
-        watched.extend(links.watched());
-        let deadline = [life.deadline(), links.deadline()].into_iter().flatten().min();
-        let ready = poll::wait_readable(&watched, deadline)?;
-        let mut ready = ready.into_iter();
-        if ready.next() == Some(true) {
-            while signals.take_one()?.is_some() {}
-            for (link, report) in sessions.reap()? {
+        let mut watched = vec![Watch::Readable(signals.as_fd())];
+        watched.extend(listener.as_ref().map(|listener| Watch::Readable(listener.as_fd())));
+        watched.extend(links.watched().map(Watch::Readable));
+        watched.extend(alarm.watched());
+        let asked_for = [
+            life.deadline(),
+            links.deadline(),
+            hang_ups.deadline(),
+            alarm.deadline(sessions.count()),
+            board.as_ref().and_then(Board::deadline),
+        ];
+        let ready = poll::wait(&watched, asked_for.into_iter().flatten().min())?;
+        let (signalled, alarmed) =
+            (ready.first() == Some(&true), ready.iter().rev().take(alarm.watched().count()).any(|ready| *ready));
+        let mut ready = ready.into_iter().skip(1);
+        let now = Instant::now();
+        // Before anything is reaped, which is then no more to be found.
+        if signalled || alarmed || alarm.deadline(sessions.count()).is_some_and(|at| at <= now) {
+            let child = if signalled { Child::Ended } else { Child::None };
+            for word in alarm.look(now, &sessions.pids(), child) {
+                links.pass_on(word, &sessions);
+            }
+        }
+        if let Some(board) = &mut board {
+            board.look(now, alarm.gauges(), sessions.count());
+        }
+        if signalled {
+            while let Some(signal) = signals.take_one()? {
+                if let (SIGIO, Some(board)) = (signal, &mut board) {
+                    board.asked(alarm.gauges(), sessions.count());
+                }
+            }
+            for (link, report) in sessions.reap(&mut alarm)? {
                 links.report(link, &report);
             }
         }
@@ -68,7 +124,11 @@ pub fn live(listener: OwnedFd, first_link: OwnedFd, groups: Groups) -> Result<()
             links.accept(listener.as_fd());
         }
         for (link, order) in orders {
-            links::carry_out(link, order, &mut links, &mut sessions, &mut life);
+            let (links, sessions) = (&mut links, &mut sessions);
+            links::carry_out(link, order, &mut Inside { links, sessions, hang_ups: &mut hang_ups, life: &mut life });
+        }
+        for (link, report) in hang_ups.tend(Instant::now()) {
+            links.report(link, &report);
         }
     }
 }

@@ -1,21 +1,24 @@
 //! The sessions that run: whose they are, how they end.
 
-use std::{os::fd::OwnedFd, time::Instant};
+use std::{collections::BTreeSet, os::fd::OwnedFd, time::Instant};
 
+use crate::base::SessionId;
 use crate::sys::{
-    Errno,
+    Errno, namespace,
     process::{self, Ended, Pid, Reaped, Rusage},
     signal,
 };
 use crate::wire::{
-    init::{Report, Start},
-    session::{Exit, Signal, Usage},
+    init::{MAX_LISTED, MAX_SHOWN, Report, RunningSession, Start},
+    session::{Exit, Program, Signal, Usage},
 };
 
 use super::{
+    alarm::{Alarm, Audience},
     end::Processes,
+    hang_ups::Leader,
     links::LinkId,
-    spawn::{self, Groups, Step},
+    spawn::{self, Filter, Groups, Step},
 };
 
 /// Sessions at once on one link: OpenSSH's MaxSessions is 10; a config may allow more.
@@ -25,7 +28,10 @@ const MAX_SESSIONS_PER_LINK: usize = 1024;
 struct Session {
     link: LinkId,
     number: u64,
+    id: SessionId,
     pid: Pid,
+    /// As it is shown: a command is cut.
+    program: Program,
     terminal: bool,
     started: Instant,
 }
@@ -35,12 +41,13 @@ struct Session {
 pub(super) struct Sessions {
     running: Vec<Session>,
     groups: Groups,
+    filter: Filter,
     processes: Processes,
 }
 
 impl Sessions {
-    pub(super) fn new(groups: Groups) -> Self {
-        Self { running: Vec::new(), groups, processes: Processes::None }
+    pub(super) fn new(groups: Groups, filter: Filter) -> Self {
+        Self { running: Vec::new(), groups, filter, processes: Processes::None }
     }
 
     /// Whether the cell holds as many sessions as it may, over all monitors.
@@ -59,19 +66,40 @@ impl Sessions {
             return Err(("numbering the session", Errno::EEXIST));
         }
         let terminal = start.terminal.is_some();
+        let (id, program) = (start.id.clone(), shown(&start.program));
         let started = Instant::now();
-        let (pid, streams) = spawn::spawn(&start, &self.groups)?;
+        let (pid, streams) = spawn::spawn(&start, &self.groups, &self.filter)?;
         self.processes = Processes::Some;
-        self.running.push(Session { link, number, pid, terminal, started });
+        self.running.push(Session { link, number, id, pid, program, terminal, started });
         Ok((pid, streams))
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Their first processes.
+    pub(super) fn pids(&self) -> BTreeSet<Pid> {
+        self.running.iter().map(|session| session.pid).collect()
+    }
+
+    /// The numbers of a link's sessions that `to` means.
+    pub(super) fn addressed(&self, link: LinkId, to: &Audience) -> Vec<u64> {
+        let meant = |session: &&Session| match to {
+            Audience::All => true,
+            Audience::These(pids) => pids.contains(&session.pid),
+        };
+        let of_link = self.running.iter().filter(|session| session.link == link);
+        of_link.filter(meant).map(|session| session.number).collect()
+    }
+
     /// Reaps all that has ended, and says what to tell whom.
-    pub(super) fn reap(&mut self) -> Result<Vec<(LinkId, Report)>, Errno> {
+    pub(super) fn reap(&mut self, alarm: &mut Alarm) -> Result<Vec<(LinkId, Report)>, Errno> {
         let mut reports = Vec::new();
         loop {
             match process::reap()? {
-                Reaped::Child { pid, ended, usage } => reports.extend(self.end(pid, ended, usage)),
+                Reaped::Child { pid, ended, usage } => reports.extend(self.end(pid, ended, usage, alarm)),
                 Reaped::NoneEnded => {
                     self.processes = Processes::Some;
                     return Ok(reports);
@@ -84,11 +112,12 @@ impl Sessions {
         }
     }
 
-    fn end(&mut self, pid: Pid, ended: Ended, used: Rusage) -> Option<(LinkId, Report)> {
+    fn end(&mut self, pid: Pid, ended: Ended, used: Rusage, alarm: &mut Alarm) -> Option<(LinkId, Report)> {
         let place = self.running.iter().position(|session| session.pid == pid)?;
         let session = self.running.swap_remove(place);
         let exit = match ended {
             Ended::Exited(status) => Exit::Status(u8::try_from(status & 0xff).unwrap_or(u8::MAX)),
+            Ended::Killed { signal: signal::SIGKILL, .. } if alarm.was_victim(pid) => Exit::MemoryLimit,
             Ended::Killed { signal, core } => Exit::Signal { number: signal, name: signal::name(signal), core },
         };
         let Rusage { user_us, system_us, max_rss_kib } = used;
@@ -109,6 +138,28 @@ impl Sessions {
         {}
     }
 
+    /// Sessions with names after `after`, in their order, at most [`MAX_LISTED`]; and whether there are more.
+    pub(super) fn list(&self, after: Option<&SessionId>) -> (Vec<RunningSession>, bool) {
+        let mut wanted: Vec<&Session> =
+            self.running.iter().filter(|session| after.is_none_or(|after| session.id > *after)).collect();
+        wanted.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        let show = |session: &Session| RunningSession {
+            id: session.id.clone(),
+            pid: session.pid,
+            age: session.started.elapsed(),
+            terminal: session.terminal,
+            program: session.program.clone(),
+        };
+        (wanted.iter().take(MAX_LISTED).map(|session| show(session)).collect(), wanted.len() > MAX_LISTED)
+    }
+
+    /// The first process of the session of that name. Not reaped yet, so its pid is still its own.
+    pub(super) fn leader(&self, id: &SessionId) -> Option<Leader> {
+        let session = self.running.iter().find(|session| session.id == *id)?;
+        let started = namespace::start_time(session.pid).ok()?;
+        Some(Leader { pid: session.pid, started })
+    }
+
     pub(super) fn has_any(&self, link: LinkId) -> bool {
         self.running.iter().any(|session| session.link == link)
     }
@@ -126,5 +177,14 @@ impl Sessions {
             }
         }
         Ok(())
+    }
+}
+
+fn shown(program: &Program) -> Program {
+    match program {
+        Program::Command(command) => Program::Command(command.iter().copied().take(MAX_SHOWN).collect()),
+        Program::Shell => Program::Shell,
+        Program::Probe => Program::Probe,
+        Program::Subsystem(name) => Program::Subsystem(name.chars().take(MAX_SHOWN).collect()),
     }
 }

@@ -5,21 +5,28 @@
 
 use std::{
     ffi::CString,
+    fs::File,
     io::{self, Write as _},
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::fs::FileExt as _,
+    },
+    path::Path,
 };
 
 use crate::sys::{
-    Errno, cgroup, credentials, fd,
+    Errno, cgroup, credentials, fd, mount,
     process::{self, Forked, Pid},
-    pty, signal,
+    pty,
+    seccomp::program,
+    signal,
 };
 use crate::wire::{
-    init::{Account, Start},
+    init::{Account, PROBE, Start},
     session::{Program, Terminal},
 };
 
-use super::{greeting, modes};
+use super::{gauges::Version, greeting, modes};
 
 /// What failed, for the admin's log.
 pub(super) type Step = &'static str;
@@ -27,10 +34,18 @@ pub(super) type Step = &'static str;
 /// Group that terminals belong to, as on every distribution.
 const TTY_GROUP: u32 = 5;
 
+/// What the kernel counts for all cells together too, where no control group does: queued signals and
+/// timers (`RLIMIT_SIGPENDING`), bytes in POSIX message queues (`RLIMIT_MSGQUEUE`). For each user of a
+/// cell; whoever has less keeps it.
+const BOUNDED: [(u32, u64); 2] = [(11, 4096), (12, 200 << 10)];
+
 /// As shells exit when a program is not there, or cannot be executed; and ssh when it failed itself.
 const NOT_FOUND: i32 = 127;
 const NOT_EXECUTABLE: i32 = 126;
 const OUR_FAULT: i32 = 255;
+
+/// The kernel takes 4096 instructions of 8 bytes.
+const MAX_FILTER: usize = 4096 * 8;
 
 /// The sessions' control groups.
 #[derive(Debug)]
@@ -39,6 +54,31 @@ pub enum Groups {
     V1(Vec<OwnedFd>),
     /// The v2 directory.
     V2(OwnedFd),
+}
+
+impl Groups {
+    pub(super) fn version(&self) -> Version {
+        match self {
+            Self::V1(_) => Version::V1,
+            Self::V2(_) => Version::V2,
+        }
+    }
+}
+
+/// What sessions may call: the tenant's list.
+#[derive(Debug)]
+pub struct Filter(program::Program);
+
+impl Filter {
+    /// Out of the file of lists: where in it the tenant's begins, and its length.
+    pub fn read(file: OwnedFd, (start, length): (u64, usize)) -> Result<Self, Errno> {
+        if length > MAX_FILTER {
+            return Err(Errno::EINVAL);
+        }
+        let mut bytes = vec![0; length];
+        File::from(file).read_exact_at(&mut bytes, start)?;
+        Ok(Self(program::Program::from_bytes(&bytes)?))
+    }
 }
 
 /// A session's ends of its streams, and the monitor's.
@@ -57,19 +97,24 @@ struct Command {
 }
 
 /// Starts a session: its pid and the descriptors for the monitor.
-pub(super) fn spawn(start: &Start, groups: &Groups) -> Result<(Pid, Vec<OwnedFd>), (Step, Errno)> {
+pub(super) fn spawn(start: &Start, groups: &Groups, filter: &Filter) -> Result<(Pid, Vec<OwnedFd>), (Step, Errno)> {
     let (streams, terminal_name) = match &start.terminal {
         Some(terminal) => open_terminal(terminal, &start.account)?,
         None => (open_pipes(&start.account)?, None),
     };
     let command = command(start, terminal_name)?;
-    let forked = match groups {
-        Groups::V1(_) => process::fork(),
-        Groups::V2(directory) => process::clone_into(0, Some(directory.as_fd())),
+    let (forked, to_join) = match groups {
+        Groups::V1(_) => (process::fork(), Some(groups)),
+        Groups::V2(directory) => match process::clone_into(0, Some(directory.as_fd())) {
+            // At the limit of processes: the child starts here and moves over, which no limit holds
+            // up, so that a tenant can always come and clear up. The count of sessions bounds it.
+            Err(Errno::EAGAIN) => (process::fork(), Some(groups)),
+            forked => (forked, None),
+        },
     };
     match forked.map_err(|errno| ("forking", errno))? {
         Forked::Parent { pid, pidfd: _ } => Ok((pid, streams.outer)),
-        Forked::Child => run(start, groups, &streams, &command),
+        Forked::Child => run(start, (to_join, filter), &streams, &command),
     }
 }
 
@@ -108,6 +153,7 @@ fn command(start: &Start, terminal_name: Option<String>) -> Result<Command, (Ste
     let args = match &start.program {
         Program::Shell => vec![string(format!("-{name}").into_bytes())?],
         Program::Command(command) => vec![string(name.into())?, c"-c".into(), string(command.clone())?],
+        Program::Probe => vec![string(PROBE.into())?],
         Program::Subsystem(_) => return Err(("preparing the command", Errno::ENOTSUP)),
     };
     let mut environment = Vec::new();
@@ -123,11 +169,14 @@ fn command(start: &Start, terminal_name: Option<String>) -> Result<Command, (Ste
 }
 
 /// The child. Ends in exec, or with a sentence on the session's stderr.
-fn run(start: &Start, groups: &Groups, streams: &Streams, command: &Command) -> ! {
-    let (sentence, status) = match become_session(start, groups, streams) {
+fn run(start: &Start, tools: (Option<&Groups>, &Filter), streams: &Streams, command: &Command) -> ! {
+    let (sentence, status) = match become_session(start, tools, streams) {
         Err((step, errno)) => (format!("cellblock: {step}: {errno}\r\n"), OUR_FAULT),
-        Ok(()) => {
-            let errno = process::exec_path(&command.path, &command.args, &command.environment);
+        Ok(own) => {
+            let errno = match own {
+                Some(own) => process::exec(own.as_fd(), &command.args, &command.environment),
+                None => process::exec_path(&command.path, &command.args, &command.environment),
+            };
             let status = if errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
             (format!("cellblock: {}: {errno}\r\n", start.account.shell), status)
         }
@@ -137,10 +186,20 @@ fn run(start: &Start, groups: &Groups, streams: &Streams, command: &Command) -> 
     process::exit_now(status)
 }
 
-fn become_session(start: &Start, groups: &Groups, streams: &Streams) -> Result<(), (Step, Errno)> {
-    if let Groups::V1(tasks) = groups {
-        for tasks in tasks {
-            cgroup::join(tasks.as_fd()).map_err(|errno| ("joining the control group", errno))?;
+/// Gives init's own program where that is what runs: opened while this process may, since it is
+/// closed to the tenant; and gone with exec.
+fn become_session(
+    start: &Start,
+    (to_join, filter): (Option<&Groups>, &Filter),
+    streams: &Streams,
+) -> Result<Option<OwnedFd>, (Step, Errno)> {
+    let failed = |errno| ("joining the control group", errno);
+    match to_join {
+        None => {}
+        Some(Groups::V1(tasks)) => tasks.iter().try_for_each(|tasks| cgroup::join(tasks.as_fd())).map_err(failed)?,
+        Some(Groups::V2(directory)) => {
+            let procs = mount::open_to_write(directory.as_fd(), Path::new("cgroup.procs")).map_err(failed)?;
+            cgroup::join(procs.as_fd()).map_err(failed)?;
         }
     }
     process::new_session().map_err(|errno| ("making a session", errno))?;
@@ -151,9 +210,13 @@ fn become_session(start: &Start, groups: &Groups, streams: &Streams) -> Result<(
     place([stdin, stdout, stderr].map(|fd| fd.as_fd())).map_err(|errno| ("placing the streams", errno))?;
     signal::reset_all().map_err(|errno| ("resetting signals", errno))?;
     credentials::reset_affinity_and_personality().map_err(|errno| ("resetting affinity and personality", errno))?;
-    give_up(&start.account)?;
+    let own = match start.program {
+        Program::Probe => Some(process::own_program().map_err(|errno| ("opening the probe", errno))?),
+        Program::Shell | Program::Command(_) | Program::Subsystem(_) => None,
+    };
+    give_up(&start.account, filter)?;
     greeting::arrive(start);
-    Ok(())
+    Ok(own)
 }
 
 /// Descriptors 0, 1 and 2, and nothing else from here on: the child follows paths of the tenant's
@@ -166,18 +229,27 @@ fn place(streams: [BorrowedFd<'_>; 3]) -> Result<(), Errno> {
     fd::close_from(3)
 }
 
-/// Becomes the tenant. The place of the session's syscall filter is before the ids are set: later
-/// it would need no_new_privs, which a class may leave off.
-fn give_up(account: &Account) -> Result<(), (Step, Errno)> {
+/// Becomes the tenant. The list of calls is installed before the ids are set: later it would need
+/// no_new_privs, which a class may leave off. init then has a capability for it (`Op::KeepForInit`).
+/// One that has not was started when the class had no_new_privs, and its sessions keep it.
+fn give_up(account: &Account, filter: &Filter) -> Result<(), (Step, Errno)> {
+    let can_filter = credentials::is_capable_of(credentials::SYS_ADMIN);
+    if account.no_new_privs || !can_filter.map_err(|errno| ("looking at capabilities", errno))? {
+        credentials::forbid_new_privileges().map_err(|errno| ("forbidding new privileges", errno))?;
+    }
+    filter.0.install().map_err(|errno| ("limiting system calls", errno))?;
     for (resource, soft, hard) in &account.rlimits {
-        credentials::set_limit(*resource, *soft, *hard).map_err(|errno| ("setting limits", errno))?;
+        // Nobody in a cell can raise what the door's starter was given (setrlimit(2)): then that holds.
+        let given = credentials::limit_of(*resource).map_err(|errno| ("asking for limits", errno))?.1;
+        let (soft, hard) = ((*soft).min(given), (*hard).min(given));
+        credentials::set_limit(*resource, soft, hard).map_err(|errno| ("setting limits", errno))?;
+    }
+    for (resource, most) in BOUNDED {
+        credentials::lower_limit(resource, most).map_err(|errno| ("setting limits", errno))?;
     }
     credentials::set_umask(account.umask);
     credentials::keep_bounding_set(account.bounding).map_err(|errno| ("cutting the bounding set", errno))?;
     credentials::become_user(account.uid, account.gid).map_err(|errno| ("becoming the user", errno))?;
     credentials::keep_capabilities(account.capabilities).map_err(|errno| ("cutting capabilities", errno))?;
-    if account.no_new_privs {
-        credentials::forbid_new_privileges().map_err(|errno| ("forbidding new privileges", errno))?;
-    }
     process::make_undumpable().map_err(|errno| ("staying undumpable", errno))
 }

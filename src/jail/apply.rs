@@ -1,11 +1,12 @@
 //! The child's part: it turns its copy of the host into the cell.
 //!
 //! It runs as `cellblock-init`, with full capabilities in the new user namespace, and until it has
-//! become uid 0 of the cell with the host's uid 0 for file access: so it opens, before that, only
-//! paths that root made. What it is told comes from host root, over a link.
+//! become uid 0 of the cell as the namespace's owner: an id of the host's that is nobody's account. It
+//! finds the host by a descriptor of the view, in which all can look around. What it is told comes from
+//! host root, over a link.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     fs::File,
     io::Write as _,
@@ -14,16 +15,18 @@ use std::{
 };
 
 use crate::base::{Failure, Result, TenantName, fail};
+use crate::config::settings::CallSet;
 use crate::sys::{
-    Errno, cgroup, credentials, fd,
+    Errno, cgroup, credentials, fd, landlock,
     mount::{self, Extent, Kind, attributes},
     namespace,
     process::{self, namespaces},
-    seqpacket,
+    seccomp, seqpacket,
 };
 use crate::wire::{Link, link::exactly};
 
 use super::{
+    filters::Calls,
     handover::{Answer, Word},
     plan::{Mask, Op, Tree},
 };
@@ -38,8 +41,18 @@ pub(super) struct Builder<'a> {
     pub(super) link: &'a mut Link<Answer, Word>,
     /// Whose cell it is, once that is known.
     pub(super) name: Option<TenantName>,
-    /// Where the host view is.
-    pub(super) view: PathBuf,
+    /// The host view.
+    pub(super) view: OwnedFd,
+    /// The lists of system calls, once it is known whose cell it will be.
+    pub(super) calls: Option<Calls>,
+    /// Where among them the tenant's lies, once init's is installed.
+    pub(super) limited: Option<(u64, usize)>,
+    /// Capabilities that init keeps besides those of its bounding set.
+    pub(super) for_init: u64,
+    /// Readable when sessions ran out of memory (v1).
+    pub(super) memory_event: Option<OwnedFd>,
+    /// What init writes usage into.
+    pub(super) board: Option<OwnedFd>,
     /// init's socket, bound, once it is there.
     pub(super) listener: Option<OwnedFd>,
     /// Trees that the monitor took; the child adds its own.
@@ -67,12 +80,13 @@ impl Builder<'_> {
 
     fn step(&mut self, op: &Op) -> Result<()> {
         let done = match op {
-            Op::TakeHost { tree, name } => self.take(*tree, &self.view.join(name)),
+            Op::TakeHost { tree, name } => self.take(*tree, name),
             Op::Leave { network } => leave(*network),
             Op::HostName(name) => namespace::set_host_name(name),
             Op::LoopbackUp => namespace::bring_loopback_up(),
             Op::AwaitMonitor => return self.await_monitor(),
             Op::AwaitGroups { count } => return (0..*count).try_for_each(|_| self.await_group()),
+            Op::AwaitMemory => return self.await_memory(),
             Op::JoinGroups => self.own_groups.drain(..).try_for_each(|tasks| cgroup::join(tasks.as_fd())),
             Op::LeaveGroups => namespace::leave(namespaces::CGROUP),
             Op::BecomeRoot => credentials::become_user(0, 0).and_then(|()| process::make_undumpable()),
@@ -88,17 +102,27 @@ impl Builder<'_> {
                 return self.mount(kind, at, options, *exec, *read_only);
             }
             Op::Settle { at } => return self.settle(at),
-            Op::NoUserNamespaces => self.forbid_user_namespaces(),
+            Op::Bound { name, most } => self.bound(name, *most),
+            Op::Board { at, limits } => self.make_board(at, limits),
+            Op::PingGroups { last } => self.set("proc/sys/net/ipv4/ping_group_range", &format!("0\t{last}")),
             Op::ReadOnly { path } => self.make_read_only(path),
             Op::Cover { path, with, empty } => self.cover(path, *with, *empty),
             Op::Pivot => mount::pivot(self.root.as_fd()),
             Op::ResetTraits => reset_traits(),
-            Op::KeepBoundingSet(kept) => {
-                credentials::keep_bounding_set(*kept).and_then(|()| credentials::keep_capabilities(*kept))
+            Op::KeepToItself => landlock::keep_to_itself(),
+            Op::LimitCalls(sets) => self.limit_calls(sets),
+            Op::KeepForInit => {
+                self.for_init |= credentials::SYS_ADMIN;
+                Ok(())
             }
+            Op::KeepBoundingSet(kept) => credentials::keep_bounding_set(*kept)
+                .and_then(|()| credentials::keep_capabilities(*kept | self.for_init)),
             Op::BecomeInit => self.become_init(),
             Op::Keep { .. }
             | Op::MakeGroup { .. }
+            | Op::SetGroup { .. }
+            | Op::MoveIn { .. }
+            | Op::WatchMemory { .. }
             | Op::GiveGroup { .. }
             | Op::Take { .. }
             | Op::Clone { .. }
@@ -148,8 +172,8 @@ impl Builder<'_> {
         self.trees.remove(&tree).ok_or(Errno::EBADF)
     }
 
-    fn take(&mut self, tree: Tree, path: &Path) -> Result<(), Errno> {
-        let taken = mount::clone_tree_at(path, Extent::All)?;
+    fn take(&mut self, tree: Tree, name: &Path) -> Result<(), Errno> {
+        let taken = mount::clone_tree(self.view.as_fd(), name, Extent::All)?;
         mount::make_private(taken.as_fd(), Extent::All)?;
         self.trees.insert(tree, taken);
         Ok(())
@@ -180,6 +204,12 @@ impl Builder<'_> {
         self.session_groups.push(sessions);
         self.trees.insert(tree, shown);
         self.v2 = v2;
+        Ok(())
+    }
+
+    fn await_memory(&mut self) -> Result<()> {
+        let (Word::Memory, [event]) = self.hear::<1>()? else { return Err(self.misplaced()) };
+        self.memory_event = Some(event);
         Ok(())
     }
 
@@ -316,12 +346,37 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn forbid_user_namespaces(&self) -> Result<(), Errno> {
-        let path = Path::new("proc/sys/user/max_user_namespaces");
-        let (base, path) = self.base(path);
-        mount::open_to_write(base, path)?.write_all(b"0")?;
+    fn bound(&self, name: &str, most: u32) -> Result<(), Errno> {
+        self.set(&format!("proc/sys/user/{name}"), &most.to_string())
+    }
+
+    /// Writes a setting of the cell's own below `/proc/sys`, and reads it back.
+    fn set(&self, path: &str, value: &str) -> Result<(), Errno> {
+        let (base, path) = self.base(Path::new(path));
+        mount::open_to_write(base, path)?.write_all(value.as_bytes())?;
         let mut read = mount::open_to_read(base, path)?;
-        if mount::read_capped(&mut read, 32)?.trim_ascii() == b"0" { Ok(()) } else { Err(Errno::EPERM) }
+        if mount::read_capped(&mut read, 32)?.trim_ascii() == value.as_bytes() { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
+    /// The directory lies under a read-only mount of itself: not even the cell's root gets at what
+    /// is below, while init holds the one descriptor that was opened before.
+    fn make_board(&mut self, at: &Path, limits: &str) -> Result<(), Errno> {
+        self.make_directory(at, 0o755)?;
+        let (base, path) = self.base(at);
+        mount::write_new(base, &path.join("limits"), limits.as_bytes(), 0o444)?;
+        mount::write_new(base, &path.join("usage"), b"", 0o644)?;
+        let board = mount::open_to_write(base, &path.join("usage"))?;
+        self.make_read_only(at)?;
+        self.board = Some(board.into());
+        Ok(())
+    }
+
+    /// init's list is in force for what is left to do, too.
+    fn limit_calls(&mut self, sets: &BTreeSet<CallSet>) -> Result<(), Errno> {
+        let calls = self.calls.as_ref().filter(|calls| calls.sets == *sets).ok_or(Errno::ENOENT)?;
+        self.limited = Some(calls.tenant);
+        calls.init()?.install()?;
+        if seccomp::is_filtered()? { Ok(()) } else { Err(Errno::EPERM) }
     }
 
     fn make_read_only(&self, path: &Path) -> Result<(), Errno> {

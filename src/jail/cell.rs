@@ -16,7 +16,8 @@ use std::{
 
 use crate::base::{Result, TenantName, fail};
 use crate::config::settings::{Server, Tenant};
-use crate::sys::{Errno, memfd, mount, poll, process::Pid, seqpacket};
+use crate::sys::file::{Links, TrustedDir};
+use crate::sys::{Errno, credentials, memfd, mount, poll, process::Pid, seqpacket};
 use crate::wire::{
     Link,
     init::{Order, Report, WELCOME},
@@ -25,10 +26,15 @@ use crate::wire::{
 use super::{
     Facts, Ids, Plan, cgroups,
     child::Tools,
-    host, planning, start,
+    facts::Groups,
+    filters::Filters,
+    host, limits, planning, start,
     state::{self, Place, Record, Wait},
     stock::{self, Spares, Stock},
 };
+
+/// getrlimit(2).
+const RLIMIT_SIGPENDING: u32 = 11;
 
 /// How long to wait for a cell that is ending to be gone: its TERM grace and then some.
 const ENTER_WAIT: Duration = Duration::from_secs(30);
@@ -47,6 +53,7 @@ pub struct Cells {
     ids: Ids,
     view: PathBuf,
     init: OwnedFd,
+    filters: Filters,
     spares: Option<Spares>,
 }
 
@@ -64,6 +71,8 @@ pub struct Cell {
     /// Whether this call started it. Then its pid 1 is a child of the caller, or, where it was a
     /// spare, of whoever keeps the stock; to be reaped.
     pub started: bool,
+    /// The limits that it goes without, as its tenant may, if this call started it.
+    pub forgone: Vec<&'static str>,
 }
 
 /// A cell that runs.
@@ -73,12 +82,14 @@ pub struct RunningCell {
     pub name: TenantName,
     /// Its pid 1 on the host.
     pub pid: Pid,
+    /// When that started, in clock ticks since boot.
+    pub started: u64,
     /// Readable when it has ended.
     pub pidfd: OwnedFd,
 }
 
 /// What became of an attempt to join.
-enum Joined {
+pub(super) enum Joined {
     Cell(Box<Cell>),
     /// None runs.
     None,
@@ -93,42 +104,58 @@ impl Cells {
     /// Moves the calling process into a mount namespace of its own (the host view lives there).
     pub fn prepare(server: &Server, init_program: &Path) -> Result<Self> {
         refuse_readable_dumps()?;
+        leave_room_for_the_host()?;
         for directory in [&server.run_dir, &server.state_dir, &state::cells(&server.run_dir)] {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(directory)
                 .map_err(|error| fail("making", directory.display(), error))?;
+            // Whoever can write there could put a cell of their own in a tenant's place.
+            TrustedDir::open(directory, Links::Follow).map_err(|untrusted| {
+                let failure = fail("using", directory.display(), &untrusted);
+                match untrusted.hint() {
+                    Some(hint) => failure.hint(hint),
+                    None => failure,
+                }
+            })?;
         }
         let mut program = File::open(init_program).map_err(|error| fail("opening", init_program.display(), error))?;
         let init = memfd::sealed_program(c"cellblock-init", &mut program)
             .map_err(|errno| fail("copying", init_program.display(), errno))?;
-        let facts = Facts::gather(server)?;
+        let filters = Filters::compile()?;
+        let mut facts = Facts::gather(server)?;
+        if let Some(controls) = cgroups::prepare(&facts.groups)? {
+            facts.controls = controls;
+        }
         let view = host::build(&server.run_dir, &facts)?;
-        let cells = Self { run_dir: server.run_dir.clone(), facts, ids: Ids::new(server), view, init, spares: None };
+        let ids = Ids::new(server);
+        let cells = Self { run_dir: server.run_dir.clone(), facts, ids, view, init, filters, spares: None };
         cells.sweep()?;
         Ok(cells)
     }
 
     /// Begins to keep spares; none are there before the first [`Cells::restock`]. The stock is for
-    /// this process alone: what forks from it drops its copy.
-    pub fn keep_stock(&mut self) -> Result<Stock> {
-        let (spares, stock) = stock::make()?;
+    /// this process alone: what forks from it drops its copy. `None` where no ids are left for them.
+    pub fn keep_stock(&mut self) -> Result<Option<Stock>> {
+        let Some(owners) = self.ids.owners()? else { return Ok(None) };
+        let mut running = Vec::new();
+        for name in state::names(&self.run_dir)? {
+            running.extend(Place::new(&self.run_dir, &name).record()?);
+        }
+        let (spares, stock) = stock::make(owners, running)?;
         self.spares = Some(spares);
-        Ok(stock)
+        Ok(Some(stock))
     }
 
     /// Makes up for the spares that were taken. Takes a millisecond for each, so: when there is
     /// nothing else to do. Where no plan takes spares (cgroup v2), it does nothing.
     pub fn restock(&self, stock: &Stock) -> Result<()> {
-        match (&self.spares, planning::spare(&self.facts)) {
-            (Some(spares), Some((clone, ahead))) => stock.fill(spares, &clone, &ahead, self.tools()),
-            (None, _) | (_, None) => Ok(()),
-        }
+        self.spares.as_ref().map_or(Ok(()), |spares| stock.fill(spares, &self.facts, self.tools()))
     }
 
     fn tools(&self) -> Tools<'_> {
-        Tools { view: &self.view, init: self.init.as_fd() }
+        Tools { view: &self.view, init: self.init.as_fd(), filters: &self.filters }
     }
 
     /// What is known of the host.
@@ -151,33 +178,39 @@ impl Cells {
 
     /// Joins the tenant's cell, or starts one. For a process with one thread.
     pub fn enter(&self, tenant: &Tenant) -> Result<Cell> {
-        let place = Place::new(&self.run_dir, &tenant.name);
+        self.enter_by(tenant, || self.plan(tenant))
+    }
+
+    /// As [`Cells::enter`], by the plan that `plan` gives if a cell must be started.
+    pub fn enter_by(&self, tenant: &Tenant, plan: impl Fn() -> Result<Plan>) -> Result<Cell> {
+        let name = &tenant.name;
+        let place = Place::new(&self.run_dir, name);
         let deadline = Instant::now() + ENTER_WAIT;
         while Instant::now() < deadline {
-            let ending = match self.join(&place, &tenant.name)? {
+            let ending = match join(&place, name, WELCOME_WAIT)? {
                 Joined::Cell(cell) => return Ok(*cell),
                 Joined::Ending(pidfd) => pidfd,
                 Joined::None => {
                     let held = place.hold(Wait::Yes)?;
                     // Another monitor may have started it while this one waited for the lock.
-                    match (held, self.join(&place, &tenant.name)?) {
+                    match (held, join(&place, name, WELCOME_WAIT)?) {
                         (_, Joined::Cell(cell)) => return Ok(*cell),
                         (_, Joined::Ending(pidfd)) => pidfd,
                         (None, Joined::None) => continue,
-                        (Some(held), Joined::None) => return self.start_or_clear(tenant, held),
+                        (Some(held), Joined::None) => return self.start_or_clear(tenant, &plan, held),
                     }
                 }
             };
             let look_again = Some(Instant::now() + LOOK_AGAIN);
             poll::wait_readable(&[ending.as_fd()], look_again)
-                .map_err(|errno| fail("waiting for the cell of", &tenant.name, errno))?;
+                .map_err(|errno| fail("waiting for the cell of", name, errno))?;
         }
-        Err(fail("entering the cell of", &tenant.name, "the one that runs takes nobody and does not end"))
+        Err(fail("entering the cell of", name, "the one that runs takes nobody and does not end"))
     }
 
     /// Starts the cell; one that does not start leaves nothing.
-    fn start_or_clear(&self, tenant: &Tenant, held: state::Held) -> Result<Cell> {
-        let started = self.start(tenant, &held);
+    fn start_or_clear(&self, tenant: &Tenant, plan: impl Fn() -> Result<Plan>, held: state::Held) -> Result<Cell> {
+        let started = plan().and_then(|plan| self.start(tenant, &plan, &held));
         if started.is_err() {
             cgroups::remove(&self.facts.groups, tenant.name.as_str())?;
             held.remove()?;
@@ -185,51 +218,23 @@ impl Cells {
         started
     }
 
-    fn start(&self, tenant: &Tenant, held: &state::Held) -> Result<Cell> {
-        let plan = self.plan(tenant)?;
-        let started = start::start(&plan, self.tools(), held, self.spares.as_ref())?;
+    fn start(&self, tenant: &Tenant, plan: &Plan, held: &state::Held) -> Result<Cell> {
+        let forgone = limits::forgone(&tenant.name, &tenant.jail.limits, &self.facts.controls)?;
+        let spares = self.spares.as_ref().filter(|_| planning::takes_spare(plan, &self.facts));
+        let started = start::start(plan, self.tools(), held, spares)?;
         let start::Started { link, pidfd, pid } = started;
-        Ok(Cell { link, pidfd, name: tenant.name.clone(), pid, started: true })
-    }
-
-    fn join(&self, place: &Place, name: &TenantName) -> Result<Joined> {
-        let failed = |errno: Errno| fail("joining the cell of", name, errno);
-        let Some(record) = place.record()? else { return Ok(Joined::None) };
-        let Some(pidfd) = live(record)? else { return Ok(Joined::None) };
-        let socket = match seqpacket::connect_path(&place.socket()) {
-            Ok(socket) => socket,
-            Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(Joined::Ending(pidfd)),
-            Err(errno) => return Err(failed(errno)),
-        };
-        let peer = seqpacket::peer_pid(socket.as_fd()).map_err(failed)?;
-        if peer != record.pid {
-            return Err(fail("joining the cell of", name, format_args!("process {peer} answers, not {}", record.pid)));
-        }
-        let deadline = Some(Instant::now() + WELCOME_WAIT);
-        let ready = poll::wait_readable(&[socket.as_fd(), pidfd.as_fd()], deadline).map_err(failed)?;
-        if ready.first() != Some(&true) {
-            return Ok(Joined::Ending(pidfd));
-        }
-        let mut word = [0; WELCOME.len()];
-        match seqpacket::receive(socket.as_fd(), &mut word) {
-            Ok((length, _fds)) if length == WELCOME.len() && word == *WELCOME => {}
-            Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Joined::Ending(pidfd)),
-            Ok(_other) => return Err(failed(Errno::EPROTO)),
-            Err(errno) => return Err(failed(errno)),
-        }
-        let link = Link::new(socket);
-        Ok(Joined::Cell(Box::new(Cell { link, pidfd, name: name.clone(), pid: record.pid, started: false })))
+        Ok(Cell { link, pidfd, name: tenant.name.clone(), pid, started: true, forgone })
     }
 
     /// Removes what cells that are gone have left.
     pub fn sweep(&self) -> Result<()> {
         for name in state::names(&self.run_dir)? {
-            self.clear_away(&name)?;
+            clear_away(&self.run_dir, &self.facts.groups, &name, Wait::No)?;
         }
         for name in cgroups::names(&self.facts.groups)? {
             // A name that is no tenant's was not made by us.
             if let Ok(name) = name.parse() {
-                self.clear_away(&name)?;
+                clear_away(&self.run_dir, &self.facts.groups, &name, Wait::No)?;
             }
         }
         Ok(())
@@ -239,26 +244,13 @@ impl Cells {
     pub fn ended(&self, name: &TenantName, pid: Pid) -> Result<()> {
         match Place::new(&self.run_dir, name).record()? {
             Some(record) if record.pid != pid => Ok(()),
-            Some(_) | None => self.clear_away(name),
+            Some(_) | None => clear_away(&self.run_dir, &self.facts.groups, name, Wait::No),
         }
-    }
-
-    fn clear_away(&self, name: &TenantName) -> Result<()> {
-        let place = Place::new(&self.run_dir, name);
-        // Whoever holds the lock starts a cell, or does what we would do.
-        let Some(held) = place.hold(Wait::No)? else { return Ok(()) };
-        if let Some(record) = place.record()?
-            && live(record)?.is_some()
-        {
-            return Ok(());
-        }
-        cgroups::remove(&self.facts.groups, name.as_str())?;
-        held.remove()
     }
 
     /// Tells the tenant's cell, if one runs, to end: TERM, and KILL after `grace`. Does not wait.
     pub fn end(&self, name: &TenantName, grace: Duration) -> Result<()> {
-        match self.join(&Place::new(&self.run_dir, name), name)? {
+        match join(&Place::new(&self.run_dir, name), name, WELCOME_WAIT)? {
             Joined::Cell(cell) => {
                 cell.link.send(&Order::End { grace }).map_err(|why| fail("ending the cell of", name, why))
             }
@@ -268,23 +260,96 @@ impl Cells {
 
     /// The cells that run: for a listener that was started again.
     pub fn running(&self) -> Result<Vec<RunningCell>> {
-        let mut running = Vec::new();
-        for name in state::names(&self.run_dir)? {
-            let Some(record) = Place::new(&self.run_dir, &name).record()? else { continue };
-            if let Some(pidfd) = live(record)? {
-                running.push(RunningCell { name, pid: record.pid, pidfd });
-            }
-        }
-        Ok(running)
+        running(&self.run_dir)
     }
 }
 
+/// The cells that run.
+pub(super) fn running(run_dir: &Path) -> Result<Vec<RunningCell>> {
+    let mut running = Vec::new();
+    for name in state::names(run_dir)? {
+        running.extend(find(run_dir, &name)?);
+    }
+    Ok(running)
+}
+
+/// The tenant's cell, if it runs.
+pub(super) fn find(run_dir: &Path, name: &TenantName) -> Result<Option<RunningCell>> {
+    let Some(record) = Place::new(run_dir, name).record()? else { return Ok(None) };
+    let name = name.clone();
+    Ok(live(record)?.map(|pidfd| RunningCell { name, pid: record.pid, started: record.started, pidfd }))
+}
+
+/// Joins the tenant's cell, if one runs; its init may take `wait` to answer.
+pub(super) fn join(place: &Place, name: &TenantName, wait: Duration) -> Result<Joined> {
+    let failed = |errno: Errno| fail("joining the cell of", name, errno);
+    let Some(record) = place.record()? else { return Ok(Joined::None) };
+    let Some(pidfd) = live(record)? else { return Ok(Joined::None) };
+    let socket = match seqpacket::connect_path(&place.socket()) {
+        Ok(socket) => socket,
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(Joined::Ending(pidfd)),
+        Err(errno) => return Err(failed(errno)),
+    };
+    let peer = seqpacket::peer_pid(socket.as_fd()).map_err(failed)?;
+    if peer != record.pid {
+        // It ended after it was looked at, and the tenant's next cell listens in its place.
+        if live(record)?.is_none() {
+            return Ok(Joined::Ending(pidfd));
+        }
+        return Err(fail("joining the cell of", name, format_args!("process {peer} answers, not {}", record.pid)));
+    }
+    let deadline = Some(Instant::now() + wait);
+    let ready = poll::wait_readable(&[socket.as_fd(), pidfd.as_fd()], deadline).map_err(failed)?;
+    if ready.first() != Some(&true) {
+        return Ok(Joined::Ending(pidfd));
+    }
+    let mut word = [0; WELCOME.len()];
+    match seqpacket::receive(socket.as_fd(), &mut word) {
+        Ok((length, _fds)) if length == WELCOME.len() && word == *WELCOME => {}
+        Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Joined::Ending(pidfd)),
+        Ok(_other) => return Err(failed(Errno::EPROTO)),
+        Err(errno) => return Err(failed(errno)),
+    }
+    let link = Link::new(socket);
+    Ok(Joined::Cell(Box::new(Cell {
+        link,
+        pidfd,
+        name: name.clone(),
+        pid: record.pid,
+        started: false,
+        forgone: Vec::new(),
+    })))
+}
+
+/// Removes what the tenant's cell left, unless one runs.
+pub(super) fn clear_away(run_dir: &Path, groups: &Groups, name: &TenantName, wait: Wait) -> Result<()> {
+    let place = Place::new(run_dir, name);
+    // Whoever holds the lock starts a cell, or does what we would do here.
+    let Some(held) = place.hold(wait)? else { return Ok(()) };
+    if let Some(record) = place.record()?
+        && live(record)?.is_some()
+    {
+        return Ok(());
+    }
+    cgroups::remove(groups, name.as_str())?;
+    held.remove()
+}
+
 /// A hold on the cell's pid 1, if it has not ended (reaped or not).
-fn live(record: Record) -> Result<Option<OwnedFd>> {
+pub(super) fn live(record: Record) -> Result<Option<OwnedFd>> {
     let Some(pidfd) = record.pidfd()? else { return Ok(None) };
     let now = Some(Instant::now());
     let ended = poll::wait_readable(&[pidfd.as_fd()], now).map_err(|errno| fail("looking at", record.pid, errno))?;
     Ok(if ended.contains(&true) { None } else { Some(pidfd) })
+}
+
+/// Signals and timers that cells queue are charged to root of the host as well, who made their user
+/// namespaces; together they get what the maker's soft limit was at the clone
+/// (`set_userns_rlimit_max` in the kernel). Half of root's stay root's.
+fn leave_room_for_the_host() -> Result<()> {
+    let failed = |errno: Errno| fail("setting limits", "", errno);
+    let (_soft, hard) = credentials::limit_of(RLIMIT_SIGPENDING).map_err(failed)?;
+    credentials::set_limit(RLIMIT_SIGPENDING, hard / 2, hard).map_err(failed)
 }
 
 /// With `fs.suid_dumpable` 1, a process that changes ids can be traced by those it changes to

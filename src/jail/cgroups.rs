@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Write as _},
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::fs::chown,
@@ -13,13 +13,19 @@ use std::{
     time::Duration,
 };
 
+use tracing::warn;
+
 use crate::base::{Failure, Result, fail};
 use crate::sys::{
-    Errno,
+    Errno, cgroup,
     mount::{self, Extent, attributes},
+    process::Pid,
 };
 
-use super::facts::Groups;
+use super::{
+    controls::Controls,
+    facts::{Groups, read_host_file},
+};
 
 /// How long the kernel may take to forget the last process of a group after its cell has ended.
 const REMOVE_TRIES: u32 = 20;
@@ -27,6 +33,8 @@ const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 
 /// How a cell sees its group.
 const SHOWN: u64 = attributes::READ_ONLY | attributes::NO_SUID | attributes::NO_DEV | attributes::NO_EXEC;
+/// Controllers that limits are set in.
+const V2_CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "io"];
 
 /// The leaves of a tenant's group.
 const LEAVES: [&str; 2] = ["init", "sessions"];
@@ -68,9 +76,48 @@ pub(super) fn lend(path: &Path, v2: bool) -> Result<[OwnedFd; 3]> {
     Ok([own.into(), sessions.into(), shown])
 }
 
+/// Moves a process into the v2 group at `path`.
+pub(super) fn move_in(path: &Path, pid: Pid) -> Result<()> {
+    set(&path.join("cgroup.procs"), &pid.to_string())
+}
+
 /// Opens a file that a process writes `0` to in order to join.
 fn open_to_join(path: &Path) -> Result<File> {
     OpenOptions::new().write(true).open(path).map_err(|error| failed("opening", path, &error))
+}
+
+/// Writes a limit, or which controllers are on, into a file of a group.
+pub(super) fn set(file: &Path, value: &str) -> Result<()> {
+    let failed = |error: io::Error| failed("writing", file, &error).hint(format!("the value is {value}"));
+    let mut opened = OpenOptions::new().write(true).open(file).map_err(failed)?;
+    opened.write_all(value.as_bytes()).map_err(failed)
+}
+
+/// Has the kernel tell when the v1 memory group at `path` runs out of memory.
+pub(super) fn watch_memory(path: &Path) -> Result<OwnedFd> {
+    let (oom, events) = (path.join("memory.oom_control"), path.join("cgroup.event_control"));
+    let oom = File::open(&oom).map_err(|error| failed("opening", &oom, &error))?;
+    let control = OpenOptions::new().write(true).open(&events).map_err(|error| failed("opening", &events, &error))?;
+    cgroup::watch_oom(oom.as_fd(), control.as_fd()).map_err(|errno| fail("writing", events.display(), errno))
+}
+
+/// v2: makes the directory that all of a door's groups lie in, and switches controllers on for it
+/// and, in it, for tenants. Gives what can be enforced. v1: nothing to do.
+pub(super) fn prepare(groups: &Groups) -> Result<Option<Controls>> {
+    let Groups::V2(own) = groups else { return Ok(None) };
+    let home = own.parent().unwrap_or(own);
+    make(own)?;
+    for group in [home, own.as_path()] {
+        let there = read_host_file(&group.join("cgroup.controllers"))?;
+        let control = group.join("cgroup.subtree_control");
+        for controller in there.split_ascii_whitespace().filter(|name| V2_CONTROLLERS.contains(name)) {
+            // One at a time: a kernel may refuse cpu where real-time processes run (cgroup-v2.rst).
+            if let Err(failure) = set(&control, &format!("+{controller}")) {
+                warn!("{failure}");
+            }
+        }
+    }
+    Controls::of_v2(&read_host_file(&own.join("cgroup.subtree_control"))?, home).map(Some)
 }
 
 /// Opens the v2 group's directory.
@@ -81,11 +128,11 @@ pub(super) fn open_directory(path: &Path) -> Result<File> {
 /// Removes the groups of the tenant `name` in every hierarchy; that there are none is fine.
 pub(super) fn remove(groups: &Groups, name: &str) -> Result<()> {
     for parent in parents(groups) {
-        let own = parent.join(name);
-        for leaf in LEAVES {
-            remove_one(&own.join(leaf))?;
+        remove_own(&parent.join(name))?;
+        if matches!(groups, Groups::V2(_)) {
+            // Its controllers were switched on once, by the listener.
+            continue;
         }
-        remove_one(&own)?;
         // While others have groups it stays: not an error.
         match fs::remove_dir(&parent) {
             Ok(()) => {}
@@ -98,6 +145,21 @@ pub(super) fn remove(groups: &Groups, name: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes a tenant's group and its leaves. On v2, what is still in there is killed: the end of a
+/// cell's pid 1 has killed all of it already, but for a child that was not yet one of its.
+pub(super) fn remove_own(own: &Path) -> Result<()> {
+    match OpenOptions::new().write(true).open(own.join("cgroup.kill")) {
+        Ok(mut kill) => kill.write_all(b"1").map_err(|error| failed("ending what is in", own, &error))?,
+        // v1, or before Linux 5.14, or no group.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("ending what is in", own, &error)),
+    }
+    for leaf in LEAVES {
+        remove_one(&own.join(leaf))?;
+    }
+    remove_one(own)
 }
 
 /// Names that have a group somewhere.

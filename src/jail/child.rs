@@ -23,7 +23,8 @@ use crate::sys::{
 use crate::wire::{Link, LinkError};
 
 use super::{
-    handover::{Answer, LINK, Word},
+    filters::Filters,
+    handover::{Answer, LINK, VIEW, Word},
     plan::Op,
     state::Record,
 };
@@ -53,6 +54,8 @@ pub(super) struct Tools<'a> {
     pub(super) view: &'a Path,
     /// The program of init.
     pub(super) init: BorrowedFd<'a>,
+    /// The lists of system calls.
+    pub(super) filters: &'a Filters,
 }
 
 impl Child {
@@ -71,15 +74,21 @@ impl Child {
         if group.is_some() {
             kinds |= namespaces::CGROUP;
         }
-        match process::clone_into(kinds, group).map_err(failed)? {
+        let owner = owner_in(clone)?;
+        credentials::act_as_owner(owner).map_err(failed)?;
+        let cloned = process::clone_into(kinds, group);
+        if !matches!(cloned, Ok(Forked::Child)) {
+            credentials::be_root_again().map_err(failed)?;
+        }
+        match cloned.map_err(failed)? {
             Forked::Child => {
                 // Its copy of our end would keep it from seeing that we are gone.
                 drop(link);
-                become_program(inner, tools.init)
+                become_program(inner, tools)
             }
             Forked::Parent { pid, pidfd } => {
                 drop(inner);
-                let opened = Record::of(pid).map_err(failed).and_then(|record| {
+                let opened = Record::of(pid, owner).map_err(failed).and_then(|record| {
                     let open = |path: String| File::open(&path).map_err(|error| fail("opening", path, error));
                     Ok((record, open(format!("/proc/{pid}"))?, open(format!("/proc/{pid}/ns/user"))?))
                 });
@@ -92,7 +101,7 @@ impl Child {
                 };
                 let (proc, user_namespace) = (proc.into(), user_namespace.into());
                 let child = Self { link: Link::new(link), record, pidfd, proc, user_namespace };
-                let word = Word::Ahead { view: tools.view.to_owned(), ops: ahead.to_vec() };
+                let word = Word::Ahead(ahead.to_vec());
                 let with: Vec<_> = alive.into_iter().collect();
                 let told = clone.iter().try_for_each(|op| child.set(op)).and_then(|()| {
                     child.link.send_with(&word, &with).map_err(|error| fail("preparing", "a cell", error))
@@ -115,15 +124,18 @@ impl Child {
             Op::ResetOomScore => self.write("oom_score_adj", "0"),
             Op::ResetPriority => credentials::reset_priority_of(self.record.pid).map_err(|errno| failed(&errno)),
             // Done: there is a child.
-            Op::Clone { group: _ } => Ok(()),
+            Op::Clone { group: _, owner: _ } => Ok(()),
             Op::Keep { .. }
             | Op::MakeGroup { .. }
+            | Op::SetGroup { .. }
             | Op::GiveGroup { .. }
             | Op::Take { .. }
             | Op::MapIds(_)
             | Op::Shift { .. }
             | Op::Release
             | Op::WriteDown
+            | Op::MoveIn { .. }
+            | Op::WatchMemory { .. }
             | Op::LendGroup { .. }
             | Op::TakeHost { .. }
             | Op::Leave { .. }
@@ -131,6 +143,7 @@ impl Child {
             | Op::LoopbackUp
             | Op::AwaitMonitor
             | Op::AwaitGroups { .. }
+            | Op::AwaitMemory
             | Op::JoinGroups
             | Op::LeaveGroups
             | Op::BecomeRoot
@@ -142,11 +155,16 @@ impl Child {
             | Op::Attach { .. }
             | Op::Mount { .. }
             | Op::Settle { .. }
-            | Op::NoUserNamespaces
+            | Op::Bound { .. }
+            | Op::Board { .. }
+            | Op::PingGroups { .. }
             | Op::ReadOnly { .. }
             | Op::Cover { .. }
             | Op::Pivot
             | Op::ResetTraits
+            | Op::KeepToItself
+            | Op::LimitCalls(_)
+            | Op::KeepForInit
             | Op::KeepBoundingSet(_)
             | Op::BecomeInit => Err(failed(&"it is planned for another process")),
         }
@@ -184,6 +202,12 @@ impl Child {
     }
 }
 
+/// Whose the user namespace is to be.
+fn owner_in(clone: &[Op]) -> Result<u32> {
+    let owner = clone.iter().find_map(|op| if let Op::Clone { owner, .. } = op { Some(*owner) } else { None });
+    owner.ok_or_else(|| fail("cloning", "pid 1 of a cell", "nobody is to own its user namespace"))
+}
+
 fn end(pidfd: BorrowedFd<'_>) -> Result<()> {
     let failed = |errno: Errno| -> Failure { fail("ending", "what was to be pid 1 of a cell", errno) };
     match process::signal_pidfd(pidfd, SIGKILL) {
@@ -199,8 +223,8 @@ fn end(pidfd: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// The child, still a copy of its parent. What fails is told as an answer.
-fn become_program(link: OwnedFd, init: BorrowedFd<'_>) -> ! {
-    let errno = match lay_out(link.as_fd(), init) {
+fn become_program(link: OwnedFd, tools: Tools<'_>) -> ! {
+    let errno = match lay_out(link.as_fd(), tools) {
         Ok(init) => process::exec(init.as_fd(), &[CString::from(c"cellblock-init")], &[]),
         Err(errno) => errno,
     };
@@ -209,16 +233,20 @@ fn become_program(link: OwnedFd, init: BorrowedFd<'_>) -> ! {
     process::exit_now(if told.is_ok() { 1 } else { 2 })
 }
 
-fn lay_out(link: BorrowedFd<'_>, init: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+/// Still with root's access to files, which the exec takes.
+fn lay_out(link: BorrowedFd<'_>, tools: Tools<'_>) -> Result<OwnedFd, Errno> {
     // No id is mapped yet, so nobody here is root, whom exec would give capabilities.
     credentials::keep_capabilities_on_exec()?;
     let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     let null = fd::duplicate_above(null.as_fd(), OUT_OF_THE_WAY)?;
-    let (link, init) = (fd::duplicate_above(link, OUT_OF_THE_WAY)?, fd::duplicate_above(init, OUT_OF_THE_WAY)?);
+    let view = File::open(tools.view)?;
+    let view = fd::duplicate_above(view.as_fd(), OUT_OF_THE_WAY)?;
+    let (link, init) = (fd::duplicate_above(link, OUT_OF_THE_WAY)?, fd::duplicate_above(tools.init, OUT_OF_THE_WAY)?);
     fd::close_on_exec_from(0)?;
     for number in 0..=2 {
         fd::place_at(null.as_fd(), number)?;
     }
     fd::place_at(link.as_fd(), LINK)?;
+    fd::place_at(view.as_fd(), VIEW)?;
     Ok(init)
 }

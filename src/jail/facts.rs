@@ -8,9 +8,12 @@ use std::{
 
 use crate::base::{Result, fail};
 use crate::config::settings::Server;
-use crate::sys::{cgroup, mount};
+use crate::sys::{cgroup, landlock, mount};
 
-use super::etc::LENT;
+use super::{
+    controls::{self, Controls},
+    etc::LENT,
+};
 
 /// Longest file of the host that is copied into a plan (`resolv.conf`).
 const MAX_HOST_FILE: u64 = 64 << 10;
@@ -37,6 +40,12 @@ pub struct Facts {
     pub resolver: String,
     /// Where control groups are made.
     pub groups: Groups,
+    /// What they can hold a tenant to.
+    pub controls: Controls,
+    /// The disks, for limits on their use (v2): `MAJOR:MINOR`.
+    pub disks: Vec<String>,
+    /// The version of the kernel's Landlock, 0 for none.
+    pub landlock: u32,
     /// Whether this process is spared by the OOM killer, which a cell must not inherit.
     pub oom_adjusted: bool,
 }
@@ -91,8 +100,14 @@ impl Facts {
         }
         let resolver = read_host_file(Path::new("/etc/resolv.conf"))?;
         let oom_adjusted = read_host_file(Path::new("/proc/self/oom_score_adj"))?.trim() != "0";
-        let groups = groups(&read_host_file(Path::new("/proc/self/mounts"))?, &group_name(&server.run_dir))?;
-        Ok(Self { state_dir: server.state_dir.clone(), real, linked, lent, resolver, groups, oom_adjusted })
+        let mounts = read_host_file(Path::new("/proc/self/mounts"))?;
+        let place = read_host_file(Path::new("/proc/self/cgroup"))?;
+        let groups = groups(&mounts, &place, &group_name(&server.run_dir))?;
+        let controls = Controls::gather(&groups)?;
+        let disks = if controls.has(controls::Control::Io) { controls::disks()? } else { Vec::new() };
+        let state_dir = server.state_dir.clone();
+        let landlock = landlock::version();
+        Ok(Self { state_dir, real, linked, lent, resolver, groups, controls, disks, landlock, oom_adjusted })
     }
 }
 
@@ -113,7 +128,7 @@ fn kind_of(path: &Path) -> Result<Option<LentKind>> {
 }
 
 /// A file of the host's as text; empty if there is none.
-fn read_host_file(path: &Path) -> Result<String> {
+pub(super) fn read_host_file(path: &Path) -> Result<String> {
     let failed = |cause: &dyn std::fmt::Display| fail("reading", path.display(), cause);
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -133,7 +148,8 @@ fn group_name(run_dir: &Path) -> String {
 }
 
 /// Which hierarchies to use, from the text of `/proc/self/mounts`, and our directory `name` in each.
-fn groups(mounts: &str, name: &str) -> Result<Groups> {
+/// `place` is the text of `/proc/self/cgroup`.
+fn groups(mounts: &str, place: &str, name: &str) -> Result<Groups> {
     let mut v1: Vec<(String, PathBuf)> = Vec::new();
     let mut v2 = None;
     for line in mounts.lines() {
@@ -159,9 +175,26 @@ fn groups(mounts: &str, name: &str) -> Result<Groups> {
         );
     };
     match cgroup::is_version_2(&path) {
-        Ok(true) => Ok(Groups::V2(path.join(name))),
+        Ok(true) => Ok(Groups::V2(home(&path, place).join(name))),
         Ok(false) => Err(fail("looking at", path.display(), "something else is mounted over cgroup2")),
         Err(errno) => Err(fail("looking at", path.display(), errno)),
+    }
+}
+
+/// Leaf in which systemd starts the listener (`DelegateSubgroup=` in the unit).
+const LISTENER_LEAF: &str = "listener";
+
+/// Below which group ours lies. Where systemd has delegated our unit's group and started us in a leaf
+/// of it, there; otherwise at the top, which alone may hold groups with controllers beside processes.
+///
+/// We do not move ourselves into a leaf of a unit without that setting (systemd before 254): its
+/// group could then hold no process, and systemd could not start us again while cells live on.
+fn home(mount: &Path, place: &str) -> PathBuf {
+    let own = place.lines().find_map(|line| line.strip_prefix("0::/")).map(|own| mount.join(own));
+    let unit = own.as_deref().filter(|own| own.ends_with(LISTENER_LEAF)).and_then(Path::parent);
+    match unit {
+        Some(unit) if cgroup::is_delegated(unit) => unit.to_owned(),
+        Some(_) | None => mount.to_owned(),
     }
 }
 
@@ -175,8 +208,16 @@ mod tests {
                       cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,cpu,cpuacct 0 0\n\
                       cgroup /sys/fs/cgroup/devices cgroup rw,devices 0 0\n";
         let cpu = ("cpu".to_owned(), PathBuf::from("/sys/fs/cgroup/cpu,cpuacct/ours"));
-        assert_eq!(groups(mounts, "ours").unwrap(), Groups::V1(vec![cpu]));
-        assert!(groups("proc /proc proc rw 0 0\n", "ours").is_err());
+        assert_eq!(groups(mounts, "", "ours").unwrap(), Groups::V1(vec![cpu]));
+        assert!(groups("proc /proc proc rw 0 0\n", "", "ours").is_err());
+    }
+
+    #[test]
+    fn without_delegation_groups_lie_at_the_top() {
+        let mount = Path::new("/sys/fs/cgroup");
+        for place in ["", "0::/\n", "0::/system.slice/none.service/listener\n", "0::/user.slice\n"] {
+            assert_eq!(home(mount, place), mount, "{place}");
+        }
     }
 
     #[test]

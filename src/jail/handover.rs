@@ -3,18 +3,25 @@
 //! One `SOCK_SEQPACKET` link for each child. Who holds our end of it holds the child: when that end
 //! closes before the child has answered, the child ends.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 
 use postcard::experimental::serialized_size;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Result, TenantName, fail};
+use crate::config::settings::CallSet;
 use crate::wire::link::MAX_MESSAGE;
 
-use super::plan::{Op, Tree};
+use super::{
+    filters::Places,
+    plan::{Op, Tree},
+};
 
 /// Where the child's program finds its end of the link.
 pub(super) const LINK: i32 = 3;
+/// And the host view, found in its own mount namespace by who may: nobody but root gets to the
+/// directory that it lies in.
+pub(super) const VIEW: i32 = 4;
 
 /// Room in a message for what comes beside the operations.
 const MARGIN: usize = 64;
@@ -24,10 +31,10 @@ const MARGIN: usize = 64;
 pub(super) enum Word {
     /// What to do before it is known whose the cell will be. Brings, to a spare, the end of a pipe
     /// that closes when the listener ends.
-    Ahead { view: PathBuf, ops: Vec<Op> },
-    /// Whose it is, and how many trees and lists of operations follow. Brings init's socket, bound,
-    /// and init's end of the first link.
-    Take { name: TenantName, trees: usize, lists: usize },
+    Ahead(Vec<Op>),
+    /// Whose it is, what they may call, and how many trees and lists of operations follow. Brings
+    /// init's socket, bound, init's end of the first link, and the lists of system calls.
+    Take { name: TenantName, sets: BTreeSet<CallSet>, calls: Places, trees: usize, lists: usize },
     /// Brings a tree.
     Tree(Tree),
     /// What to do; several lists are one after the other.
@@ -37,6 +44,8 @@ pub(super) enum Word {
     /// A group of the tenant's. Brings the file that init joins it by, for its sessions the `tasks`
     /// of their group (v1) or its directory (v2), and the tree that shows it.
     Group { tree: Tree, v2: bool },
+    /// Brings what becomes readable when the sessions of a v1 group ran out of memory.
+    Memory,
 }
 
 /// From the child, once.

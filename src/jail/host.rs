@@ -20,9 +20,17 @@ use crate::sys::{
 
 use super::facts::{Facts, Groups};
 
+/// Where in the view the `/dev` of a cell lies, and that of a cell with `fuse`.
+pub(super) const DEVICES: &str = "dev";
+/// The same with `fuse`.
+pub(super) const DEVICES_WITH_FUSE: &str = "dev-fuse";
+
 /// Device files of a cell: name, major, minor (the kernel's admin-guide/devices).
-const DEVICES: [(&str, u32, u32); 6] =
+const FILES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// What `fuse` adds.
+const FUSE: (&str, u32, u32) = ("fuse", 10, 229);
 
 /// Links in `/dev`.
 const LINKS: [(&str, &str); 5] = [
@@ -55,7 +63,7 @@ pub(super) fn build(run_dir: &Path, facts: &Facts) -> Result<PathBuf> {
     let base = mount::create("tmpfs", &[("mode", "0755"), ("size", "64k")], LOCKED & !attributes::READ_ONLY)
         .map_err(failed)?;
     mount::attach_at(base.as_fd(), &view).map_err(failed)?;
-    for name in facts.real.iter().copied().chain(["dev", "empty", "etc", "sys", "cgroup"]) {
+    for name in facts.real.iter().copied().chain([DEVICES, DEVICES_WITH_FUSE, "empty", "etc", "sys", "cgroup"]) {
         fs::create_dir(view.join(name)).map_err(|e| failed(e.into()))?;
     }
     for name in STAGE_DIRECTORIES {
@@ -69,7 +77,9 @@ pub(super) fn build(run_dir: &Path, facts: &Facts) -> Result<PathBuf> {
     for name in facts.real.iter().copied().chain(["etc", "sys"]) {
         show(&Path::new("/").join(name), &view.join(name))?;
     }
-    devices(&view.join("dev"))?;
+    devices(&view.join(DEVICES), &FILES)?;
+    let with_fuse: Vec<_> = FILES.into_iter().chain([FUSE]).collect();
+    devices(&view.join(DEVICES_WITH_FUSE), &with_fuse)?;
     mount::set_attributes(base.as_fd(), LOCKED | attributes::NO_EXEC, Extent::One).map_err(failed)?;
     Ok(view)
 }
@@ -85,14 +95,14 @@ fn show(source: &Path, at: &Path) -> Result<()> {
 
 /// One `/dev` for all cells: nobody can write to the directory, and the files in it are those that
 /// all share anyway. The one tree that is not nodev.
-fn devices(at: &Path) -> Result<()> {
+fn devices(at: &Path, files: &[(&str, u32, u32)]) -> Result<()> {
     let failed = |cause: Errno| -> Failure { fail("making", at.display(), cause) };
     let flags = attributes::NO_SUID | attributes::NO_EXEC;
     let tree = mount::create("tmpfs", &[("mode", "0755"), ("size", "64k")], flags).map_err(failed)?;
     let tree = tree.as_fd();
     mount::attach_at(tree, at).map_err(failed)?;
-    for (name, major, minor) in DEVICES {
-        mount::make_character_device(tree, Path::new(name), 0o666, (major, minor)).map_err(failed)?;
+    for (name, major, minor) in files {
+        mount::make_character_device(tree, Path::new(name), 0o666, (*major, *minor)).map_err(failed)?;
     }
     for (name, target) in LINKS {
         mount::make_symlink(Path::new(target), tree, Path::new(name)).map_err(failed)?;

@@ -15,10 +15,12 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::base::{Failure, Result, TenantName, fail};
 use crate::config::settings::{IdPool, Server};
-use crate::sys::{credentials, mount};
+use crate::sys::file::read_capped;
+use crate::sys::{Errno, credentials, mount, process};
 
 /// Largest registry: the whole default pool is 28,663 lines of less than 100 bytes.
 const MAX_REGISTRY: u64 = 16 << 20;
@@ -27,6 +29,14 @@ const MAX_REGISTRY: u64 = 16 << 20;
 /// them for milliseconds.
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Ids for spare cells' user namespaces to belong to: more than cells run at once on most hosts.
+const OWNERS: u32 = 2048;
+/// A pool that is not so many times as large gives none: tenants need them more.
+const POOLS_PART: u32 = 256;
+
+/// Longest text in a lock: a pid.
+const MAX_PID: usize = 32;
 
 /// Consecutive host ids; id N of the cell is `first + N` on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +65,7 @@ impl fmt::Display for IdRange {
 #[derive(Debug, Clone)]
 pub struct Ids {
     registry: PathBuf,
+    owners: PathBuf,
     lock: PathBuf,
     pool: IdPool,
 }
@@ -64,7 +75,8 @@ impl Ids {
     #[must_use]
     pub fn new(server: &Server) -> Self {
         let registry = server.state_dir.join("ids.toml");
-        Self { registry, lock: server.state_dir.join("ids.lock"), pool: server.id_pool }
+        let owners = server.state_dir.join("owners.toml");
+        Self { registry, owners, lock: server.state_dir.join("ids.lock"), pool: server.id_pool }
     }
 
     /// The uid and gid of the ssh process where the config names no account: the pool's first id,
@@ -99,12 +111,46 @@ impl Ids {
         let range = self.gap(&ranges, name, count)?;
         if self.pool.register {
             for path in ["/etc/subuid", "/etc/subgid"] {
-                register(Path::new(path), name, range)?;
+                register(Path::new(path), &format!("cellblock-{name}"), range)?;
             }
         }
         ranges.push((name.clone(), range));
         replace(&self.registry, &render(&ranges), 0o600)?;
         Ok(range)
+    }
+
+    /// The ids that spare cells' user namespaces belong to, of the pool's last: no tenant's, no
+    /// account's. The first time, they are taken; `None` where the pool has none to spare.
+    pub fn owners(&self) -> Result<Option<IdRange>> {
+        let lock = open_private(&self.lock)?;
+        lock.lock().map_err(|error| fail("locking", self.lock.display(), error))?;
+        if let Some(range) = self.owners_taken()? {
+            return Ok(Some(range));
+        }
+        if self.pool.count / POOLS_PART < OWNERS {
+            return Ok(None);
+        }
+        let Some(range) = find_last_gap(self.pool, self.taken(&self.read()?)?, OWNERS) else { return Ok(None) };
+        if self.pool.register {
+            for path in ["/etc/subuid", "/etc/subgid"] {
+                register(Path::new(path), "cellblock", range)?;
+            }
+        }
+        let text = format!("# Host ids of spare cells, kept by cellblock.\n{}\n", line("owners", range));
+        replace(&self.owners, &text, 0o600)?;
+        Ok(Some(range))
+    }
+
+    fn owners_taken(&self) -> Result<Option<IdRange>> {
+        let text = read_registry(&self.owners)?;
+        let Some(line) = text.lines().find(|line| !line.starts_with('#')) else { return Ok(None) };
+        let malformed = || fail("reading", self.owners.display(), "it is not one of ours");
+        Ok(Some(parse(line).ok_or_else(malformed)?.1))
+    }
+
+    /// All ranges that were given.
+    pub fn all(&self) -> Result<Vec<(TenantName, IdRange)>> {
+        self.read()
     }
 
     /// What [`Ids::allot`] would give now, without giving it.
@@ -118,16 +164,21 @@ impl Ids {
 
     /// The lowest `count` ids of the pool that nobody has: no tenant, no account, no subordinate range.
     fn gap(&self, ranges: &[(TenantName, IdRange)], name: &TenantName, count: u32) -> Result<IdRange> {
-        let mut taken: Vec<(u64, u64)> =
-            ranges.iter().map(|(_, range)| (u64::from(range.first), range.end())).collect();
+        find_gap(self.pool, self.taken(ranges)?, count).ok_or_else(|| {
+            fail("allotting", format_args!("{count} ids to {name}"), "the pool has no gap of that size")
+                .hint("enlarge server.id_pool, or set a smaller `ids` for some tenants")
+        })
+    }
+
+    /// What somebody has: tenants, spare cells, accounts, subordinate ranges.
+    fn taken(&self, ranges: &[(TenantName, IdRange)]) -> Result<Vec<(u64, u64)>> {
+        let own = ranges.iter().map(|(_, range)| *range).chain(self.owners_taken()?);
+        let mut taken: Vec<(u64, u64)> = own.map(|range| (u64::from(range.first), range.end())).collect();
         for path in ["/etc/subuid", "/etc/subgid"] {
             taken.extend(subordinate_ranges(&read_registry(Path::new(path))?));
         }
         taken.extend(account_ranges(&credentials::host_account_ids()));
-        find_gap(self.pool, taken, count).ok_or_else(|| {
-            fail("allotting", format_args!("{count} ids to {name}"), "the pool has no gap of that size")
-                .hint("enlarge server.id_pool, or set a smaller `ids` for some tenants")
-        })
+        Ok(taken)
     }
 
     fn same_size(&self, name: &TenantName, range: IdRange, count: u32) -> Result<IdRange> {
@@ -162,10 +213,15 @@ fn parse(line: &str) -> Option<(TenantName, IdRange)> {
 
 fn render(ranges: &[(TenantName, IdRange)]) -> String {
     let mut text = String::from("# Host ids of tenants, kept by cellblock. Owners of files depend on it.\n");
-    for (name, IdRange { first, count }) in ranges {
-        text.push_str(&format!("{name} = {{ first = {first}, count = {count} }}\n"));
+    for (name, range) in ranges {
+        text.push_str(&line(name.as_str(), *range));
+        text.push('\n');
     }
     text
+}
+
+fn line(name: &str, IdRange { first, count }: IdRange) -> String {
+    format!("{name} = {{ first = {first}, count = {count} }}")
 }
 
 /// The lowest gap of `count` ids in the pool, after its first id.
@@ -181,6 +237,20 @@ fn find_gap(pool: IdPool, mut taken: Vec<(u64, u64)>, count: u32) -> Option<IdRa
     }
     let fits = count > 0 && first + u64::from(count) <= end;
     fits.then(|| u32::try_from(first).ok()).flatten().map(|first| IdRange { first, count })
+}
+
+/// The highest gap of `count` ids in the pool, after its first id.
+fn find_last_gap(pool: IdPool, mut taken: Vec<(u64, u64)>, count: u32) -> Option<IdRange> {
+    taken.sort_unstable_by_key(|(_from, to)| std::cmp::Reverse(*to));
+    let mut end = u64::from(pool.first) + u64::from(pool.count);
+    for (from, to) in taken {
+        if to + u64::from(count) <= end {
+            break;
+        }
+        end = end.min(from);
+    }
+    let first = end.checked_sub(u64::from(count)).filter(|first| *first > u64::from(pool.first))?;
+    Some(IdRange { first: u32::try_from(first).ok()?, count })
 }
 
 /// `name:first:count` lines (subuid(5)); others are passed over, as shadow does.
@@ -199,41 +269,79 @@ fn account_ranges(ids: &BTreeSet<u32>) -> Vec<(u64, u64)> {
 }
 
 /// Adds a line to `/etc/subuid` or `/etc/subgid`, under the lock that shadow's tools take.
-fn register(path: &Path, name: &TenantName, range: IdRange) -> Result<()> {
-    let lock = ShadowLock::take(path)?;
+fn register(path: &Path, name: &str, range: IdRange) -> Result<()> {
+    let _lock = ShadowLock::take(path)?;
     let mut text = read_registry(path)?;
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    text.push_str(&format!("cellblock-{name}:{}:{}\n", range.first, range.count));
-    replace(path, &text, 0o644)?;
-    lock.release()
+    text.push_str(&format!("{name}:{}:{}\n", range.first, range.count));
+    replace(path, &text, 0o644)
 }
 
-/// `FILE.lock`, as lckpwdf's relatives in shadow make it: a file holding a pid.
+/// `FILE.lock`, as lckpwdf's relatives in shadow make it: a file holding a pid, made aside and
+/// linked to its name, so that nobody sees one without. Released when dropped.
 struct ShadowLock(PathBuf);
 
 impl ShadowLock {
     fn take(path: &Path) -> Result<Self> {
         let lock = PathBuf::from(format!("{}.lock", path.display()));
-        for _try in 0..LOCK_TRIES {
-            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&lock) {
-                Ok(mut file) => {
-                    let held = Self(lock);
-                    let written = write!(file, "{}", std::process::id());
-                    written.map_err(|error| fail("locking", path.display(), error))?;
-                    return Ok(held);
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => thread::sleep(LOCK_PAUSE),
-                Err(error) => return Err(fail("locking", path.display(), error)),
-            }
-        }
-        Err(fail("locking", path.display(), "another program holds the lock")
-            .hint(format_args!("if none does, remove {}", lock.display())))
+        let aside = PathBuf::from(format!("{}.cellblock-{}", path.display(), std::process::id()));
+        let taken = write_aside(&aside).and_then(|()| Self::link(&aside, lock.clone()));
+        let removed = fs::remove_file(&aside);
+        let taken = taken.and_then(|taken| removed.map(|()| taken));
+        taken.map_err(|error| fail("locking", path.display(), error))?.ok_or_else(|| {
+            fail("locking", path.display(), "another program holds the lock")
+                .hint(format_args!("if none does, remove {}", lock.display()))
+        })
     }
 
-    fn release(self) -> Result<()> {
-        fs::remove_file(&self.0).map_err(|error| fail("unlocking", self.0.display(), error))
+    fn link(aside: &Path, lock: PathBuf) -> io::Result<Option<Self>> {
+        for _try in 0..LOCK_TRIES {
+            match fs::hard_link(aside, &lock) {
+                Ok(()) => return Ok(Some(Self(lock))),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match holder(&lock) {
+                    Holder::Gone => fs::remove_file(&lock)?,
+                    Holder::There => thread::sleep(LOCK_PAUSE),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Drop for ShadowLock {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            warn!("{}", fail("unlocking", self.0.display(), error));
+        }
+    }
+}
+
+fn write_aside(path: &Path) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| write!(file, "{}", std::process::id()))
+}
+
+enum Holder {
+    There,
+    Gone,
+}
+
+/// Whether a lock's process is there. One that was killed leaves its lock, which shadow's tools take
+/// for none too; a file that names no process is left to whoever made it.
+fn holder(lock: &Path) -> Holder {
+    let pid = read_capped(lock, MAX_PID).ok().and_then(|text| String::from_utf8(text).ok());
+    let pid = pid.and_then(|text| text.trim_matches(['\0', '\n', ' ']).parse().ok()).filter(|pid: &i32| *pid > 0);
+    match pid.map(|pid| process::kill(pid, 0)) {
+        Some(Err(Errno::ESRCH)) => Holder::Gone,
+        Some(Ok(()) | Err(_)) | None => Holder::There,
     }
 }
 
@@ -298,6 +406,34 @@ mod tests {
             text.lines().filter(|line| !line.starts_with('#')).map(|line| parse(line).unwrap()).collect();
         assert_eq!(lines, ranges);
         assert!(parse("../x = { first = 1, count = 2 }").is_none());
+    }
+
+    #[test]
+    fn the_lock_of_a_process_that_was_killed_holds_nobody_up() {
+        let dir = std::env::temp_dir().join(format!("cellblock-ids-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        let (path, lock) = (dir.join("subuid"), dir.join("subuid.lock"));
+        // Above the largest pid that Linux gives (proc(5), pid_max).
+        fs::write(&lock, "4194305").unwrap();
+        drop(ShadowLock::take(&path).unwrap());
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 0, "it is released, and nothing is left");
+
+        fs::write(&lock, std::process::id().to_string()).unwrap();
+        assert!(matches!(holder(&lock), Holder::There));
+        fs::write(&lock, "").unwrap();
+        assert!(matches!(holder(&lock), Holder::There));
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn spare_cells_get_the_highest_gap() {
+        let gap = |taken: &[(u64, u64)], count| find_last_gap(POOL, taken.to_vec(), count).map(|range| range.first);
+        assert_eq!(gap(&[], 10), Some(1090));
+        assert_eq!(gap(&[(1001, 1050), (1095, 2000)], 10), Some(1085));
+        assert_eq!(gap(&[(1085, 1095), (1080, 1082), (5000, 6000)], 10), Some(1070));
+        assert_eq!(gap(&[(1001, 1095)], 10), None);
+        assert_eq!(gap(&[], 99), Some(1001));
+        assert_eq!(gap(&[], 100), None, "the first id is the ssh process's");
     }
 
     #[test]

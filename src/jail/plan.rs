@@ -3,20 +3,16 @@
 //! `cellblock check --plan NAME` prints it; [`super::start`] and [`super::apply`] carry it out.
 //! Two processes work on it: the child that becomes the cell's pid 1, and the monitor that wants the
 //! cell. What comes before it is known whose the cell will be ([`Plan::clone`], [`Plan::ahead`]) is
-//! the same for all tenants, and is done ahead of time where the plan takes a spare
-//! ([`super::stock`]). Then both work at once, and the child waits for the monitor twice: at
+//! the same for almost all tenants, and is done ahead of time where the plan takes a spare
+//! ([`super::stock`]). Then both work at once, and the child waits for the monitor: at
 //! [`Op::AwaitMonitor`] for its ids, at [`Op::AwaitGroups`] for its control groups.
-//!
-//! Where later parts go: resource limits are written to the `sessions` groups directly after
-//! [`Op::MakeGroup`]. init's own syscall filter is installed between
-//! [`Op::ResetTraits`] and [`Op::KeepBoundingSet`], each session's by init before ids are set
-//! (docs/kernel.md, 10).
 
-use std::{fmt, path::PathBuf};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Bytes, TenantName};
+use crate::config::settings::CallSet;
 
 use super::ids::IdRange;
 
@@ -38,15 +34,8 @@ pub struct Plan {
     pub outside: Vec<Op>,
     /// By the child, meanwhile and after.
     pub inside: Vec<Op>,
-}
-
-impl Plan {
-    /// Whether a child that the listener made ahead of time will do. v2 clones into the tenant's
-    /// group, and a spare has a network of its own.
-    #[must_use]
-    pub fn takes_spare(&self) -> bool {
-        self.clone.contains(&Op::Clone { group: None }) && self.ahead.contains(&Op::Leave { network: true })
-    }
+    /// Whether a child that the listener made ahead of time will do.
+    pub takes_spare: bool,
 }
 
 /// What to put into a kept directory when it is first made.
@@ -101,6 +90,13 @@ pub enum Op {
         /// Whether in a v2 hierarchy.
         v2: bool,
     },
+    /// Write into a file of a control group: a limit, or which controllers are on.
+    SetGroup {
+        /// The file.
+        file: PathBuf,
+        /// What.
+        value: String,
+    },
     /// Let the cell's root start processes in a v2 group.
     GiveGroup {
         /// Its directory.
@@ -119,6 +115,10 @@ pub enum Op {
     Clone {
         /// Into a v2 group.
         group: Option<PathBuf>,
+        /// Whose the user namespace is, on the host: what the kernel counts per user (inotify
+        /// instances, queued signals, message queues) it counts for the owner too, and the owner's
+        /// are not to be used up by a tenant (docs/kernel.md).
+        owner: u32,
     },
     /// Write the id maps.
     MapIds(IdRange),
@@ -135,6 +135,17 @@ pub enum Op {
     Release,
     /// Write down which process is the cell's pid 1.
     WriteDown,
+    /// Move the child, which was cloned into the group above, into init's v2 group: one whose
+    /// controllers are on holds no process.
+    MoveIn {
+        /// Its directory.
+        path: PathBuf,
+    },
+    /// Have the kernel tell init when this v1 group runs out of memory.
+    WatchMemory {
+        /// Its directory.
+        path: PathBuf,
+    },
     /// Take the tenant's group of a hierarchy, for `/sys/fs/cgroup`, and hand it to the child with
     /// the files to join it by: the kernel asks who opened them.
     LendGroup {
@@ -171,6 +182,8 @@ pub enum Op {
     },
     /// Move into init's groups.
     JoinGroups,
+    /// Wait for what tells of want of memory.
+    AwaitMemory,
     /// Make the cgroup namespace; on v1, after the move (docs/kernel.md, C).
     LeaveGroups,
     /// Become uid 0 and gid 0 of the cell, without groups.
@@ -238,8 +251,25 @@ pub enum Op {
         /// Where.
         at: PathBuf,
     },
-    /// Allow no user namespaces below this one (docs/kernel.md, N).
-    NoUserNamespaces,
+    /// Bound what the cell's user namespace may have in all (`/proc/sys/user`).
+    Bound {
+        /// The file there.
+        name: String,
+        /// How much.
+        most: u32,
+    },
+    /// Make the directory in which the tenant reads what the limits are and what is used.
+    Board {
+        /// Where.
+        at: PathBuf,
+        /// What the limits are.
+        limits: String,
+    },
+    /// Let groups 0 to `last` send ICMP echo requests (icmp(7)).
+    PingGroups {
+        /// The last.
+        last: u32,
+    },
     /// Make a part of `/proc` read-only.
     ReadOnly {
         /// Which.
@@ -258,6 +288,13 @@ pub enum Op {
     Pivot,
     /// A new session keyring, a new session, every processor, the plain personality.
     ResetTraits,
+    /// Keep signals and abstract unix sockets within the cell, by Landlock.
+    KeepToItself,
+    /// Install init's list of system calls, and hold the tenant's ready, widened by these sets.
+    LimitCalls(BTreeSet<CallSet>),
+    /// Let init keep CAP_SYS_ADMIN, which no exec of a session's can get: without no_new_privs, that
+    /// is what it takes to install a session's list.
+    KeepForInit,
     /// Cut the bounding set, and what init itself has, to this list.
     KeepBoundingSet(u64),
     /// Listen on init's socket and begin to take orders.
@@ -274,12 +311,18 @@ impl fmt::Display for Op {
             Self::MakeGroup { path, leaf: Leaf::Sessions, v2: _ } => {
                 write!(f, "make group {} for sessions", path.display())
             }
+            Self::SetGroup { file, value } => write!(f, "write {value} to {}", file.display()),
             Self::GiveGroup { path, uid } => write!(f, "let uid {uid} start processes in {}", path.display()),
             Self::Take { tree, source } => write!(f, "take tree {tree}: {}, nodev", source.display()),
-            Self::Clone { group: None } => f.write_str("clone: user, mount and pid namespaces; exec cellblock-init"),
-            Self::Clone { group: Some(group) } => {
+            Self::Clone { group: None, owner } => {
+                write!(f, "clone, as uid {owner}: user, mount and pid namespaces; exec cellblock-init")
+            }
+            Self::Clone { group: Some(group), owner } => {
                 let group = group.display();
-                write!(f, "clone: user, mount, pid and cgroup namespaces, into {group}; exec cellblock-init")
+                write!(
+                    f,
+                    "clone, as uid {owner}: user, mount, pid and cgroup namespaces, into {group}; exec cellblock-init"
+                )
             }
             Self::MapIds(range) => write!(f, "map ids 0-{} to {range}", range.count.saturating_sub(1)),
             Self::Shift { tree } => write!(f, "shift the owners of tree {tree} by the id map"),
@@ -300,7 +343,10 @@ impl fmt::Display for Op {
             Self::LoopbackUp => f.write_str("bring lo up"),
             Self::AwaitMonitor => f.write_str("wait for the ids"),
             Self::AwaitGroups { count } => write!(f, "wait for the groups of {count} hierarchies"),
+            Self::AwaitMemory => f.write_str("wait for what tells of want of memory"),
             Self::JoinGroups => f.write_str("join init's groups"),
+            Self::WatchMemory { path } => write!(f, "watch {} for want of memory", path.display()),
+            Self::MoveIn { path } => write!(f, "move the child into {}", path.display()),
             Self::LeaveGroups => f.write_str("unshare: cgroup namespace"),
             Self::BecomeRoot => f.write_str("become uid 0, gid 0, no groups"),
             Self::RootFromTree { tree, writable: true } => write!(f, "put tree {tree} over /"),
@@ -319,11 +365,21 @@ impl fmt::Display for Op {
                 options.iter().try_for_each(|(key, value)| write!(f, ", {key}={value}"))
             }
             Self::Settle { at } => write!(f, "move /{} from the stage into the root", at.display()),
-            Self::NoUserNamespaces => f.write_str("set user.max_user_namespaces 0"),
+            Self::Bound { name, most } => write!(f, "set user.{name} {most}"),
+            Self::Board { at, limits } => {
+                write!(f, "make /{}, read-only, limits in {} bytes", at.display(), limits.len())
+            }
+            Self::PingGroups { last } => write!(f, "set net.ipv4.ping_group_range 0-{last}"),
             Self::ReadOnly { path } => write!(f, "make /{} read-only", path.display()),
             Self::Cover { path, with: _, empty: _ } => write!(f, "cover /{}", path.display()),
             Self::Pivot => f.write_str("pivot to the new root, detach the old"),
             Self::ResetTraits => f.write_str("new session, new keyring, reset affinity and personality"),
+            Self::KeepToItself => f.write_str("keep signals and abstract unix sockets within the cell (Landlock)"),
+            Self::LimitCalls(sets) => {
+                f.write_str("limit system calls, those of sessions further")?;
+                sets.iter().try_for_each(|set| write!(f, ", with {set:?}"))
+            }
+            Self::KeepForInit => f.write_str("keep CAP_SYS_ADMIN for init, to limit the calls of sessions"),
             Self::KeepBoundingSet(kept) => write!(f, "cut the bounding set and init's own capabilities to {kept:#x}"),
             Self::BecomeInit => f.write_str("listen, take orders"),
         }
@@ -343,12 +399,12 @@ impl fmt::Display for Fill {
 impl fmt::Display for Plan {
     /// One operation per line, with who carries it out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (maker, child) = if self.takes_spare() { ("listener", "spare") } else { ("monitor", "child") };
+        let (maker, child) = if self.takes_spare { ("listener", "spare") } else { ("monitor", "child") };
         let made = [(maker, &self.clone), (child, &self.ahead)];
         let taken = [("monitor", &self.before)];
         let after = [("monitor", &self.outside), (child, &self.inside)];
         // A spare is there before the monitor begins.
-        let (first, second) = if self.takes_spare() { (&made[..], &taken[..]) } else { (&taken[..], &made[..]) };
+        let (first, second) = if self.takes_spare { (&made[..], &taken[..]) } else { (&taken[..], &made[..]) };
         for (who, ops) in first.iter().chain(second).chain(&after) {
             for op in *ops {
                 writeln!(f, "{who}: {op}")?;

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::Bytes;
-use crate::config::settings::{Jail, Network, Root, Tenant, User};
+use crate::config::settings::{CallSet, Jail, Network, Root, Tenant, User};
+use crate::sys::landlock;
 
 use super::{
     Facts, IdRange, Op, Plan,
     etc::{self, TENANT_ID, TTY_GROUP},
     facts::{Groups, LentKind},
+    host, limits,
     plan::{Fill, Leaf, Mask, Tree},
 };
 
@@ -20,11 +22,25 @@ const INIT_CAPABILITIES: u64 = 1 << 0 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8;
 /// CAP_SYS_ADMIN, which undoes mounts: no cell keeps it (docs/kernel.md, A).
 const SYS_ADMIN: u64 = 1 << 21;
 
+/// What one cell may have of what the host counts for all cells together: the kernel charges it to
+/// the owner of the user namespace too (user_namespaces(7), `/proc/sys/user`). Inotify for a few
+/// editors and `tail -f`.
+const BOUNDS: [(&str, u32); 2] = [("max_inotify_instances", 64), ("max_inotify_watches", 65_536)];
+
+/// Terminals of a cell besides one for each session: tmux and the like. All terminals of the host
+/// are counted together (`kernel.pty.max`).
+const MORE_TERMINALS: u32 = 64;
+
+/// User namespaces at once below a cell with `nesting`: containers and sandboxes of one tenant.
+const NESTED: u32 = 64;
+
 /// Room for what root writes into the root of a `root = "host"` cell.
 const HOST_ROOT_SIZE: Bytes = Bytes(16 << 20);
 
 /// Parts of `/proc` that only root of the host may write to, if anybody.
-const PROC_READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
+const PROC_READ_ONLY: [&str; 5] = ["bus", "fs", "irq", PROC_SYS, "sysrq-trigger"];
+/// The one that is written to first.
+const PROC_SYS: &str = "sys";
 
 /// Parts of `/proc` and `/sys` that tell about the host.
 const COVERED: [(&str, Mask); 9] = [
@@ -42,7 +58,7 @@ const COVERED: [(&str, Mask); 9] = [
 /// What will be done to make a cell for `tenant`.
 #[must_use]
 pub fn plan(tenant: &Tenant, ids: IdRange, facts: &Facts) -> Plan {
-    let (ahead, trees) = ahead(tenant.jail.network == Network::None, facts);
+    let (ahead, trees) = ahead(&Kind::of(&tenant.jail), facts);
     let mut planner = Planner {
         tenant,
         jail: &tenant.jail,
@@ -55,19 +71,32 @@ pub fn plan(tenant: &Tenant, ids: IdRange, facts: &Facts) -> Plan {
     };
     let inside = planner.inside(ids);
     let Planner { before, clone, outside, .. } = planner;
-    Plan { name: tenant.name.clone(), before, clone, ahead, outside, inside }
+    let mut plan = Plan { name: tenant.name.clone(), before, clone, ahead, outside, inside, takes_spare: false };
+    plan.takes_spare = takes_spare(&plan, facts);
+    plan
 }
 
-/// How to clone a spare, and what it does before it is taken: as in any plan that takes one. `None`
-/// if none does.
-pub(super) fn spare(facts: &Facts) -> Option<(Vec<Op>, Vec<Op>)> {
+/// How to clone a spare whose user namespace is to be `owner`'s, and what it does before it is
+/// taken. `None` where no plan takes one.
+pub(super) fn spare(facts: &Facts, owner: u32) -> Option<(Vec<Op>, Vec<Op>)> {
     let takes = matches!(facts.groups, Groups::V1(_));
-    takes.then(|| (clone(None, facts), ahead(true, facts).0))
+    takes.then(|| (clone(None, owner, facts), ahead(&ORDINARY, facts).0))
+}
+
+/// Whether a child that the listener made ahead of time will do: v2 clones into the tenant's group,
+/// and what a spare has done by then is what most tenants need, not all.
+pub(super) fn takes_spare(plan: &Plan, facts: &Facts) -> bool {
+    let owner = plan.clone.iter().find_map(|op| match op {
+        Op::Clone { owner, .. } => Some(*owner),
+        _other => None,
+    });
+    let spare = owner.and_then(|owner| spare(facts, owner));
+    spare.is_some_and(|(clone, ahead)| plan.clone == clone && plan.ahead == ahead)
 }
 
 /// To make the child, and what can only be set from outside.
-fn clone(group: Option<PathBuf>, facts: &Facts) -> Vec<Op> {
-    let mut ops = vec![Op::Clone { group }];
+fn clone(group: Option<PathBuf>, owner: u32, facts: &Facts) -> Vec<Op> {
+    let mut ops = vec![Op::Clone { group, owner }];
     if facts.oom_adjusted {
         ops.push(Op::ResetOomScore);
     }
@@ -75,20 +104,49 @@ fn clone(group: Option<PathBuf>, facts: &Facts) -> Vec<Op> {
     ops
 }
 
+/// What a tenant's class changes of what is done before it is known whose the cell will be.
+struct Kind {
+    own_network: bool,
+    devices: &'static str,
+    nested: u32,
+    /// Whether the groups that may ping are written once the ids are there.
+    pings: bool,
+}
+
+/// What spares are.
+const ORDINARY: Kind = Kind { own_network: true, devices: host::DEVICES, nested: 0, pings: false };
+
+impl Kind {
+    fn of(jail: &Jail) -> Self {
+        let has = |set| jail.syscalls.contains(&set);
+        let own_network = jail.network == Network::None;
+        Self {
+            own_network,
+            devices: if has(CallSet::Fuse) { host::DEVICES_WITH_FUSE } else { host::DEVICES },
+            nested: if has(CallSet::Nesting) { NESTED } else { 0 },
+            // The host's range is the host's business, and its own user namespace's to set.
+            pings: own_network && has(CallSet::Ping),
+        }
+    }
+}
+
 /// What a child does before it knows whose it will be, and how many trees it has taken: `/dev`,
 /// `/proc`, `/sys` and the parts of them that are read-only or covered, on the stage.
-fn ahead(own_network: bool, facts: &Facts) -> (Vec<Op>, Tree) {
+fn ahead(kind: &Kind, facts: &Facts) -> (Vec<Op>, Tree) {
     let (dev, empty, groups, host_sys) = (1, 2, 3, 4);
     let attach = |tree, at: &str, read_only| Op::Attach { tree, at: at.into(), file: false, read_only };
     let take = |tree, name: &str| Op::TakeHost { tree, name: name.into() };
-    let mut ops = vec![Op::Leave { network: own_network }];
-    if own_network {
+    let mut ops = vec![Op::Leave { network: kind.own_network }];
+    if kind.own_network {
         ops.push(Op::LoopbackUp);
     }
-    ops.extend([take(dev, "dev"), take(empty, "empty"), attach(dev, "dev", false)]);
-    ops.extend([mount("mqueue", "dev/mqueue", &[]), mount("proc", "proc", &[]), Op::NoUserNamespaces]);
-    ops.extend(PROC_READ_ONLY.map(|name| Op::ReadOnly { path: Path::new("proc").join(name) }));
-    if own_network {
+    ops.extend([take(dev, kind.devices), take(empty, "empty"), attach(dev, "dev", false)]);
+    ops.extend([mount("mqueue", "dev/mqueue", &[]), mount("proc", "proc", &[])]);
+    ops.extend(BOUNDS.map(|(name, most)| Op::Bound { name: name.to_owned(), most }));
+    ops.push(Op::Bound { name: "max_user_namespaces".to_owned(), most: kind.nested });
+    let locked = PROC_READ_ONLY.into_iter().filter(|name| !(kind.pings && *name == PROC_SYS));
+    ops.extend(locked.map(|name| Op::ReadOnly { path: Path::new("proc").join(name) }));
+    if kind.own_network {
         let (kind, at) = ("sysfs".into(), "sys".into());
         ops.push(Op::Mount { kind, at, options: Vec::new(), exec: false, read_only: true });
     } else {
@@ -127,26 +185,34 @@ impl Planner<'_> {
         self.outside.append(&mut self.groups);
 
         early.extend([Op::AwaitMonitor, Op::BecomeRoot]);
+        if Kind::of(self.jail).pings {
+            let last = self.jail.ids.saturating_sub(1);
+            early.extend([Op::PingGroups { last }, Op::ReadOnly { path: Path::new("proc").join(PROC_SYS) }]);
+        }
         early.extend(root);
         early.extend(["dev", "proc", "sys"].map(|at| Op::Settle { at: at.into() }));
         let limits = &self.jail.limits;
         early.extend([
-            terminals(),
+            terminals(self.jail.max_sessions.saturating_add(MORE_TERMINALS)),
             tmpfs("dev/shm", limits.shm, "1777", false),
             tmpfs("tmp", limits.tmp, "1777", true),
             tmpfs("run", limits.run, "0755", true),
+            Op::Board { at: "run/cellblock".into(), limits: limits::board(self.jail, &self.facts.controls) },
         ]);
         early.extend(joining);
         for (controller, tree) in group_trees {
             let at = Path::new("sys/fs/cgroup").join(controller);
             early.push(Op::Attach { tree, at, file: false, read_only: false });
         }
-        early.extend([
-            Op::Pivot,
-            Op::ResetTraits,
-            Op::KeepBoundingSet(INIT_CAPABILITIES | self.jail.capabilities & !SYS_ADMIN),
-            Op::BecomeInit,
-        ]);
+        early.extend([Op::Pivot, Op::ResetTraits]);
+        if self.jail.network == Network::Host && self.facts.landlock >= landlock::SCOPES {
+            early.push(Op::KeepToItself);
+        }
+        early.push(Op::LimitCalls(self.jail.syscalls.clone()));
+        if !self.jail.no_new_privs {
+            early.push(Op::KeepForInit);
+        }
+        early.extend([Op::KeepBoundingSet(INIT_CAPABILITIES | self.jail.capabilities & !SYS_ADMIN), Op::BecomeInit]);
         early
     }
 
@@ -154,46 +220,55 @@ impl Planner<'_> {
     /// them, by controller.
     fn groups(&mut self, ids: IdRange) -> (Vec<Op>, Vec<(String, Tree)>) {
         match &self.facts.groups {
-            Groups::V1(hierarchies) => self.v1_groups(hierarchies),
+            Groups::V1(hierarchies) => self.v1_groups(hierarchies, ids),
             Groups::V2(mount) => self.v2_groups(mount, ids),
         }
     }
 
     /// v1: made while the child mounts. The cell's view of its groups starts where init is; v1 allows
     /// processes beside a group below.
-    fn v1_groups(&mut self, hierarchies: &[(String, PathBuf)]) -> (Vec<Op>, Vec<(String, Tree)>) {
-        self.clone = clone(None, self.facts);
-        let (mut lends, mut shown) = (Vec::new(), Vec::new());
+    fn v1_groups(&mut self, hierarchies: &[(String, PathBuf)], ids: IdRange) -> (Vec<Op>, Vec<(String, Tree)>) {
+        self.clone = clone(None, ids.first, self.facts);
+        let (mut lends, mut watches, mut shown) = (Vec::new(), Vec::new(), Vec::new());
         for (controller, mount) in hierarchies {
             let init = mount.join(self.tenant.name.as_str());
             let sessions = init.join("sessions");
             self.groups.push(Op::MakeGroup { path: init.clone(), leaf: Leaf::Init, v2: false });
-            self.groups.push(Op::MakeGroup { path: sessions, leaf: Leaf::Sessions, v2: false });
+            self.groups.push(Op::MakeGroup { path: sessions.clone(), leaf: Leaf::Sessions, v2: false });
+            self.groups.extend(limits::v1(&self.jail.limits, &self.facts.controls, controller, &init));
             let tree = self.next_tree();
             lends.push(Op::LendGroup { tree, path: init, v2: false });
+            if controller == "memory" {
+                watches.push(Op::WatchMemory { path: sessions });
+            }
             shown.push((controller.clone(), tree));
         }
-        let count = lends.len();
+        let mut joining = vec![Op::AwaitGroups { count: lends.len() }];
+        joining.extend(watches.iter().map(|_watched| Op::AwaitMemory));
+        joining.extend([Op::JoinGroups, Op::LeaveGroups]);
         self.groups.push(Op::WriteDown);
         self.groups.extend(lends);
-        (vec![Op::AwaitGroups { count }, Op::JoinGroups, Op::LeaveGroups], shown)
+        self.groups.extend(watches);
+        (joining, shown)
     }
 
     /// v2: made before the clone, which puts the child into its group.
     fn v2_groups(&mut self, mount: &Path, ids: IdRange) -> (Vec<Op>, Vec<(String, Tree)>) {
         let own = mount.join(self.tenant.name.as_str());
         let (init, sessions) = (own.join("init"), own.join("sessions"));
-        self.before.push(Op::MakeGroup { path: init, leaf: Leaf::Init, v2: true });
+        self.before.push(Op::MakeGroup { path: init.clone(), leaf: Leaf::Init, v2: true });
         self.before.push(Op::MakeGroup { path: sessions.clone(), leaf: Leaf::Sessions, v2: true });
         // CLONE_INTO_CGROUP asks about the group and the closest one above both.
         self.before.push(Op::GiveGroup { path: own.clone(), uid: ids.first });
         self.before.push(Op::GiveGroup { path: sessions, uid: ids.first });
         // The cgroup namespace starts where the clone is put. It must hold both leaves: with
         // nsdelegate (systemd) no process moves to where its namespace does not reach.
-        self.clone = clone(Some(own.clone()), self.facts);
+        self.clone = clone(Some(own.clone()), ids.first, self.facts);
         let tree = self.next_tree();
+        self.groups.push(Op::MoveIn { path: init });
+        self.groups.extend(limits::v2(&self.jail.limits, &self.facts.controls, &own, &self.facts.disks));
         self.groups.extend([Op::WriteDown, Op::LendGroup { tree, path: own, v2: true }]);
-        (vec![Op::AwaitGroups { count: 1 }, Op::JoinGroups], vec![(String::new(), tree)])
+        (vec![Op::AwaitGroups { count: 1 }], vec![(String::new(), tree)])
     }
 
     /// The root and what is mounted in it for the tenant; gives the trees whose owners are shifted.
@@ -282,13 +357,14 @@ fn mount(kind: &str, at: &str, options: &[(&str, String)]) -> Op {
     Op::Mount { kind: kind.to_owned(), at: at.into(), options, exec: false, read_only: false }
 }
 
-fn terminals() -> Op {
+fn terminals(most: u32) -> Op {
     let mode = |mode: &str| mode.to_owned();
     let options = [
         ("newinstance", String::new()),
         ("ptmxmode", mode("0666")),
         ("mode", mode("0620")),
         ("gid", TTY_GROUP.to_string()),
+        ("max", most.to_string()),
     ];
     mount("devpts", "dev/pts", &options)
 }
@@ -302,9 +378,11 @@ fn tmpfs(at: &str, size: Bytes, mode: &str, exec: bool) -> Op {
 mod tests {
     use super::*;
     use crate::config::settings::{Limits, Linger};
+    use crate::jail::{Control, Controls};
+    use std::collections::BTreeSet;
 
     fn tenant(root: Root) -> Tenant {
-        let limits = Limits { tmp: Bytes(1), run: Bytes(2), shm: Bytes(3), nofile: 4, core: Bytes(0) };
+        let limits = Limits { tmp: Bytes(1), run: Bytes(2), shm: Bytes(3), nofile: 4, ..Limits::default() };
         let jail = Jail {
             root,
             user: User::Tenant,
@@ -315,13 +393,15 @@ mod tests {
             linger: Linger::Forever,
             ids: 65_536,
             limits,
-            allow: std::collections::BTreeSet::new(),
+            allow: BTreeSet::new(),
             command: None,
             accept_env: Vec::new(),
             set_env: Vec::new(),
             capabilities: u64::MAX,
             no_new_privs: true,
+            syscalls: BTreeSet::new(),
             max_sessions: 1,
+            max_connections: 64,
             motd: false,
         };
         Tenant {
@@ -342,7 +422,10 @@ mod tests {
             lent: Vec::new(),
             resolver: String::new(),
             groups: Groups::V1(vec![("pids".into(), "/cg/pids/cellblock".into())]),
+            landlock: 6,
             oom_adjusted: true,
+            controls: Controls::new([Control::Pids], true),
+            disks: Vec::new(),
         }
     }
 
@@ -356,13 +439,14 @@ mod tests {
         let group = |path: &str, leaf| Op::MakeGroup { path: path.into(), leaf, v2: false };
         let tree = 6;
         assert_eq!(plan.before, vec![Op::Take { tree, source: "/srv/a".into() }]);
-        assert_eq!(plan.clone, vec![Op::Clone { group: None }, Op::ResetOomScore, Op::ResetPriority]);
+        assert_eq!(plan.clone, vec![Op::Clone { group: None, owner: 1000 }, Op::ResetOomScore, Op::ResetPriority]);
         let outside = vec![
             Op::MapIds(IdRange { first: 1000, count: 65_536 }),
             Op::Shift { tree },
             Op::Release,
             group("/cg/pids/cellblock/alice", Leaf::Init),
             group("/cg/pids/cellblock/alice/sessions", Leaf::Sessions),
+            Op::SetGroup { file: "/cg/pids/cellblock/alice/sessions/pids.max".into(), value: "256".into() },
             Op::WriteDown,
             Op::LendGroup { tree: 5, path: "/cg/pids/cellblock/alice".into(), v2: false },
         ];
@@ -383,16 +467,58 @@ mod tests {
         let ids = IdRange { first: 1000, count: 65_536 };
         let (directory, host) = (tenant(Root::Directory("/srv/a".into())), tenant(Root::Host));
         let plans = [&directory, &host].map(|tenant| plan(tenant, ids, &facts));
-        let (clone, ahead) = spare(&facts).unwrap();
-        assert!(plans.iter().all(|plan| plan.takes_spare() && plan.ahead == ahead && plan.clone == clone));
+        let (clone, ahead) = spare(&facts, ids.first).unwrap();
+        assert!(plans.iter().all(|plan| plan.takes_spare && plan.ahead == ahead && plan.clone == clone));
         assert!(!format!("{clone:?} {ahead:?}").contains("alice"));
 
         let mut shared = tenant(Root::Host);
         shared.jail.network = Network::Host;
-        assert!(!plan(&shared, ids, &facts).takes_spare());
+        assert!(!plan(&shared, ids, &facts).takes_spare);
         facts.groups = Groups::V2("/cg/cellblock".into());
-        assert!(!plan(&directory, ids, &facts).takes_spare(), "v2 clones into the tenant's group");
-        assert_eq!(spare(&facts), None);
+        assert!(!plan(&directory, ids, &facts).takes_spare, "v2 clones into the tenant's group");
+        assert_eq!(spare(&facts, ids.first), None);
+    }
+
+    fn position(plan: &Plan, wanted: &Op) -> Option<usize> {
+        plan.inside.iter().position(|op| op == wanted)
+    }
+
+    #[test]
+    fn calls_are_limited_while_the_child_may_and_before_it_is_init() {
+        let plan = plan_for(Root::Host);
+        let limited = position(&plan, &Op::LimitCalls(BTreeSet::new())).unwrap();
+        assert_eq!(plan.inside.get(limited - 1), Some(&Op::ResetTraits));
+        assert_eq!(plan.inside.get(limited + 1), Some(&Op::KeepBoundingSet(!SYS_ADMIN)));
+        assert_eq!(position(&plan, &Op::KeepForInit), None);
+        assert!(plan.ahead.contains(&Op::Bound { name: "max_user_namespaces".into(), most: 0 }));
+    }
+
+    #[test]
+    fn what_a_class_opens_is_opened_and_no_more() {
+        let with = |change: fn(&mut Jail)| {
+            let mut tenant = tenant(Root::Host);
+            change(&mut tenant.jail);
+            plan(&tenant, IdRange { first: 1000, count: 65_536 }, &facts())
+        };
+        let rights = with(|jail| jail.no_new_privs = false);
+        assert!(position(&rights, &Op::KeepForInit) < position(&rights, &Op::KeepBoundingSet(!SYS_ADMIN)));
+        assert!(position(&rights, &Op::KeepForInit) > position(&rights, &Op::LimitCalls(BTreeSet::new())));
+        let nesting = with(|jail| jail.syscalls = [CallSet::Nesting].into());
+        assert!(nesting.ahead.contains(&Op::Bound { name: "max_user_namespaces".into(), most: NESTED }));
+        assert!(rights.takes_spare && !nesting.takes_spare);
+        assert!(position(&nesting, &Op::LimitCalls([CallSet::Nesting].into())).is_some());
+        let pinging = with(|jail| jail.syscalls = [CallSet::Ping].into());
+        let sys = Op::ReadOnly { path: "proc/sys".into() };
+        let written = position(&pinging, &Op::PingGroups { last: 65_535 });
+        assert!(position(&pinging, &Op::AwaitMonitor) < written && written < position(&pinging, &sys));
+        assert!(!pinging.ahead.contains(&sys) && nesting.ahead.contains(&sys));
+        let shared = with(|jail| {
+            jail.syscalls = [CallSet::Ping].into();
+            jail.network = Network::Host;
+        });
+        assert_eq!(position(&shared, &Op::PingGroups { last: 65_535 }), None);
+        assert!(position(&shared, &Op::KeepToItself) < position(&shared, &Op::LimitCalls([CallSet::Ping].into())));
+        assert_eq!(position(&pinging, &Op::KeepToItself), None);
     }
 
     #[test]

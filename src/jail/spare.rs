@@ -6,18 +6,22 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     os::fd::{AsFd as _, OwnedFd},
-    path::PathBuf,
+    path::Path,
 };
 
 use crate::base::{Result, fail};
-use crate::sys::{Errno, credentials, fd, poll, process};
+use crate::sys::{
+    Errno, credentials, fd,
+    mount::{self, Kind},
+    poll, process,
+};
 use crate::wire::Link;
 
 use super::{
     apply::Builder,
-    handover::{Answer, LINK, Word},
+    filters::Calls,
+    handover::{Answer, LINK, VIEW, Word},
     host::STAGE,
 };
 
@@ -35,13 +39,21 @@ pub struct Built {
     pub session_groups: Vec<OwnedFd>,
     /// Whether that is a v2 directory.
     pub v2: bool,
+    /// The lists of system calls.
+    pub filter: OwnedFd,
+    /// Where in there the tenant's begins, and its length.
+    pub calls: (u64, usize),
+    /// Readable when the sessions of a v1 group ran out of memory.
+    pub memory_event: Option<OwnedFd>,
+    /// What init writes usage into.
+    pub board: Option<OwnedFd>,
 }
 
 /// Becomes a cell; `None` if it was not wanted, or told whoever wanted it why it failed.
 pub fn become_cell() -> Result<Option<Built>, Errno> {
     process::make_undumpable()?;
     let mut link: Link<Answer, Word> = Link::new(fd::inherited(LINK)?);
-    let lived = live(&mut link);
+    let lived = live(&mut link, fd::inherited(VIEW)?);
     let told = match &lived {
         Ok(Some(_built)) => link.send(&Answer::Ready),
         Ok(None) => Ok(()),
@@ -51,9 +63,9 @@ pub fn become_cell() -> Result<Option<Built>, Errno> {
     Ok(if told.is_ok() { lived.ok().flatten() } else { None })
 }
 
-fn live(link: &mut Link<Answer, Word>) -> Result<Option<Built>> {
+fn live(link: &mut Link<Answer, Word>, view: OwnedFd) -> Result<Option<Built>> {
     let heard = link.receive().map_err(|error| fail("preparing", "a cell", error))?;
-    let (Word::Ahead { view, ops }, with) = heard else {
+    let (Word::Ahead(ops), with) = heard else {
         return Err(fail("preparing", "a cell", "the first word is another"));
     };
     credentials::set_umask(0o022);
@@ -63,11 +75,12 @@ fn live(link: &mut Link<Answer, Word>) -> Result<Option<Built>> {
     if !is_wanted(&builder, with.into_iter().next())? {
         return Ok(None);
     }
-    let (Word::Take { name, trees, lists }, [listener, first_link]) = builder.hear::<2>()? else {
+    let (Word::Take { name, sets, calls, trees, lists }, [listener, first_link, filters]) = builder.hear::<3>()? else {
         return Err(builder.misplaced());
     };
     name_process(c"cellblock-init")?;
     builder.name = Some(name);
+    builder.calls = Some(Calls::new(filters.into(), sets, calls));
     for _tree in 0..trees {
         let (Word::Tree(number), [tree]) = builder.hear::<1>()? else { return Err(builder.misplaced()) };
         builder.trees.insert(number, tree);
@@ -79,24 +92,32 @@ fn live(link: &mut Link<Answer, Word>) -> Result<Option<Built>> {
     }
     builder.listener = Some(listener);
     todo.iter().try_for_each(|ops| builder.carry_out(ops))?;
-    let Builder { listener, session_groups, v2, .. } = builder;
+    let Builder { listener, session_groups, v2, calls, limited, memory_event, board, .. } = builder;
     let listener = listener.ok_or_else(|| fail("making", "a cell", "its socket is gone"))?;
-    Ok(Some(Built { listener, first_link, session_groups, v2 }))
+    let (Some(Calls { file, .. }), Some(calls)) = (calls, limited) else {
+        return Err(fail("making", "a cell", "its system calls are not limited"));
+    };
+    Ok(Some(Built { listener, first_link, session_groups, v2, filter: file.into(), calls, memory_event, board }))
 }
 
-fn begin(link: &mut Link<Answer, Word>, view: PathBuf) -> Result<Builder<'_>> {
-    let stage = view.join(STAGE);
-    let root = File::open(&stage).map_err(|error| fail("preparing a cell in", stage.display(), error))?;
+fn begin(link: &mut Link<Answer, Word>, view: OwnedFd) -> Result<Builder<'_>> {
+    let root = mount::locate(view.as_fd(), Path::new(STAGE), Kind::Directory)
+        .map_err(|errno| fail("preparing a cell in", STAGE, errno))?;
     Ok(Builder {
         link,
         name: None,
         view,
+        calls: None,
+        limited: None,
+        for_init: 0,
+        memory_event: None,
+        board: None,
         listener: None,
         trees: BTreeMap::new(),
         own_groups: Vec::new(),
         session_groups: Vec::new(),
         v2: false,
-        root: root.into(),
+        root,
         mounted: Vec::new(),
         empty_at: None,
     })

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     os::{
-        fd::{AsFd as _, OwnedFd},
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt as _,
     },
     path::Path,
@@ -23,6 +23,7 @@ use crate::wire::{Link, LinkError, init::Order, init::Report};
 use super::{
     IdRange, Plan, cgroups,
     child::{Child, Tools},
+    filters::Filters,
     handover::{Answer, Word, lists},
     keep,
     plan::{Leaf, Op, Tree},
@@ -51,11 +52,10 @@ impl From<Failure> for Trouble {
     }
 }
 
-/// Carries out `plan`, for whoever holds the right to, with a spare if there is one.
+/// Carries out `plan`, for whoever holds the right to, with one of `spares` if there is one.
 pub(super) fn start(plan: &Plan, tools: Tools<'_>, held: &Held, spares: Option<&Spares>) -> Result<Started> {
-    let spares = spares.filter(|_| plan.takes_spare());
     if let Some(spare) = spares.map(Spares::take).transpose()?.flatten() {
-        match Start::new(plan, held)?.with(spare) {
+        match Start::new(plan, tools.filters, held)?.with(spare) {
             Ok(started) => return Ok(started),
             // It was nobody's yet: that somebody killed it, or that its listener ended just when it was
             // taken, is no reason to refuse a login.
@@ -63,7 +63,7 @@ pub(super) fn start(plan: &Plan, tools: Tools<'_>, held: &Held, spares: Option<&
             Err(Trouble::Other(failure)) => return Err(failure),
         }
     }
-    let start = Start::new(plan, held)?;
+    let start = Start::new(plan, tools.filters, held)?;
     let child = Child::make(&plan.clone, &plan.ahead, tools, start.group.as_ref().map(File::as_fd), None)?;
     start.with(child).map_err(|trouble| match trouble {
         Trouble::Killed => fail("starting the cell of", &plan.name, "its pid 1 was killed"),
@@ -74,6 +74,7 @@ pub(super) fn start(plan: &Plan, tools: Tools<'_>, held: &Held, spares: Option<&
 /// What the monitor has made so far.
 struct Start<'a> {
     plan: &'a Plan,
+    filters: &'a Filters,
     held: &'a Held,
     trees: BTreeMap<Tree, OwnedFd>,
     /// v2: the group to clone into.
@@ -81,9 +82,9 @@ struct Start<'a> {
 }
 
 impl<'a> Start<'a> {
-    fn new(plan: &'a Plan, held: &'a Held) -> Result<Self> {
+    fn new(plan: &'a Plan, filters: &'a Filters, held: &'a Held) -> Result<Self> {
         held.clear()?;
-        let mut start = Self { plan, held, trees: BTreeMap::new(), group: None };
+        let mut start = Self { plan, filters, held, trees: BTreeMap::new(), group: None };
         for op in &plan.before {
             start.before(op)?;
         }
@@ -94,6 +95,11 @@ impl<'a> Start<'a> {
         match op {
             Op::Keep { path, uid, mode, fill } => keep::keep(path, *uid, *mode, *fill),
             Op::MakeGroup { path, leaf, v2: _ } => {
+                if *leaf == Leaf::Init {
+                    // What a start that was killed half-way has left holds no process any more, and a
+                    // group whose controllers are on takes none.
+                    cgroups::remove_own(path.parent().unwrap_or(path))?;
+                }
                 cgroups::make(path)?;
                 if *leaf == Leaf::Init {
                     self.group = Some(cgroups::open_directory(path.parent().unwrap_or(path))?);
@@ -112,6 +118,9 @@ impl<'a> Start<'a> {
             | Op::Shift { .. }
             | Op::Release
             | Op::WriteDown
+            | Op::SetGroup { .. }
+            | Op::MoveIn { .. }
+            | Op::WatchMemory { .. }
             | Op::LendGroup { .. }
             | Op::TakeHost { .. }
             | Op::Leave { .. }
@@ -119,6 +128,7 @@ impl<'a> Start<'a> {
             | Op::LoopbackUp
             | Op::AwaitMonitor
             | Op::AwaitGroups { .. }
+            | Op::AwaitMemory
             | Op::JoinGroups
             | Op::LeaveGroups
             | Op::BecomeRoot
@@ -130,11 +140,16 @@ impl<'a> Start<'a> {
             | Op::Attach { .. }
             | Op::Mount { .. }
             | Op::Settle { .. }
-            | Op::NoUserNamespaces
+            | Op::Bound { .. }
+            | Op::Board { .. }
+            | Op::PingGroups { .. }
             | Op::ReadOnly { .. }
             | Op::Cover { .. }
             | Op::Pivot
             | Op::ResetTraits
+            | Op::KeepToItself
+            | Op::LimitCalls(_)
+            | Op::KeepForInit
             | Op::KeepBoundingSet(_)
             | Op::BecomeInit => Err(misplaced(op)),
         }
@@ -146,7 +161,7 @@ impl<'a> Start<'a> {
         let listener = seqpacket::bind_path(&self.held.place().socket()).map_err(failed)?;
         let (link, inner_link) = seqpacket::pair().map_err(failed)?;
         let done = self
-            .tell(&child, [listener, inner_link])
+            .tell(&child, &[listener, inner_link])
             .and_then(|()| self.plan.outside.iter().try_for_each(|op| self.outside(op, &child)));
         let died = child.has_ended()?;
         let answered = match done {
@@ -167,18 +182,30 @@ impl<'a> Start<'a> {
     }
 
     /// Tells the child whose cell it is and what to do.
-    fn tell(&self, child: &Child, sockets: [OwnedFd; 2]) -> Result<(), Trouble> {
+    fn tell(&self, child: &Child, sockets: &[OwnedFd; 2]) -> Result<(), Trouble> {
         let lists = lists(&self.plan.inside)?;
-        let word = Word::Take { name: self.plan.name.clone(), trees: self.trees.len(), lists: lists.len() };
-        self.send(child, &word, &sockets)?;
+        let name = self.plan.name.clone();
+        let limit =
+            self.plan.inside.iter().find_map(|op| if let Op::LimitCalls(sets) = op { Some(sets) } else { None });
+        let sets = limit.ok_or_else(|| fail("starting the cell of", &name, "its system calls are not limited"))?;
+        let calls =
+            self.filters.places(sets).map_err(|errno| fail("finding the list of system calls of", &name, errno))?;
+        let word = Word::Take { name, sets: sets.clone(), calls, trees: self.trees.len(), lists: lists.len() };
+        let [listener, first_link] = sockets;
+        self.send(child, &word, [listener.as_fd(), first_link.as_fd(), self.filters.as_fd()])?;
         for (number, tree) in &self.trees {
-            self.send(child, &Word::Tree(*number), [tree])?;
+            self.send(child, &Word::Tree(*number), [tree.as_fd()])?;
         }
         lists.into_iter().try_for_each(|list| self.send(child, &Word::Ops(list), []))
     }
 
-    fn send<'f>(&self, child: &Child, word: &Word, fds: impl IntoIterator<Item = &'f OwnedFd>) -> Result<(), Trouble> {
-        let fds: Vec<_> = fds.into_iter().map(OwnedFd::as_fd).collect();
+    fn send<'f>(
+        &self,
+        child: &Child,
+        word: &Word,
+        fds: impl IntoIterator<Item = BorrowedFd<'f>>,
+    ) -> Result<(), Trouble> {
+        let fds: Vec<_> = fds.into_iter().collect();
         match child.link.send_with(word, &fds) {
             Ok(()) => Ok(()),
             Err(LinkError::Closed) => Err(Trouble::Killed),
@@ -198,10 +225,13 @@ impl<'a> Start<'a> {
                 })?;
             }
             Op::Release => self.send(child, &Word::Released, [])?,
+            Op::SetGroup { file, value } => cgroups::set(file, value)?,
+            Op::MoveIn { path } => cgroups::move_in(path, child.record.pid)?,
+            Op::WatchMemory { path } => self.send(child, &Word::Memory, [cgroups::watch_memory(path)?.as_fd()])?,
             Op::WriteDown => self.held.write(child.record)?,
             Op::LendGroup { tree, path, v2 } => {
                 let lent = cgroups::lend(path, *v2)?;
-                self.send(child, &Word::Group { tree: *tree, v2: *v2 }, &lent)?;
+                self.send(child, &Word::Group { tree: *tree, v2: *v2 }, lent.iter().map(OwnedFd::as_fd))?;
             }
             Op::Clone { .. }
             | Op::ResetOomScore
@@ -215,6 +245,7 @@ impl<'a> Start<'a> {
             | Op::LoopbackUp
             | Op::AwaitMonitor
             | Op::AwaitGroups { .. }
+            | Op::AwaitMemory
             | Op::JoinGroups
             | Op::LeaveGroups
             | Op::BecomeRoot
@@ -226,11 +257,16 @@ impl<'a> Start<'a> {
             | Op::Attach { .. }
             | Op::Mount { .. }
             | Op::Settle { .. }
-            | Op::NoUserNamespaces
+            | Op::Bound { .. }
+            | Op::Board { .. }
+            | Op::PingGroups { .. }
             | Op::ReadOnly { .. }
             | Op::Cover { .. }
             | Op::Pivot
             | Op::ResetTraits
+            | Op::KeepToItself
+            | Op::LimitCalls(_)
+            | Op::KeepForInit
             | Op::KeepBoundingSet(_)
             | Op::BecomeInit => return Err(misplaced(op).into()),
         }

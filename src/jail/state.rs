@@ -35,6 +35,9 @@ pub(super) struct Record {
     pub(super) pid: Pid,
     /// When it started, in clock ticks since boot: tells it from a later process with the same pid.
     pub(super) started: u64,
+    /// The host's id that owns its user namespace.
+    #[serde(default)]
+    pub(super) owner: u32,
 }
 
 /// The right to start or clear away the cell. Ends when dropped.
@@ -88,8 +91,12 @@ impl Place {
             let file = match opened {
                 Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(failed)?;
-                    continue;
+                    match DirBuilder::new().recursive(true).mode(0o700).create(&self.0) {
+                        Ok(()) => continue,
+                        // It was there, and was removed before it was looked at.
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                        Err(error) => return Err(failed(error)),
+                    }
                 }
                 Err(error) => return Err(failed(error)),
             };
@@ -132,14 +139,19 @@ impl Held {
     pub(super) fn remove(self) -> Result<()> {
         self.clear()?;
         remove_file(&self.place.0.join("lock"))?;
-        fs::remove_dir(&self.place.0).map_err(|error| failed("removing", &self.place.0, &error))
+        match fs::remove_dir(&self.place.0) {
+            Ok(()) => Ok(()),
+            // Another process has taken the place since the lock went: it is its to remove, or it has.
+            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => Ok(()),
+            Err(error) => Err(failed("removing", &self.place.0, &error)),
+        }
     }
 }
 
 impl Record {
     /// Of a process that was just cloned.
-    pub(super) fn of(pid: Pid) -> Result<Self, Errno> {
-        Ok(Self { pid, started: namespace::start_time(pid)? })
+    pub(super) fn of(pid: Pid, owner: u32) -> Result<Self, Errno> {
+        Ok(Self { pid, started: namespace::start_time(pid)?, owner })
     }
 
     /// A hold on that process, if it has not been reaped.
@@ -156,7 +168,12 @@ impl Record {
 pub(super) fn names(run_dir: &Path) -> Result<Vec<TenantName>> {
     let path = cells(run_dir);
     let mut names = Vec::new();
-    for entry in fs::read_dir(&path).map_err(|error| failed("listing", &path, &error))? {
+    let entries = match fs::read_dir(&path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(names),
+        Err(error) => return Err(failed("listing", &path, &error)),
+    };
+    for entry in entries {
         let entry = entry.map_err(|error| failed("listing", &path, &error))?;
         let name = entry.file_name().into_string().ok().and_then(|name| name.parse().ok());
         names.push(name.ok_or_else(|| fail("listing", path.display(), "something there is not a cell's"))?);
@@ -179,4 +196,25 @@ fn remove_file(path: &Path) -> Result<()> {
 
 fn failed(doing: &'static str, path: &Path, error: &io::Error) -> Failure {
     fail(doing, path.display(), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_that_are_taken_and_removed_at_the_same_time_are_removed() {
+        let run_dir = std::env::temp_dir().join(format!("cellblock-places-{}", std::process::id()));
+        let place = Place::new(&run_dir, &"alice".parse().unwrap());
+        std::thread::scope(|scope| {
+            let removers = [(); 3].map(|()| {
+                scope.spawn(|| (0..200).try_for_each(|_| place.hold(Wait::Yes)?.map_or(Ok(()), Held::remove)))
+            });
+            for remover in removers {
+                remover.join().unwrap().unwrap();
+            }
+        });
+        assert_eq!(names(&run_dir).unwrap(), Vec::new());
+        fs::remove_dir_all(run_dir).unwrap();
+    }
 }

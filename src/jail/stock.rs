@@ -6,15 +6,20 @@
 //! that holds a spare's link, so when a monitor that has taken it dies, the spare ends too. A spare
 //! that nobody has taken ends with the listener.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use crate::base::{Result, fail};
-use crate::sys::{Errno, fd, seqpacket};
+use crate::sys::{Errno, fd, random, seqpacket};
 use crate::wire::{Link, LinkError, link::exactly};
 
 use super::{
+    Facts, IdRange, cell,
     child::{Child, Tools},
-    plan::Op,
+    planning,
     state::Record,
 };
 
@@ -32,17 +37,51 @@ pub(super) struct Spares(OwnedFd);
 pub struct Stock {
     queue: Link<Record, ()>,
     alive: OwnedFd,
+    owners: RefCell<Owners>,
     _held_by_the_listener: OwnedFd,
 }
 
-/// An empty stock.
-pub(super) fn make() -> Result<(Spares, Stock)> {
+/// The ids that spares' user namespaces belong to: each one's own, since the kernel counts by them.
+#[derive(Debug)]
+struct Owners {
+    range: IdRange,
+    /// Where to look next. Round the range: an id comes again as late as it can.
+    next: u32,
+    /// Who had one last.
+    given: BTreeMap<u32, Record>,
+}
+
+impl Owners {
+    /// One that no process that lives has.
+    fn pick(&mut self) -> Result<u32> {
+        for _id in 0..self.range.count {
+            let owner = self.range.first + self.next % self.range.count;
+            self.next = self.next.wrapping_add(1) % self.range.count;
+            let lives = match self.given.get(&owner) {
+                Some(record) => cell::live(*record)?.is_some(),
+                None => false,
+            };
+            if !lives {
+                self.given.remove(&owner);
+                return Ok(owner);
+            }
+        }
+        Err(fail("making", "a spare cell", "every id that one could belong to is taken"))
+    }
+}
+
+/// An empty stock, for spares that belong to the ids of `range`, of which `running` cells have some.
+pub(super) fn make(range: IdRange, running: Vec<Record>) -> Result<(Spares, Stock)> {
     let failed = |errno: Errno| fail("making", "a stock of spare cells", errno);
     let (queue, spares) = seqpacket::pair().map_err(failed)?;
     fd::set_nonblocking(spares.as_fd(), true).map_err(failed)?;
     fd::set_nonblocking(queue.as_fd(), true).map_err(failed)?;
     let (alive, held) = fd::pipe().map_err(failed)?;
-    Ok((Spares(spares), Stock { queue: Link::new(queue), alive, _held_by_the_listener: held }))
+    // Not where an earlier listener began: what a monitor took of it may not be written down yet.
+    let next = u32::from_ne_bytes(random::bytes().map_err(failed)?) % range.count.max(1);
+    let given = running.into_iter().map(|record| (record.owner, record)).collect();
+    let owners = RefCell::new(Owners { range, next, given });
+    Ok((Spares(spares), Stock { queue: Link::new(queue), alive, owners, _held_by_the_listener: held }))
 }
 
 impl Spares {
@@ -68,13 +107,19 @@ impl Spares {
 
 impl Stock {
     /// Makes up for spares that were taken or have ended.
-    pub(super) fn fill(&self, spares: &Spares, clone: &[Op], ahead: &[Op], tools: Tools<'_>) -> Result<()> {
+    /// Where no plan takes spares, it makes none.
+    pub(super) fn fill(&self, spares: &Spares, facts: &Facts, tools: Tools<'_>) -> Result<()> {
         let mut kept = Vec::new();
         while let Some(spare) = spares.take()? {
             kept.push(spare);
         }
         while kept.len() < SIZE {
-            kept.push(Child::make(clone, ahead, tools, None, Some(self.alive.as_fd()))?);
+            let mut owners = self.owners.borrow_mut();
+            let owner = owners.pick()?;
+            let Some((clone, ahead)) = planning::spare(facts, owner) else { return Ok(()) };
+            let spare = Child::make(&clone, &ahead, tools, None, Some(self.alive.as_fd()))?;
+            owners.given.insert(owner, spare.record);
+            kept.push(spare);
         }
         for Child { link, record, pidfd, proc, user_namespace } in &kept {
             let fds = [link.as_fd(), pidfd.as_fd(), proc.as_fd(), user_namespace.as_fd()];

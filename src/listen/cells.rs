@@ -37,7 +37,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Takes up cells that ran before this listener did.
     pub(super) fn take_up(&mut self, running: Vec<RunningCell>) {
-        for RunningCell { name, pid, pidfd } in running {
+        for RunningCell { name, pid, pidfd, started: _ } in running {
             if self.by_tenant.get(&name).is_some_and(|known| known.pid == pid) {
                 continue;
             }

@@ -16,8 +16,8 @@ use crate::base::{Result, fail};
 use crate::config::authorized_keys::parse_file;
 use crate::config::settings::{AuthorizedKey, Linger, Server, Tenant};
 use crate::config::{self, Compiled, MAX_KEYS_FILE};
-use crate::jail::{Cell, Cells};
-use crate::monitor::{Conn, Entered, House, MAX_CHANNELS, run};
+use crate::jail::{Cell, Cells, review};
+use crate::monitor::{Conn, Entered, House, MAX_CHANNELS, Seats, run};
 use crate::policy::Ends;
 use crate::sys::file::{Links, read_trusted};
 use crate::sys::signal::{self, Signals};
@@ -32,6 +32,8 @@ use super::host_keys;
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) server: Server,
+    /// What the admin should know about the config, drawn.
+    pub(super) warnings: String,
     compiled: Rc<Compiled>,
     setup: Setup,
     ids: (u32, u32),
@@ -53,13 +55,26 @@ impl Door {
             max_channels: MAX_CHANNELS,
         };
         let ids = service_ids(&server)?;
-        Ok(Self { server, compiled: Rc::new(loaded.compiled), setup, ids })
+        let warnings = loaded.warnings.to_string();
+        Ok(Self { server, warnings, compiled: Rc::new(loaded.compiled), setup, ids })
+    }
+
+    /// How many tenants the config has.
+    pub(super) fn tenants(&self) -> usize {
+        self.compiled.count()
     }
 
     /// Whose cells run from the start.
     pub(super) fn lasting(&self) -> Vec<Tenant> {
         let lasting = |tenant: &Tenant| tenant.jail.linger == Linger::Forever && !tenant.locked;
         self.compiled.tenants().filter_map(Result::ok).filter(lasting).collect()
+    }
+
+    /// Says which limits `cells` cannot enforce, and what becomes of their tenants.
+    pub(super) fn report_unmet(&self, cells: &Cells) {
+        for line in review(self.compiled.tenants().filter_map(Result::ok), &cells.facts().controls) {
+            warn!("{line}");
+        }
     }
 
     /// What a monitor needs; in the monitor, which is left no other copy of the host keys.
@@ -73,12 +88,13 @@ impl Door {
             tenant: Box::new(move |name| compiled.tenant(name)),
             file_keys: Box::new(file_keys),
             enter: Box::new(move |tenant| {
-                let Cell { link, pidfd, pid, name: _, started: _ } = cells.enter(tenant)?;
-                Ok(Entered { link, pidfd, pid })
+                let Cell { link, pidfd, pid, forgone, name: _, started: _ } = cells.enter(tenant)?;
+                Ok(Entered { link, pidfd, pid, forgone })
             }),
             setup: Setup { host_keys: mem::take(&mut self.setup.host_keys), ..self.setup.clone() },
             login_grace: self.server.login_grace,
             state_dir: self.server.state_dir.clone(),
+            seats: Seats::prepare(&self.server.run_dir)?,
             audit,
             signals,
             listener,

@@ -27,6 +27,9 @@ pub(super) fn start(tenants: &[Tenant], cells: &Cells, listener: &Link<Word, ()>
         if let Err(why) = cell.link.send(&Order::Stay) {
             error!("{}", fail("keeping the cell of", name, why));
         }
+        if !cell.forgone.is_empty() {
+            warn!("the cell of {name} goes without {}", cell.forgone.join(", "));
+        }
         if cell.started {
             info!("the cell of {name} runs from now on (pid {})", cell.pid);
         }

@@ -1,9 +1,11 @@
 //! The listener: accepts, counts, forks a monitor per connection, and sweeps up after cells.
 //!
-//! One process per host, root. It reads nothing from the network, and from its monitors only that
-//! somebody logged in or entered a cell. Its end, by whatever means, ends no session.
+//! One process per host, root. It reads nothing from the network, from its monitors only that
+//! somebody logged in or entered a cell, and from the admin's verbs that the config is to be read
+//! again. Its end, by whatever means, ends no session.
 
 mod cells;
+mod control;
 mod door;
 mod host_keys;
 mod lasting;

@@ -3,7 +3,7 @@
 use std::{
     env,
     ffi::CStr,
-    fs::File,
+    fs::{self, File, Metadata},
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
@@ -30,8 +30,10 @@ impl Programs {
     }
 
     /// The path of `cellblock-init`.
-    pub(super) fn find_init(&self) -> Result<PathBuf> {
-        find("cellblock-init", self.init.as_deref())
+    pub fn find_init(&self) -> Result<PathBuf> {
+        let path = find("cellblock-init", self.init.as_deref())?;
+        open(&path)?;
+        Ok(path)
     }
 }
 
@@ -51,12 +53,21 @@ fn find(name: &str, given: Option<&Path>) -> Result<PathBuf> {
 }
 
 fn seal(name: &CStr, path: &Path) -> Result<OwnedFd> {
+    memfd::sealed_program(name, &mut open(path)?).map_err(|cause| fail("taking", path.display(), cause))
+}
+
+/// Opens a program of ours. Only root can write it; or only whoever can write this one, which root
+/// runs already: a clone that a user built and runs by sudo.
+fn open(path: &Path) -> Result<File> {
     let failed = |cause: &dyn std::fmt::Display| fail("taking", path.display(), cause);
-    let mut file = File::open(path).map_err(|cause| failed(&cause))?;
+    let file = File::open(path).map_err(|cause| failed(&cause))?;
     let meta = file.metadata().map_err(|cause| failed(&cause))?;
-    if !meta.is_file() || meta.uid() != 0 || meta.mode() & 0o022 != 0 {
+    let own = fs::metadata("/proc/self/exe").map_err(|cause| failed(&cause))?;
+    let writers = |of: &Metadata| (of.uid(), of.gid(), of.mode() & 0o022);
+    let only_root = meta.uid() == 0 && meta.mode() & 0o022 == 0;
+    if !meta.is_file() || !only_root && writers(&meta) != writers(&own) {
         return Err(failed(&"it is not a file that only root can write")
             .hint(format!("chown root {0} && chmod go-w {0}", path.display())));
     }
-    memfd::sealed_program(name, &mut file).map_err(|cause| failed(&cause))
+    Ok(file)
 }

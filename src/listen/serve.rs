@@ -14,12 +14,15 @@ use tracing::{debug, error, info, warn};
 use crate::account::{Audit, Event, Refusals};
 use crate::base::{Result, TenantName, fail};
 use crate::jail::{Cells, Stock};
+use crate::monitor::Seats;
 use crate::sys::process::{self, Forked, Pid, Reaped};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{Errno, fd, net, poll, random, seqpacket};
 use crate::wire::Link;
+use crate::wire::control::{Answer, Ask, bounded};
 
 use super::cells::{Known, Watch};
+use super::control::Control;
 use super::door::Door;
 use super::lasting;
 use super::monitors::{Monitor, Monitors, Seen};
@@ -71,7 +74,9 @@ pub fn serve(options: &Options, ready: impl FnOnce() -> Result<()>) -> Result<()
     loop {
         match listener.wait()? {
             Wake::Work => {}
-            Wake::Reload => listener.reload(),
+            Wake::Reload => {
+                listener.reload();
+            }
             Wake::Stop => break,
         }
     }
@@ -101,6 +106,7 @@ struct Listener {
     ssh_program: OwnedFd,
     audit: Audit,
     sockets: Vec<Socket>,
+    control: Option<Control>,
     signals: Option<Signals>,
     monitors: Monitors,
     watch: Watch,
@@ -114,6 +120,7 @@ struct Found {
     sockets: Vec<usize>,
     monitors: Vec<Pid>,
     cells: Vec<TenantName>,
+    control: Vec<bool>,
 }
 
 impl Listener {
@@ -127,11 +134,14 @@ impl Listener {
         let door = Door::open(&options.config)?;
         let ssh_program = options.programs.seal_ssh()?;
         let mut cells = Cells::prepare(&door.server, &options.programs.find_init()?)?;
-        let stock = Some(cells.keep_stock()?);
+        let stock = cells.keep_stock()?;
+        Seats::prepare(&door.server.run_dir)?;
+        door.report_unmet(&cells);
         let mut watch = Watch::default();
         watch.take_up(cells.running()?);
         let audit = Audit::open(&door.server.audit_log)?;
         let sockets = sockets::open(&door.server.listen)?;
+        let control = Some(Control::open(&door.server.run_dir)?);
         Ok(Self {
             config: options.config.clone(),
             door,
@@ -141,6 +151,7 @@ impl Listener {
             ssh_program,
             audit,
             sockets,
+            control,
             signals: Some(signals),
             monitors: Monitors::default(),
             watch,
@@ -160,6 +171,7 @@ impl Listener {
         for socket in found.sockets {
             self.accept_from(socket)?;
         }
+        self.hear_admin(&found.control);
         if self.restock_at.is_some_and(|at| at <= Instant::now()) {
             self.restock();
         }
@@ -172,6 +184,7 @@ impl Listener {
         fds.extend(self.sockets.iter().map(|socket| socket.fd.as_fd()));
         fds.extend(self.monitors.links().map(|(_, link)| link));
         fds.extend(self.watch.pidfds().map(|(_, pidfd)| pidfd));
+        fds.extend(self.control.iter().flat_map(Control::fds));
         let ready = poll::wait_readable(&fds, deadline).map_err(|errno| fail("waiting", "", errno))?;
         let mut ready = ready.into_iter();
         let mut next = || ready.next().unwrap_or(false);
@@ -179,7 +192,7 @@ impl Listener {
         let sockets = (0..self.sockets.len()).filter(|_| next()).collect();
         let monitors = self.monitors.links().filter(|_| next()).map(|(pid, _)| pid).collect();
         let cells = self.watch.pidfds().filter(|_| next()).map(|(tenant, _)| tenant.clone()).collect();
-        Ok(Found { signals, sockets, monitors, cells })
+        Ok(Found { signals, sockets, monitors, cells, control: ready.collect() })
     }
 
     fn take_signals(&mut self) -> Result<Wake> {
@@ -323,27 +336,48 @@ impl Listener {
     /// In a child: what belongs to the listener alone.
     fn let_go(&mut self) {
         self.sockets.clear();
+        self.control = None;
         self.monitors.forget();
         self.watch.forget();
         self.stock = None;
         self.signals = None;
     }
 
+    /// Does what the admin's verbs ask. An answer that does not go out at once is not waited for.
+    fn hear_admin(&mut self, ready: &[bool]) {
+        let Some(control) = self.control.as_mut() else { return };
+        for (caller, ask) in control.hear(ready) {
+            let answer = match ask {
+                Ask::Reload => self.reload(),
+            };
+            if let Err(why) = caller.send(&answer) {
+                warn!("answering `cellblock reload`: {why}");
+            }
+        }
+    }
+
     /// New connections see the new config; a broken one changes nothing.
-    fn reload(&mut self) {
+    fn reload(&mut self) -> Answer {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => notify(&[NotifyState::Reloading, now]),
             Err(cause) => warn!("telling systemd: {cause}"),
         }
-        match self.try_reload() {
+        let config = self.config.display().to_string();
+        let answer = match self.try_reload() {
             Ok(()) => {
                 info!("the config was read again");
                 self.restock();
                 self.start_lasting();
+                let tenants = u64::try_from(self.door.tenants()).unwrap_or(u64::MAX);
+                Answer::Taken { config, tenants, warnings: bounded(self.door.warnings.clone()) }
             }
-            Err(failure) => error!("the config stays as it was: {failure}"),
-        }
+            Err(failure) => {
+                error!("the config stays as it was: {failure}");
+                Answer::Kept { config, why: bounded(failure.to_string()) }
+            }
+        };
         notify(&[NotifyState::Ready]);
+        answer
     }
 
     fn try_reload(&mut self) -> Result<()> {
@@ -357,6 +391,7 @@ impl Listener {
         let audit = Audit::open(&server.audit_log)?;
         let opened = sockets::missing(&self.sockets, &server.listen)?;
         sockets::replace(&mut self.sockets, opened, &server.listen);
+        door.report_unmet(&self.cells);
         self.audit = audit;
         self.door = door;
         Ok(())
@@ -367,6 +402,7 @@ impl Listener {
         let deadline = Instant::now() + STOP_LIMIT;
         self.stock = None;
         self.sockets.clear();
+        self.control = None;
         self.monitors.signal_all(signal::SIGTERM);
         // Monitors of an earlier listener have told us nothing of the cells that they entered.
         self.watch.take_up(self.cells.running()?);

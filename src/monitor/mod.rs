@@ -5,13 +5,16 @@
 //! bounded messages, in the order that `phase` allows.
 
 pub mod confine;
+mod limits;
 mod login;
 mod phase;
 mod pipeline;
+mod seats;
 mod serve;
 mod sessions;
 mod ssh;
 
 pub use pipeline::{Conn, EnterCell, FindTenant, House, ReadKeys, converse, run};
+pub use seats::Seats;
 pub use serve::Entered;
 pub use sessions::MAX_CHANNELS;

@@ -12,18 +12,22 @@ use tracing::{error, info, warn};
 use crate::account::{Audit, Event, LastLogin, exchange};
 use crate::base::{Result, TenantName};
 use crate::config::settings::{AuthorizedKey, Tenant};
-use crate::policy::{Ends, Identity, Proof, Told, grant};
+use crate::policy::{Ends, Grant, Identity, Proof, Told, grant};
 use crate::sys::signal::Signals;
 use crate::sys::title;
 use crate::wire::Link;
 use crate::wire::door::Word;
-use crate::wire::login::{Reply, Request, Setup};
+use crate::wire::login::{Refusal, Reply, Request, Setup};
 
 use super::confine::start_ssh;
 use super::login::wait_for_identity;
 use super::phase::Phase;
+use super::seats::Seats;
 use super::serve::{Entered, serve};
 use super::ssh::{End, Ssh};
+
+/// How long one that is turned away may take to ask for something and hear why not.
+const TURN_AWAY: Duration = Duration::from_secs(10);
 
 /// A connection that the listener took.
 #[derive(Debug)]
@@ -57,6 +61,8 @@ pub struct House {
     pub login_grace: Duration,
     /// Where last logins are kept.
     pub state_dir: PathBuf,
+    /// Who counts a tenant's connections.
+    pub seats: Seats,
     /// Where events are written.
     pub audit: Audit,
     /// SIGTERM, as an event: the admin ends the connection.
@@ -109,7 +115,7 @@ pub fn converse(conn: &Conn, link: Link<Reply, Request>, pidfd: OwnedFd, house: 
         Err(end) => end,
     };
     match &end {
-        End::Closed | End::Told | End::Grace | End::Tries => info!("{} from {peer} ended: {end}", conn.id),
+        End::Closed | End::Told | End::Grace | End::Tries | End::Full => info!("{} from {peer} ended: {end}", conn.id),
         End::OutOfTurn(_) | End::Wrong(_) | End::Failed(_) => error!("{} from {peer} ended: {end}", conn.id),
     }
     house.audit.record(&Event::ConnectionEnd {
@@ -142,6 +148,11 @@ fn story(
     if let Err(errno) = title::set(&format!("cellblock: {} [monitor]", grant.name())) {
         warn!("naming the monitor: {errno}");
     }
+    let most = grant.tenant().jail.max_connections;
+    let seat = house.seats.take(grant.name(), most).map_err(|failure| End::Failed(failure.to_string()))?;
+    let Some(_seat) = seat else {
+        return Err(turn_away(&mut ssh, house, &grant));
+    };
     let told = Told { last_login: last_login(house, conn, grant.name()) };
     house.tell(&Word::LoggedIn, &[]);
 
@@ -152,8 +163,34 @@ fn story(
     serve(ssh, conn, &grant, &told, house)
 }
 
+/// The tenant has as many connections as it may. Whoever is there is told at the first request that
+/// can be answered with words, and then hung up on.
+fn turn_away(ssh: &mut Ssh, house: &House, grant: &Grant) -> End {
+    house.tell(&Word::LoggedIn, &[]);
+    ssh.enter(Phase::Open);
+    let told = ssh.reply(&Reply::LoggedIn(grant.outline()), &[]).and_then(|()| {
+        let deadline = Instant::now() + TURN_AWAY;
+        let channel = loop {
+            if let Request::StartSession { channel, .. } = ssh.wait(deadline, house.told())? {
+                break channel;
+            }
+        };
+        ssh.reply(&Reply::SessionRefused { channel, why: Refusal::TooManyConnections }, &[])?;
+        // Until the client has read it and gone.
+        loop {
+            ssh.wait(deadline, house.told())?;
+        }
+    });
+    match told {
+        Ok(never) => never,
+        Err(End::Closed | End::Grace) => End::Full,
+        Err(end) => end,
+    }
+}
+
 fn record_login(house: &mut House, conn: &Conn, identity: &Identity) {
-    let Proof::Key { fingerprint, .. } = identity.proof();
+    // Root of the host does not come by ssh.
+    let Proof::Key { fingerprint, .. } = identity.proof() else { return };
     let (tenant, peer) = (identity.tenant(), conn.ends.peer);
     info!("{} {tenant} logged in from {peer} with {fingerprint}", conn.id);
     house.audit.record(&Event::Login { connection: &conn.id, peer, tenant, method: "publickey", key: fingerprint });

@@ -12,16 +12,17 @@ use std::{
 use tracing::{error, info, warn};
 
 use crate::account::{Event, ExitText, Refusals};
-use crate::base::{Failure, Result, escape, escape_bytes, fail};
+use crate::base::{Failure, Result, SessionId, escape, escape_bytes, fail};
 use crate::policy::{Ask, Grant, Told};
 use crate::sys::process::{Reaped, reap};
 use crate::sys::{Errno, net, poll};
 use crate::wire::door::Word;
-use crate::wire::init::{Order, Report, Start};
+use crate::wire::init::{Hit, Order, Report, Start};
 use crate::wire::login::{Refusal, Reply, Request};
 use crate::wire::session::{Exit, Program, Signal, Usage};
 use crate::wire::{Link, LinkError};
 
+use super::limits;
 use super::pipeline::{Conn, House};
 use super::sessions::{Session, Sessions, State};
 use super::ssh::{End, Ssh};
@@ -40,6 +41,8 @@ pub struct Entered {
     pub pidfd: OwnedFd,
     /// Its init, in our pid namespace.
     pub pid: i32,
+    /// The limits that it goes without, if it was started for this.
+    pub forgone: Vec<&'static str>,
 }
 
 /// Serves the holder of `grant` until the connection ends, and writes a receipt for each session.
@@ -131,10 +134,11 @@ impl Served<'_> {
             return Err(End::OutOfTurn("StartSession for a channel that has one"));
         }
         let number = self.sessions.number();
+        let id = SessionId::new(&self.conn.id, number).map_err(|why| End::Failed(why.to_string()))?;
         let (kind, command) = describe(&ask.program);
         let session = Session {
             channel,
-            id: format!("{}-{number}", self.conn.id),
+            id: id.to_string(),
             terminal: ask.terminal.is_some(),
             kind,
             command,
@@ -143,7 +147,7 @@ impl Served<'_> {
         if !self.sessions.has_room() {
             return self.refuse(&session, Refusal::TooMany, "the connection has too many sessions");
         }
-        match self.grant.session(number, ask, self.told) {
+        match self.grant.session(number, id, ask, self.told) {
             Ok(start) => self.ask_init(number, session, start, Attempt::First),
             Err(why) => self.refuse(&session, why, "not allowed"),
         }
@@ -183,12 +187,17 @@ impl Served<'_> {
         self.cell.insert(cell).link.send(order).map_err(Unsent::Link)
     }
 
-    fn enter(&self) -> Result<Entered> {
+    fn enter(&mut self) -> Result<Entered> {
         let cell = (self.house.enter)(self.grant.tenant())?;
         net::set_send_timeout(cell.link.as_fd(), ORDER_LIMIT)
             .map_err(|errno| fail("entering the cell of", self.grant.name(), errno))?;
         let word = Word::CellEntered { tenant: self.grant.name().clone(), pid: cell.pid };
         self.house.tell(&word, &[cell.pidfd.as_fd()]);
+        if !cell.forgone.is_empty() {
+            let (connection, tenant, limits) = (&self.conn.id, self.grant.name(), &cell.forgone);
+            warn!("{connection} the cell of {tenant} goes without {}", limits.join(", "));
+            self.house.audit.record(&Event::LimitsForgone { connection, tenant, limits });
+        }
         Ok(cell)
     }
 
@@ -234,10 +243,14 @@ impl Served<'_> {
                 let Some(session) = self.sessions.remove(session) else { return self.distrust("Full") };
                 self.refuse(&session, Refusal::TooMany, "the tenant has too many sessions")
             }
+            Report::LimitHit { hit, sessions, record } => self.limit_hit(&hit, &sessions, record),
             Report::Ended { session, exit, usage } => {
                 let Some(session) = self.sessions.remove(session) else { return self.distrust("Ended") };
                 self.ended(&session, exit, Some(usage))
             }
+            // Answers to what only the admin's verbs ask.
+            Report::Running(_) => self.distrust("Running"),
+            Report::SessionGone { .. } => self.distrust("SessionGone"),
         }
     }
 
@@ -264,6 +277,16 @@ impl Served<'_> {
         }
         let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
         self.ssh.reply(&Reply::SessionStarted { channel }, &fds)
+    }
+
+    fn limit_hit(&mut self, hit: &Hit, sessions: &[u64], record: bool) -> Result<(), End> {
+        if record {
+            limits::record(hit, self.conn, self.grant.name(), self.house);
+        }
+        let channels: Vec<u32> = sessions.iter().filter_map(|number| self.sessions.running_on(*number)).collect();
+        channels
+            .into_iter()
+            .try_for_each(|channel| self.ssh.reply(&Reply::SessionNotice { channel, text: limits::sentence(hit) }, &[]))
     }
 
     fn ended(&mut self, session: &Session, exit: Exit, usage: Option<Usage>) -> Result<(), End> {
@@ -348,8 +371,12 @@ impl Served<'_> {
                         self.receipt(&session, ExitText::from(&exit), Some(usage));
                     }
                 }
+                Ok((Report::LimitHit { hit, record: true, .. }, _)) => {
+                    limits::record(&hit, self.conn, self.grant.name(), self.house);
+                }
+                Ok((Report::LimitHit { .. }, _)) => {}
                 // A session that starts only now finds its ends closed, and ends.
-                Ok((Report::Started { .. }, _)) => {}
+                Ok((Report::Started { .. } | Report::Running(_) | Report::SessionGone { .. }, _)) => {}
                 Ok((Report::NotStarted { session, .. } | Report::Full { session }, _)) => {
                     self.sessions.remove(session);
                 }
@@ -381,6 +408,7 @@ fn describe(program: &Program) -> (&'static str, Option<String>) {
         Program::Shell => ("shell", None),
         Program::Command(command) => ("exec", Some(escape_bytes(command))),
         Program::Subsystem(name) => ("subsystem", Some(escape(name))),
+        Program::Probe => ("probe", None),
     }
 }
 

@@ -95,6 +95,11 @@ impl Sessions {
         self.by_number.get_mut(&number)
     }
 
+    /// The channel of the session with init's `number`, if it runs and the client holds it.
+    pub(super) fn running_on(&self, number: u64) -> Option<u32> {
+        self.by_number.get(&number).filter(|session| session.state == State::Running).map(|session| session.channel)
+    }
+
     /// Takes a session out: it ended or did not start.
     pub(super) fn remove(&mut self, number: u64) -> Option<Session> {
         self.by_number.remove(&number)

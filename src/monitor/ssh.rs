@@ -39,6 +39,8 @@ pub(super) enum End {
     Wrong(LinkError),
     /// We were told to end.
     Told,
+    /// The tenant has as many connections as it may.
+    Full,
     /// Something of ours failed; the log has it.
     Failed(String),
 }
@@ -52,6 +54,7 @@ impl fmt::Display for End {
             Self::OutOfTurn(request) => write!(f, "ssh process sent {request} out of turn"),
             Self::Wrong(why) => write!(f, "ssh process sent a wrong message: {why}"),
             Self::Told => f.write_str("ended by the administrator"),
+            Self::Full => f.write_str("the tenant has too many connections"),
             Self::Failed(why) => f.write_str(why),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::base::TenantName;
+use crate::base::{SessionId, TenantName};
 use crate::config::settings::{Allow, Linger, Tenant};
 use crate::wire::init::{Greeting, Start};
 use crate::wire::login::{LoggedIn, Refusal};
@@ -83,8 +83,8 @@ impl Grant {
         LoggedIn { pty: self.gives_terminals() }
     }
 
-    /// The session number `session` that `ask` comes to.
-    pub fn session(&self, session: u64, ask: Ask, told: &Told) -> Result<Start, Refusal> {
+    /// The session number `session`, named `id`, that `ask` comes to.
+    pub fn session(&self, session: u64, id: SessionId, ask: Ask, told: &Told) -> Result<Start, Refusal> {
         let jail = &self.tenant.jail;
         let terminal = match ask.terminal {
             Some(terminal) if self.gives_terminals() && terminal.modes.len() <= MAX_MODES => Some(terminal),
@@ -106,11 +106,44 @@ impl Grant {
             .then(|| Greeting { last_login: told.last_login.clone(), motd: true });
         Ok(Start {
             session,
+            id,
             program,
             terminal,
             account,
             environment,
             greeting,
+            linger: linger(jail.linger),
+            max_sessions: jail.max_sessions,
+        })
+    }
+
+    /// The session number `session`, named `id`, that runs the probe, with pipes. What a client may ask for does
+    /// not bear on it; all that a jail gives to a session, it gets as an ssh login does. `None`: only
+    /// root of the host may have it.
+    #[must_use]
+    pub fn probe(&self, session: u64, id: SessionId) -> Option<Start> {
+        match self.identity.proof() {
+            Proof::Key { .. } => return None,
+            Proof::HostRoot => {}
+        }
+        let jail = &self.tenant.jail;
+        let account = account(&self.tenant);
+        let environment = environment(&Sources {
+            account: &account,
+            client: &[],
+            accept: &[],
+            set: &jail.set_env,
+            connection: self.connection(None),
+            term: None,
+        });
+        Some(Start {
+            session,
+            id,
+            program: Program::Probe,
+            terminal: None,
+            account,
+            environment,
+            greeting: None,
             linger: linger(jail.linger),
             max_sessions: jail.max_sessions,
         })
@@ -123,8 +156,11 @@ impl Grant {
     }
 
     fn gives_terminals(&self) -> bool {
-        let Proof::Key { options, .. } = self.identity.proof();
-        self.tenant.jail.allow.contains(&Allow::Pty) && !options.no_pty
+        let no_pty = match self.identity.proof() {
+            Proof::Key { options, .. } => options.no_pty,
+            Proof::HostRoot => false,
+        };
+        self.tenant.jail.allow.contains(&Allow::Pty) && !no_pty
     }
 
     /// What runs, and what the client asked for where that is something else.
@@ -146,6 +182,7 @@ impl Grant {
                 }
                 Some(name.as_bytes())
             }
+            Program::Probe => return Err(Refusal::NotAllowed),
         };
         match forced {
             None => Ok((asked, None)),
@@ -160,8 +197,11 @@ impl Grant {
 
     /// The config goes before the key, as `ForceCommand` does in sshd.
     fn forced(&self) -> Option<&str> {
-        let Proof::Key { options, .. } = self.identity.proof();
-        self.tenant.jail.command.as_deref().or(options.command.as_deref())
+        let of_key = match self.identity.proof() {
+            Proof::Key { options, .. } => options.command.as_deref(),
+            Proof::HostRoot => None,
+        };
+        self.tenant.jail.command.as_deref().or(of_key)
     }
 
     fn connection(&self, original: Option<String>) -> Vec<(&'static str, String)> {

@@ -15,6 +15,8 @@ pub enum Proof {
         /// What its line says it may do.
         options: KeyOptions,
     },
+    /// Whoever asks is root of this host, who may enter every cell.
+    HostRoot,
 }
 
 /// A tenant that proved to be there. Made by `auth` alone.

@@ -90,7 +90,7 @@ impl Translator {
             terminal: preparing.terminal.clone(),
             environment: preparing.environment.clone(),
         };
-        let exit = self.ends.expect(number);
+        let news = self.ends.expect(number);
         match self.monitor.ask_start_session(number, &request).await? {
             Ok(fds) => {
                 let streams = Streams::new(fds, preparing.terminal.is_some())?;
@@ -99,7 +99,7 @@ impl Translator {
                     writer: preparing.writer,
                     handle: session.handle(),
                     flow: self.flow.clone(),
-                    exit,
+                    news,
                 };
                 self.spawn(id, number, running, streams);
                 Ok(())

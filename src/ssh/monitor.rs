@@ -52,16 +52,38 @@ impl Voice {
     }
 }
 
+/// Notices that one session keeps until its client has taken them; one more is dropped.
+const MAX_NOTICES: usize = 8;
+
+/// What the monitor will say of a session.
+#[derive(Debug)]
+pub(crate) struct News {
+    /// How the program ended.
+    pub(crate) exit: oneshot::Receiver<Exit>,
+    /// What the client is told meanwhile.
+    pub(crate) notices: mpsc::Receiver<String>,
+}
+
+type Expecting = (oneshot::Sender<Exit>, mpsc::Sender<String>);
+
 /// Sessions whose end the monitor will report, by their channel's number.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Ends(Arc<Mutex<HashMap<u32, oneshot::Sender<Exit>>>>);
+pub(crate) struct Ends(Arc<Mutex<HashMap<u32, Expecting>>>);
 
 impl Ends {
-    /// Where the end of the session on channel `number` will arrive.
-    pub(crate) fn expect(&self, number: u32) -> oneshot::Receiver<Exit> {
-        let (report, end) = oneshot::channel();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, report);
-        end
+    /// Where the end of the session on channel `number` will arrive, and notices before.
+    pub(crate) fn expect(&self, number: u32) -> News {
+        let (report, exit) = oneshot::channel();
+        let (notice, notices) = mpsc::channel(MAX_NOTICES);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, (report, notice));
+        News { exit, notices }
+    }
+
+    /// Passes a notice on. One for a channel that the client has closed, or does not read, is dropped.
+    fn notice(&self, number: u32, text: String) {
+        if let Some((_, notices)) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&number)
+            && notices.try_send(text).is_err()
+        {}
     }
 
     /// Nobody waits for it any more.
@@ -72,7 +94,7 @@ impl Ends {
     /// Passes an end on. One that nobody expects belongs to a channel that the client has closed.
     fn report(&self, number: u32, exit: Exit) {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
-        if let Some(waiting) = waiting {
+        if let Some((waiting, _notices)) = waiting {
             // The other end is gone if the channel was closed in the meantime.
             drop(waiting.send(exit));
         }
@@ -108,6 +130,7 @@ impl Ear {
             };
             match reply {
                 Reply::SessionEnded { channel, exit } => self.ends.report(channel, exit),
+                Reply::SessionNotice { channel, text } => self.ends.notice(channel, text),
                 Reply::Setup(_)
                 | Reply::KeyAcceptable(_)
                 | Reply::LoggedIn(_)
@@ -170,6 +193,7 @@ impl Monitor {
             | Reply::LoginRefused
             | Reply::SessionStarted { .. }
             | Reply::SessionRefused { .. }
+            | Reply::SessionNotice { .. }
             | Reply::SessionEnded { .. } => Err(End::OutOfTurn),
         }
     }
@@ -183,6 +207,7 @@ impl Monitor {
             | Reply::LoginRefused
             | Reply::SessionStarted { .. }
             | Reply::SessionRefused { .. }
+            | Reply::SessionNotice { .. }
             | Reply::SessionEnded { .. } => Err(End::OutOfTurn),
         }
     }
@@ -196,6 +221,7 @@ impl Monitor {
             | Reply::KeyAcceptable(_)
             | Reply::SessionStarted { .. }
             | Reply::SessionRefused { .. }
+            | Reply::SessionNotice { .. }
             | Reply::SessionEnded { .. } => Err(End::OutOfTurn),
         }
     }
@@ -216,6 +242,7 @@ impl Monitor {
                 | Reply::KeyAcceptable(_)
                 | Reply::LoggedIn(_)
                 | Reply::LoginRefused
+                | Reply::SessionNotice { .. }
                 | Reply::SessionEnded { .. },
                 _fds,
             ) => Err(End::OutOfTurn),

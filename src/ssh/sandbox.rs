@@ -6,7 +6,7 @@
 
 use cellblock::base::{Result, fail};
 use cellblock::sys::{
-    SysResult, process,
+    SysResult, landlock, process,
     sandbox::{self, Resource},
     seccomp, signal,
 };
@@ -46,6 +46,8 @@ pub(crate) fn confine() -> Result<()> {
     step("refusing to be traced", process::make_undumpable())?;
     // The list of calls forbids most of the questions that reading back asks.
     read_back()?;
+    // With the root that was read back it could open nothing; now not even that root.
+    step("entering an empty Landlock domain", landlock::give_up_everything())?;
     let rules = filter::rules(filter::TEXT).map_err(|bad| fail("reading the list of system calls", "", bad.0))?;
     step("limiting system calls", seccomp::allow_only(&rules))?;
     holds("the list of system calls is in force", seccomp::is_filtered())?;

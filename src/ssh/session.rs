@@ -18,7 +18,7 @@ use std::{
 use cellblock::sys::{fd, pty};
 use cellblock::wire::{
     LinkError, link,
-    session::{Exit, WindowSize},
+    session::{Exit, MEMORY_LIMIT_STATUS, WindowSize},
 };
 use russh::{
     ChannelWriteHalf, Sig,
@@ -26,11 +26,10 @@ use russh::{
 };
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt as _, Interest, unix::AsyncFd},
-    sync::oneshot,
     time::sleep,
 };
 
-use super::{end::End, flow::Flow, ready, requests};
+use super::{end::End, flow::Flow, monitor::News, ready, requests};
 
 /// As much as a pipe holds: one read empties it.
 const BUFFER: usize = 64 << 10;
@@ -142,25 +141,25 @@ pub(crate) struct Session {
     pub(crate) handle: Handle,
     /// Brings what the client sends.
     pub(crate) flow: Flow,
-    /// How the program ended.
-    pub(crate) exit: oneshot::Receiver<Exit>,
+    /// How the program ended, and what its client is to be told before.
+    pub(crate) news: News,
 }
 
 impl Session {
     /// Serves the session until the channel can be closed, and closes it.
     pub(crate) async fn run(self, streams: Streams) {
         let channel = u32::from(self.writer.id());
-        let Self { writer, handle, flow, exit } = self;
+        let Self { writer, handle, flow, news } = self;
         let client = Client { writer, handle };
         match streams {
             Streams::Terminal(master) => {
                 let input = flow.pump(channel, Sink(Arc::clone(&master)));
-                during(input, serve_terminal(&client, &master, exit)).await;
+                during(input, serve_terminal(&client, &master, news)).await;
             }
             Streams::Pipes { stdin, stdout, stderr } => {
                 // Ends with the client's last byte, and closes the program's standard input.
                 let input = flow.pump(channel, Sink(stdin));
-                during(input, serve_pipes(&client, &stdout, &stderr, exit)).await;
+                during(input, serve_pipes(&client, &stdout, &stderr, news)).await;
             }
         }
         flow.discard(channel);
@@ -180,7 +179,8 @@ async fn during(side: impl Future<Output = ()>, main: impl Future<Output = ()>) 
     }
 }
 
-async fn serve_pipes(client: &Client, stdout: &Descriptor, stderr: &Descriptor, exit: oneshot::Receiver<Exit>) {
+async fn serve_pipes(client: &Client, stdout: &Descriptor, stderr: &Descriptor, news: News) {
+    let News { exit, mut notices } = news;
     let output = async {
         let out = copy(stdout, client.writer.make_writer());
         let err = copy(stderr, client.writer.make_writer_ext(Some(STDERR)));
@@ -191,7 +191,16 @@ async fn serve_pipes(client: &Client, stdout: &Descriptor, stderr: &Descriptor, 
             client.report(exit).await;
         }
     };
-    tokio::join!(output, end);
+    // Ends with the exit, after which there are none. A client that reads nothing holds up no exit.
+    let notices = async {
+        let mut to = std::pin::pin!(client.writer.make_writer_ext(Some(STDERR)));
+        while let Some(text) = notices.recv().await {
+            if to.write_all(format!("{text}\n").as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(output, end, notices);
 }
 
 /// Copies until the program closes the stream or the client's side is gone.
@@ -206,7 +215,8 @@ async fn copy(from: &Descriptor, to: impl AsyncWrite) {
     }
 }
 
-async fn serve_terminal(client: &Client, master: &Descriptor, mut exit: oneshot::Receiver<Exit>) {
+async fn serve_terminal(client: &Client, master: &Descriptor, news: News) {
+    let News { mut exit, mut notices } = news;
     let mut writer = std::pin::pin!(client.writer.make_writer());
     let mut buffer = vec![0; BUFFER];
     let mut exited = false;
@@ -215,6 +225,12 @@ async fn serve_terminal(client: &Client, master: &Descriptor, mut exit: oneshot:
         let asked = Instant::now();
         tokio::select! {
             biased;
+            // Before the exit, which may be because of it. The terminal may be in raw mode.
+            Some(text) = notices.recv() => {
+                if writer.write_all(format!("\r\n{text}\r\n").as_bytes()).await.is_err() {
+                    break;
+                }
+            }
             // First: others who keep the terminal busy must not keep the exit from being told.
             ended = &mut exit, if !exited => {
                 exited = true;
@@ -253,6 +269,7 @@ impl Client {
         match exit {
             Exit::Status(status) => drop(self.writer.exit_status(u32::from(status)).await),
             Exit::Signal { name, core, number: _ } => self.report_signal(requests::exit_signal(&name), core, "").await,
+            Exit::MemoryLimit => drop(self.writer.exit_status(u32::from(MEMORY_LIMIT_STATUS)).await),
             Exit::CellGone => self.report_signal(Sig::KILL, false, "The jail has ended.").await,
         }
     }

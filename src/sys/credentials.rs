@@ -20,11 +20,45 @@ pub fn become_user(uid: u32, gid: u32) -> SysResult<()> {
     let (raw_uid, raw_gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     rustix::thread::set_thread_res_gid(raw_gid, raw_gid, raw_gid)?;
     rustix::thread::set_thread_res_uid(raw_uid, raw_uid, raw_uid)?;
-    let same = nix::unistd::getresuid().map(|ids| [ids.real, ids.effective, ids.saved].map(|id| id.as_raw()))?
-        == [uid; 3]
+    let same = user_ids()? == [uid; 3]
         && nix::unistd::getresgid().map(|ids| [ids.real, ids.effective, ids.saved].map(|id| id.as_raw()))? == [gid; 3]
         && rustix::process::getgroups()?.is_empty();
     if same { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// Takes `uid` as user id, for a new user namespace to belong to; keeps every capability, and root's
+/// access to files (setresuid(2), setfsuid(2), capset(2)) until an exec. Reads it back.
+///
+/// As real user id too: an exec by who has another than the effective one drops ambient
+/// capabilities (before Linux 6.16). For a process of root's with one thread; [`be_root_again`]
+/// undoes it.
+pub fn act_as_owner(uid: u32) -> SysResult<()> {
+    let own = rustix::thread::capabilities(None)?;
+    let raw = Uid::from_raw(uid);
+    rustix::thread::set_keep_capabilities(true)?;
+    let taken = rustix::thread::set_thread_res_uid(raw, raw, raw);
+    rustix::thread::set_keep_capabilities(false)?;
+    taken?;
+    // Back in effect first: what follows asks for CAP_SETUID.
+    rustix::thread::set_capabilities(None, own)?;
+    // What it returns is the id before, and it cannot fail otherwise: asked twice, it tells.
+    nix::unistd::setfsuid(nix::unistd::Uid::from_raw(0));
+    rustix::thread::set_capabilities(None, own)?;
+    let kept = rustix::thread::capabilities(None)? == own;
+    let files = nix::unistd::setfsuid(nix::unistd::Uid::from_raw(0)).is_root();
+    if kept && files && user_ids()? == [uid; 3] { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// Back to uid 0 after [`act_as_owner`].
+pub fn be_root_again() -> SysResult<()> {
+    let own = rustix::thread::capabilities(None)?;
+    rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
+    rustix::thread::set_capabilities(None, own)?;
+    if user_ids()? == [0; 3] { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+fn user_ids() -> SysResult<[u32; 3]> {
+    Ok(nix::unistd::getresuid().map(|ids| [ids.real, ids.effective, ids.saved].map(|id| id.as_raw()))?)
 }
 
 /// capset(2): `kept` becomes the permitted and effective set, nothing is inheritable or ambient.
@@ -36,6 +70,15 @@ pub fn keep_capabilities(kept: u64) -> SysResult<()> {
     rustix::thread::set_capabilities(None, sets)?;
     let now = rustix::thread::capabilities(None)?;
     if now == sets { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// CAP_SYS_ADMIN (capabilities(7)).
+pub const SYS_ADMIN: u64 = 1 << 21;
+
+/// capget(2): whether the caller has all of `wanted` in effect.
+pub fn is_capable_of(wanted: u64) -> SysResult<bool> {
+    let effective = rustix::thread::capabilities(None)?.effective;
+    Ok(effective.contains(CapabilitySet::from_bits_retain(wanted)))
 }
 
 /// Makes every capability that the caller has inheritable and ambient (capabilities(7)): an exec
@@ -104,6 +147,12 @@ pub fn set_limit(resource: u32, soft: u64, hard: u64) -> SysResult<()> {
         return Err(Errno::last());
     }
     if limit_of(resource)? == (soft, hard) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// As [`set_limit`], to no more than there is already.
+pub fn lower_limit(resource: u32, most: u64) -> SysResult<()> {
+    let (soft, hard) = limit_of(resource)?;
+    set_limit(resource, soft.min(most), hard.min(most))
 }
 
 /// getrlimit(2): soft and hard limit.

@@ -20,6 +20,7 @@ macro_rules! named {
 
 named!(
     EACCES,
+    EAFNOSUPPORT,
     EAGAIN,
     EBADF,
     EBUSY,

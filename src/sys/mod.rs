@@ -4,11 +4,15 @@
 #![expect(unsafe_code, reason = "this is the one room for raw system calls")]
 
 pub mod append;
+pub mod attempt;
 pub mod cgroup;
 pub mod credentials;
 pub mod error;
 pub mod fd;
 pub mod file;
+pub mod landlock;
+pub mod lease;
+pub mod lock;
 pub mod map;
 pub mod memfd;
 pub mod mount;
@@ -16,12 +20,15 @@ pub mod namespace;
 pub mod net;
 pub mod poll;
 pub mod process;
+pub mod processes;
 pub mod pty;
 pub mod random;
 pub mod sandbox;
 pub mod seccomp;
 pub mod seqpacket;
 pub mod signal;
+pub mod support;
+pub mod syscalls;
 pub mod tcp;
 pub mod title;
 

@@ -124,6 +124,12 @@ pub fn exec(program: BorrowedFd<'_>, args: &[CString], environment: &[CString]) 
     Errno::last()
 }
 
+/// A handle (`O_PATH`) on the calling process's own program, for [`exec`]; close-on-exec.
+pub fn own_program() -> SysResult<OwnedFd> {
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+    Ok(rustix::fs::open("/proc/self/exe", flags, rustix::fs::Mode::empty())?)
+}
+
 /// execve(2) of a path, as the calling process sees it. Returns only if it fails.
 pub fn exec_path(path: &CStr, args: &[CString], environment: &[CString]) -> Errno {
     let args = pointers(args);

@@ -24,6 +24,12 @@ pub fn open() -> SysResult<(OwnedFd, OwnedFd)> {
     Ok((master, slave))
 }
 
+/// The master of a new terminal alone.
+pub fn open_master() -> SysResult<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty())?)
+}
+
 /// `TIOCSCTTY`: makes `terminal` the controlling terminal of the caller, a session leader without one.
 pub fn make_controlling(terminal: BorrowedFd<'_>) -> SysResult<()> {
     Ok(rustix::process::ioctl_tiocsctty(terminal)?)

@@ -1,4 +1,8 @@
-//! seccomp(2) allow-lists: calls by name, with conditions on their arguments; anything else kills.
+//! seccomp(2): allow-lists whose breach kills, and the names that lists use.
+//!
+//! Those of cells, which refuse with an error, are in [`program`].
+
+pub mod program;
 
 use std::collections::BTreeMap;
 
@@ -6,6 +10,7 @@ use seccompiler::{
     SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
 };
 
+pub use super::syscalls::{all, number};
 use super::{Errno, SysResult};
 
 /// One call that is allowed, and with what argument.
@@ -69,56 +74,47 @@ macro_rules! names {
     };
 }
 
-/// The number of a call on this architecture. `None`: not a call here, or not one that a list of
-/// ours has needed so far.
-#[must_use]
-pub fn number(name: &str) -> Option<i64> {
-    let calls = names!(libc::c_long:
-        brk = libc::SYS_brk,
-        clock_gettime = libc::SYS_clock_gettime,
-        close = libc::SYS_close,
-        epoll_ctl = libc::SYS_epoll_ctl,
-        epoll_pwait = libc::SYS_epoll_pwait,
-        #[cfg(target_arch = "x86_64")]
-        epoll_wait = libc::SYS_epoll_wait,
-        exit_group = libc::SYS_exit_group,
-        fcntl = libc::SYS_fcntl,
-        futex = libc::SYS_futex,
-        getrandom = libc::SYS_getrandom,
-        ioctl = libc::SYS_ioctl,
-        madvise = libc::SYS_madvise,
-        mlock = libc::SYS_mlock,
-        mmap = libc::SYS_mmap,
-        mprotect = libc::SYS_mprotect,
-        mremap = libc::SYS_mremap,
-        munlock = libc::SYS_munlock,
-        munmap = libc::SYS_munmap,
-        prctl = libc::SYS_prctl,
-        read = libc::SYS_read,
-        recvfrom = libc::SYS_recvfrom,
-        recvmsg = libc::SYS_recvmsg,
-        sendmsg = libc::SYS_sendmsg,
-        sendto = libc::SYS_sendto,
-        setsockopt = libc::SYS_setsockopt,
-        shutdown = libc::SYS_shutdown,
-        sigaltstack = libc::SYS_sigaltstack,
-        write = libc::SYS_write,
-    );
-    calls.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
-}
+/// All `CLONE_NEW*` of clone(2), and for unshare(2) `CLONE_NEWTIME`, which in clone(2) would be part
+/// of the signal, where no signal reaches.
+const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWTIME;
 
 /// The value of a constant that a list compares an argument with.
 #[must_use]
 pub fn value(name: &str) -> Option<u32> {
     // They are of different types in libc, and of different ones on other architectures.
     let values = names!(i128:
+        AF_INET = i128::from(libc::AF_INET),
+        AF_INET6 = i128::from(libc::AF_INET6),
+        AF_NETLINK = i128::from(libc::AF_NETLINK),
+        AF_UNIX = i128::from(libc::AF_UNIX),
+        ADDR_NO_RANDOMIZE = i128::from(libc::ADDR_NO_RANDOMIZE),
+        CLONE_NEW_ANY = i128::from(NAMESPACES),
         F_GETFD = i128::from(libc::F_GETFD),
         FIONBIO = i128::from(libc::FIONBIO),
+        IPPROTO_ICMP = i128::from(libc::IPPROTO_ICMP),
+        IPPROTO_ICMPV6 = i128::from(libc::IPPROTO_ICMPV6),
+        IPPROTO_IP = i128::from(libc::IPPROTO_IP),
+        IPPROTO_TCP = i128::from(libc::IPPROTO_TCP),
+        IPPROTO_UDP = i128::from(libc::IPPROTO_UDP),
         MSG_NOSIGNAL = i128::from(libc::MSG_NOSIGNAL),
+        NETLINK_ROUTE = i128::from(libc::NETLINK_ROUTE),
+        PER_ASKED = i128::from(u32::MAX),
+        PER_LINUX = 0,
+        PER_LINUX32 = 8,
         PR_GET_NO_NEW_PRIVS = i128::from(libc::PR_GET_NO_NEW_PRIVS),
         PR_GET_SECCOMP = i128::from(libc::PR_GET_SECCOMP),
         PROT_READ_WRITE = i128::from(libc::PROT_READ | libc::PROT_WRITE),
         TCP_QUICKACK = i128::from(libc::TCP_QUICKACK),
+        TIOCLINUX = i128::from(libc::TIOCLINUX),
+        TIOCSETD = i128::from(libc::TIOCSETD),
+        TIOCSTI = i128::from(libc::TIOCSTI),
         TIOCSWINSZ = i128::from(libc::TIOCSWINSZ),
     );
     values.iter().find(|(known, _)| *known == name).and_then(|(_, value)| u32::try_from(*value).ok())
@@ -129,10 +125,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_are_not_known_have_no_number() {
-        assert_eq!(number("read"), Some(libc::SYS_read));
-        assert_eq!(number("execve"), None);
+    fn constants_that_are_not_known_have_no_value() {
         assert_eq!(value("TIOCSWINSZ"), Some(0x5414));
-        assert_eq!(value("TIOCSTI"), None);
+        assert_eq!(value("CLONE_NEW_ANY"), Some(0x7e02_0080));
+        assert_eq!(value("TIOCNICE"), None);
     }
 }

@@ -7,7 +7,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::{Bytes, SessionId};
+
 use super::session::{Exit, Program, Signal, Terminal, Usage};
+
+/// `argv[0]` with which init's program becomes the probe.
+pub const PROBE: &str = "cellblock-probe";
 
 /// The first packet on a link that joined a running cell, not encoded: init will take orders. A
 /// link without it belongs to a cell that is ending.
@@ -33,6 +38,20 @@ pub enum Order {
         /// Time between the two.
         grace: Duration,
     },
+    /// Say what runs, for the admin. Answered by [`Report::Running`]. Whoever asks this, or for the
+    /// next or for the end of the cell, does not count as somebody who is there.
+    List {
+        /// Only sessions whose names are greater than this: the last of the answer before.
+        after: Option<SessionId>,
+    },
+    /// End one session, whoever started it: HUP and TERM to all processes in it, then KILL after the
+    /// grace. Answered by [`Report::SessionGone`] once none is left.
+    EndSession {
+        /// Which.
+        id: SessionId,
+        /// Time between the two.
+        grace: Duration,
+    },
 }
 
 /// A session to start.
@@ -40,6 +59,8 @@ pub enum Order {
 pub struct Start {
     /// The monitor's number for it, unused before on this link.
     pub session: u64,
+    /// Its name, the same in the audit file.
+    pub id: SessionId,
     /// What to run. Subsystems were turned into something else or refused by the monitor.
     pub program: Program,
     /// With a terminal of this kind, or with pipes.
@@ -118,6 +139,15 @@ pub enum Report {
         /// As ordered.
         session: u64,
     },
+    /// The tenant reached a limit. Not an answer to anything.
+    LimitHit {
+        /// Which, and what came of it.
+        hit: Hit,
+        /// The sessions of this link whose client is to be told.
+        sessions: Vec<u64>,
+        /// Whether this monitor is the one to write it down.
+        record: bool,
+    },
     /// Its first process ended.
     Ended {
         /// As ordered.
@@ -127,4 +157,75 @@ pub enum Report {
         /// What it used.
         usage: Usage,
     },
+    /// What runs: the answer to [`Order::List`].
+    Running(Running),
+    /// The answer to [`Order::EndSession`].
+    SessionGone {
+        /// As ordered.
+        id: SessionId,
+        /// Whether there was one of that name.
+        existed: bool,
+    },
+}
+
+/// Sessions in one [`Running`], at most: they fit into a message.
+pub const MAX_LISTED: usize = 128;
+
+/// Bytes of a command that [`RunningSession::program`] shows.
+pub const MAX_SHOWN: usize = 80;
+
+/// What runs in a cell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// Sessions in the order of their names, [`MAX_LISTED`] at most.
+    pub sessions: Vec<RunningSession>,
+    /// Whether there are more after these.
+    pub more: bool,
+    /// Connections that are there, with or without a session.
+    pub connections: u32,
+}
+
+/// A session that runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningSession {
+    /// Its name.
+    pub id: SessionId,
+    /// The pid of its first process, in the cell.
+    pub pid: i32,
+    /// For how long it has run.
+    pub age: Duration,
+    /// Whether it has a terminal.
+    pub terminal: bool,
+    /// What it was started with; a command is cut after [`MAX_SHOWN`] bytes.
+    pub program: Program,
+}
+
+/// A limit that was reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hit {
+    /// The kernel stopped processes, because memory had run out.
+    Memory {
+        /// The limit.
+        most: Bytes,
+        /// How many, since this was said last.
+        stopped: u64,
+        /// The last of them, where it is known.
+        victim: Option<Victim>,
+    },
+    /// New processes or threads were refused.
+    Pids {
+        /// The limit.
+        most: u64,
+        /// How many, since this was said last.
+        refused: u64,
+    },
+}
+
+/// A process that was stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Victim {
+    /// Its pid in the cell.
+    pub pid: i32,
+    /// Its name, as it gave itself: at most 15 bytes (`PR_SET_NAME`).
+    pub name: String,
 }

@@ -104,6 +104,13 @@ pub enum Reply {
         /// What the client may be told.
         why: Refusal,
     },
+    /// Something to tell the client of this session: on its terminal or its standard error.
+    SessionNotice {
+        /// As asked.
+        channel: u32,
+        /// A sentence of ours; what in it comes from elsewhere is escaped.
+        text: String,
+    },
     /// The program that ran on this channel ended.
     SessionEnded {
         /// As asked.
@@ -141,6 +148,8 @@ pub enum Refusal {
     NotAllowed,
     /// Too many sessions.
     TooMany,
+    /// Too many connections of this tenant.
+    TooManyConnections,
     /// The jail could not be started; the admin's log has the reason.
     JailFailed,
 }
@@ -152,6 +161,7 @@ impl Refusal {
         match self {
             Self::NotAllowed => "This request is not allowed here.",
             Self::TooMany => "Too many sessions are open.",
+            Self::TooManyConnections => "Too many connections are open.",
             Self::JailFailed => "Your session could not be started. Please tell the administrator.",
         }
     }

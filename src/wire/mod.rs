@@ -4,10 +4,12 @@
 //! What does not decode, is too long or carries the wrong number of descriptors is an error; the
 //! reader ends the link. Nothing here decides anything.
 
+pub mod control;
 pub mod door;
 pub mod init;
 pub mod link;
 pub mod login;
 pub mod session;
+pub mod verify;
 
 pub use link::{Link, LinkError};

@@ -13,6 +13,8 @@ pub enum Program {
     Command(Vec<u8>),
     /// A subsystem by name (RFC 4254, 6.5).
     Subsystem(String),
+    /// init's own second face, which tries to break out (`probe`). Never at a client's request.
+    Probe,
 }
 
 /// A terminal's size (RFC 4254, 6.2). Zero means unknown.
@@ -103,15 +105,23 @@ pub enum Exit {
         /// `WCOREDUMP`.
         core: bool,
     },
+    /// The kernel stopped it, because the tenant's memory limit was reached.
+    MemoryLimit,
     /// The cell ended under it.
     CellGone,
 }
+
+/// How a session ends for the client that was stopped at the memory limit. Below 128, so that it is
+/// taken for no signal; not 123 to 127, which xargs(1), timeout(1), env(1) and shells use; not 255,
+/// which is ssh's own.
+pub const MEMORY_LIMIT_STATUS: u8 = 122;
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "exit {status}"),
             Self::Signal { name, .. } => write!(f, "signal {name}"),
+            Self::MemoryLimit => f.write_str("stopped at the memory limit"),
             Self::CellGone => f.write_str("cell gone"),
         }
     }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use cellblock::{
-    base::Bytes,
+    base::SessionId,
     config::settings::{IdPool, Jail, Limits, Linger, MaxStartups, Network, Root, Server, Tenant, User},
     jail::{Cell, Cells, Stock},
     wire::{
@@ -51,7 +51,7 @@ impl Yard {
         fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
         let server = Server { run_dir, ..server(&dir) };
         let mut cells = Cells::prepare(&server, Path::new(env!("CARGO_BIN_EXE_cellblock-init"))).unwrap();
-        let stock = cells.keep_stock().unwrap();
+        let stock = cells.keep_stock().unwrap().unwrap();
         Self { dir, server, cells, stock }
     }
 
@@ -149,20 +149,16 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
             network: Network::None,
             linger: Linger::For(Duration::from_secs(600)),
             ids: 65_536,
-            limits: Limits {
-                tmp: Bytes(64 << 20),
-                run: Bytes(16 << 20),
-                shm: Bytes(64 << 20),
-                nofile: 1024,
-                core: Bytes(0),
-            },
+            limits: Limits { nofile: 1024, ..Limits::default() },
             allow: BTreeSet::new(),
             command: None,
             accept_env: Vec::new(),
             set_env: Vec::new(),
             capabilities: 0,
             no_new_privs: true,
+            syscalls: std::collections::BTreeSet::new(),
             max_sessions: 10,
+            max_connections: 64,
             motd: true,
         },
     }
@@ -199,6 +195,7 @@ pub fn start(tenant: &Tenant, session: u64, program: Program, terminal: Option<T
     };
     Start {
         session,
+        id: SessionId::new("c", session).unwrap(),
         program,
         terminal,
         account: account(tenant),

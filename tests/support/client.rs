@@ -113,6 +113,13 @@ impl Door {
         Running::start(command)
     }
 
+    /// As [`Door::spawn`]; what comes on stderr is read as output too.
+    pub fn spawn_with_stderr(&self, tenant: &str, line: &str) -> Running {
+        let mut command = self.ssh(tenant);
+        command.arg(line);
+        Running::start_with(command, true)
+    }
+
     /// One connection that many sessions share (ControlMaster).
     pub fn master(&self, tenant: &str) -> Master<'_> {
         Master::start(self, tenant)
@@ -126,9 +133,17 @@ pub struct Running {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-        let stdout = child.stdout.take().unwrap();
+    fn start(command: Command) -> Self {
+        Self::start_with(command, false)
+    }
+
+    /// `with_stderr`: what comes on its stderr is read as output.
+    fn start_with(mut command: Command, with_stderr: bool) -> Self {
+        let (stdout, theirs) = std::io::pipe().unwrap();
+        let stderr = if with_stderr { theirs.try_clone().unwrap().into() } else { Stdio::inherit() };
+        let child = command.stdin(Stdio::piped()).stdout(theirs).stderr(stderr).spawn().unwrap();
+        // It holds the ends to write to.
+        drop(command);
         let (sender, lines) = std::sync::mpsc::sync_channel(1024);
         thread::spawn(move || {
             use std::io::BufRead;
@@ -144,6 +159,23 @@ impl Running {
     /// Its next line of output.
     pub fn line(&self) -> String {
         self.lines.recv_timeout(Duration::from_secs(30)).expect("a line of output")
+    }
+
+    /// Its next line of output, if one comes in time.
+    pub fn line_within(&self, limit: Duration) -> Option<String> {
+        self.lines.recv_timeout(limit).ok()
+    }
+
+    /// Reads lines until one contains `text`; that line.
+    pub fn expect(&self, text: &str) -> String {
+        let mut seen = Vec::new();
+        loop {
+            match self.lines.recv_timeout(Duration::from_secs(30)) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => seen.push(line),
+                Err(why) => panic!("{text:?} did not come: {why}; {seen:?}"),
+            }
+        }
     }
 
     /// Writes to its stdin.

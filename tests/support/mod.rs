@@ -35,7 +35,7 @@ pub use counts::Counts;
 pub use door::{Builder, Door, doors, free_port};
 pub use scratch::Scratch;
 pub use terminal::TerminalClient;
-pub use tree::debian_root;
+pub use tree::{debian_root, workshop_root};
 
 use std::{
     env, thread,

@@ -20,14 +20,16 @@ fn tenant(name: &str, keys: Vec<AuthorizedKey>) -> Tenant {
             network: Network::None,
             linger: Linger::For(Duration::ZERO),
             ids: 65536,
-            limits: Limits { tmp: Bytes(0), run: Bytes(0), shm: Bytes(0), nofile: 1, core: Bytes(0) },
+            limits: Limits { tmp: Bytes(0), run: Bytes(0), shm: Bytes(0), nofile: 1, ..Limits::default() },
             allow: BTreeSet::new(),
             command: None,
             accept_env: Vec::new(),
             set_env: Vec::new(),
             capabilities: 0,
             no_new_privs: true,
+            syscalls: std::collections::BTreeSet::new(),
             max_sessions: 1,
+            max_connections: 64,
             motd: false,
         },
     }
@@ -41,7 +43,7 @@ fn proved(tenant: &Tenant, user: &str, blob: &[u8], in_file: &[AuthorizedKey]) -
     let claim = Claim { user, key: blob, peer: "192.0.2.1".parse().unwrap(), now: 1000 };
     let find = |name: &TenantName| Ok((*name == tenant.name).then(|| tenant.clone()));
     let (identity, _) = prove(&claim, &find, &|_| in_file.to_vec())?;
-    let Proof::Key { options, .. } = identity.proof();
+    let Proof::Key { options, .. } = identity.proof() else { panic!("proved by a key") };
     Ok(options.clone())
 }
 

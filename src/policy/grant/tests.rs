@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::base::Bytes;
+use crate::base::{Bytes, SessionId};
 use crate::config::settings::{Jail, KeyOptions, Limits, Network, Root, User};
 
 fn jail() -> Jail {
@@ -14,14 +14,16 @@ fn jail() -> Jail {
         network: Network::None,
         linger: Linger::For(Duration::from_secs(600)),
         ids: 65536,
-        limits: Limits { tmp: Bytes(1), run: Bytes(1), shm: Bytes(1), nofile: 1024, core: Bytes(0) },
+        limits: Limits { tmp: Bytes(1), run: Bytes(1), shm: Bytes(1), nofile: 1024, ..Limits::default() },
         allow: BTreeSet::from([Allow::Shell, Allow::Exec, Allow::Pty, Allow::Env, Allow::Signal]),
         command: None,
         accept_env: vec!["LANG".into()],
         set_env: Vec::new(),
         capabilities: 0xff,
         no_new_privs: true,
+        syscalls: std::collections::BTreeSet::new(),
         max_sessions: 10,
+        max_connections: 64,
         motd: true,
     }
 }
@@ -49,11 +51,26 @@ fn asked(program: Program, pty: bool) -> Ask {
 }
 
 fn run(grant: &Grant, program: Program, pty: bool) -> Result<Start, Refusal> {
-    grant.session(1, asked(program, pty), &Told::default())
+    grant.session(1, SessionId::new("c", 1).unwrap(), asked(program, pty), &Told::default())
 }
 
 fn variable<'a>(start: &'a Start, name: &str) -> Option<&'a str> {
     start.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+#[test]
+fn nobody_but_root_of_the_host_gets_the_probe_and_it_runs_as_a_login_does() {
+    let by_key = granted(|tenant, _| tenant.jail.command = Some("git-shell".into()));
+    assert_eq!(run(&by_key, Program::Probe, false), Err(Refusal::NotAllowed));
+    let id = || SessionId::new("c", 1).unwrap();
+    assert_eq!(by_key.probe(1, id()), None);
+    let identity = Identity::proved("alice".parse().unwrap(), Proof::HostRoot, "127.0.0.1".parse().unwrap());
+    let probe = grant(identity, by_key.tenant().clone(), by_key.ends).unwrap().probe(1, id()).unwrap();
+    let login = run(&granted(|_, _| {}), exec("id"), false).unwrap();
+    assert_eq!(probe.program, Program::Probe);
+    assert_eq!(probe.account, login.account);
+    assert_eq!(variable(&probe, "PATH"), variable(&login, "PATH"));
+    assert_eq!((probe.linger, probe.max_sessions), (login.linger, login.max_sessions));
 }
 
 fn exec(text: &str) -> Program {

@@ -1,0 +1,72 @@
+//! What `/proc` tells of processes: which belong to one session, and when one started.
+
+use std::{fs, time::Duration};
+
+use super::{Errno, SysResult, process::Pid};
+
+/// A process that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    /// Its pid in the caller's namespace.
+    pub pid: Pid,
+    /// Its session, as setsid(2) makes one: the pid of whoever made it.
+    pub session: Pid,
+    /// When it started, in clock ticks since boot.
+    pub started: u64,
+}
+
+/// Every process in the caller's `/proc` that runs: one that has ended and waits for its parent is
+/// left out (proc_pid_stat(5)). A process that starts meanwhile may be missed.
+pub fn running() -> SysResult<Vec<Process>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        // One that ends while we look is none.
+        if let Ok(stat) = fs::read(format!("/proc/{pid}/stat")) {
+            found.extend(parse(pid, &stat).ok_or(Errno::EIO)?);
+        }
+    }
+    Ok(found)
+}
+
+/// `None`: not of the form that the kernel writes. `Some(None)`: it has ended.
+fn parse(pid: Pid, stat: &[u8]) -> Option<Option<Process>> {
+    // The name before it may hold anything.
+    let after = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = str::from_utf8(stat.get(after + 2..)?).ok()?.split_ascii_whitespace();
+    let state = fields.next()?;
+    let session = fields.nth(2)?.parse().ok()?;
+    let started = fields.nth(15)?.parse().ok()?;
+    Some((state != "Z" && state != "X").then_some(Process { pid, session, started }))
+}
+
+/// How long ago `started` (clock ticks since boot) was.
+pub fn age(started: u64) -> SysResult<Duration> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).map_err(|_negative| Errno::EINVAL)?;
+    let ticks = rustix::param::clock_ticks_per_second().max(1);
+    Ok(Duration::from_secs(seconds).saturating_sub(Duration::from_millis(started.saturating_mul(1000) / ticks)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_and_spaces_is_passed_over() {
+        let rest = "S 1 7 5 34816 7 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123 9 9";
+        let process = parse(7, format!("7 (a) Z b) {rest}\n").as_bytes());
+        assert_eq!(process, Some(Some(Process { pid: 7, session: 5, started: 123 })));
+        assert_eq!(parse(7, format!("7 (a) Z{}\n", &rest[1..]).as_bytes()), Some(None));
+        assert_eq!(parse(7, b"7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn this_process_runs_and_is_younger_than_a_day() {
+        let own = super::super::process::own_pid();
+        let found = running().unwrap().into_iter().find(|process| process.pid == own).unwrap();
+        assert_eq!(found.started, super::super::namespace::start_time(own).unwrap());
+        assert!(age(found.started).unwrap() < Duration::from_secs(86_400));
+    }
+}

@@ -1,0 +1,72 @@
+//! The admin's verbs and the listener: one question, one answer.
+//!
+//! The socket lies in `run_dir`, which only root enters.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Longest text in an answer: it and the rest fit into a message.
+const MAX_TEXT: usize = 48 << 10;
+
+/// Where the listener answers.
+#[must_use]
+pub fn socket(run_dir: &Path) -> PathBuf {
+    run_dir.join("control.sock")
+}
+
+/// From a verb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// Read the config again.
+    Reload,
+}
+
+/// From the listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// New connections see the new config.
+    Taken {
+        /// The file that was read.
+        config: String,
+        /// Tenants in it.
+        tenants: u64,
+        /// Warnings, drawn; empty if there are none.
+        warnings: String,
+    },
+    /// The config stays as it was.
+    Kept {
+        /// The file that was read.
+        config: String,
+        /// Why, with the findings drawn.
+        why: String,
+    },
+}
+
+/// `text`, cut so that it fits into an answer.
+#[must_use]
+pub fn bounded(mut text: String) -> String {
+    if text.len() > MAX_TEXT {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.push_str("\n… cut here: `cellblock check` shows all");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::seqpacket;
+    use crate::wire::Link;
+
+    #[test]
+    fn the_longest_answer_fits_into_a_message() {
+        let (ours, theirs) = seqpacket::pair().unwrap();
+        let (ours, mut theirs): (Link<Answer, Ask>, Link<Ask, Answer>) = (Link::new(ours), Link::new(theirs));
+        let why = bounded("ä".repeat(1 << 20));
+        let answer = Answer::Kept { config: "/x".repeat(2000), why };
+        ours.send(&answer).unwrap();
+        assert_eq!(theirs.receive().unwrap().0, answer);
+        assert_eq!(bounded("short".into()), "short");
+    }
+}

@@ -1,0 +1,327 @@
+//! What one tenant does to use a machine up, and that nobody else notices.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "test code"
+)]
+
+mod support;
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use support::{Door, procfs, root, soon, until};
+
+/// Logins in one round, of which the median counts.
+const LOGINS: usize = 7;
+/// Rounds, the best of which counts: the machine is not alone with the test, and what a bomb does to
+/// a neighbour it does in each of them.
+const ROUNDS: usize = 4;
+
+struct Bomb {
+    name: &'static str,
+    /// Python. Prints `ready` when it has what it can get.
+    program: &'static str,
+    /// What eve is told, by us or by her own program.
+    told: &'static str,
+}
+
+/// Puts one more of what `get` gives into a list until that fails; then holds on to all of it.
+const GREEDY: &str = "
+import ctypes, os, sys, time, errno
+libc = ctypes.CDLL(None, use_errno=True)
+def until_full(get):
+    got = []
+    while True:
+        try: got.append(get())
+        except OSError as error:
+            print('full:', error.strerror, len(got), flush=True)
+            return got
+def checked(result):
+    if result < 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+";
+
+const BOMBS: [Bomb; 13] = [
+    Bomb {
+        name: "fork",
+        program: "
+print('ready', flush=True)
+while True:
+    try: os.fork()
+    except OSError: pass",
+        told: "cellblock: process limit reached (96 processes and threads",
+    },
+    Bomb {
+        name: "thread",
+        program: "
+import threading
+print('ready', flush=True)
+while True:
+    try: threading.Thread(target=time.sleep, args=(1000,)).start()
+    except RuntimeError: time.sleep(0.01)",
+        told: "cellblock: process limit reached (96 processes and threads",
+    },
+    Bomb {
+        name: "memory",
+        program: "
+print('ready', flush=True)
+while True:
+    if os.fork() == 0:
+        hog = []
+        while True: hog.append(bytearray(b'x') * (8 << 20))
+    os.wait()",
+        told: "cellblock: memory limit reached (128M for all of your sessions together): python3 (pid ",
+    },
+    Bomb {
+        name: "tmpfs",
+        program: "
+print('ready', flush=True)
+number = 0
+while True:
+    number += 1
+    if os.fork() == 0:
+        with open(f'/tmp/{number}', 'wb') as file:
+            # Gone with the process.
+            os.unlink(f'/tmp/{number}')
+            while True: file.write(b'x' * (1 << 20))
+    os.wait()",
+        told: "cellblock: memory limit reached (128M for all of your sessions together): python3 (pid ",
+    },
+    Bomb {
+        name: "page cache",
+        program: "
+print('full', flush=True)
+print('ready', flush=True)
+home = os.path.expanduser('~')
+while True:
+    with open(home + '/big', 'wb') as file:
+        for _ in range(192): file.write(b'x' * (1 << 20))
+    with open(home + '/big', 'rb') as file:
+        while file.read(1 << 20): pass
+    os.unlink(home + '/big')",
+        // Nothing is taken from anybody: what is cached goes.
+        told: "full",
+    },
+    Bomb {
+        name: "shm",
+        program: "
+print('ready', flush=True)
+while True:
+    if os.fork() == 0:
+        libc.shmat.restype = ctypes.c_void_p
+        while True:
+            segment = checked(libc.shmget(0, ctypes.c_size_t(16 << 20), 0o1600))
+            at = libc.shmat(segment, None, 0)
+            # Gone with the process.
+            libc.shmctl(segment, 0, None)
+            ctypes.memset(at, 1, 16 << 20)
+    os.wait()",
+        told: "cellblock: memory limit reached (128M for all of your sessions together): python3 (pid ",
+    },
+    Bomb {
+        name: "fd",
+        program: "
+for _ in range(40):
+    if os.fork() == 0:
+        got = until_full(lambda: os.open('/dev/null', os.O_RDONLY))
+        time.sleep(1000)
+got = until_full(lambda: os.open('/dev/null', os.O_RDONLY))
+print('ready', flush=True)
+time.sleep(1000)",
+        told: "full: Too many open files",
+    },
+    Bomb {
+        name: "inotify",
+        program: "
+got = until_full(lambda: checked(libc.inotify_init1(0)))
+os.mkdir('/tmp/d')
+number = 0
+def watch():
+    global number
+    number += 1
+    os.mkdir(f'/tmp/d/{number}')
+    return checked(libc.inotify_add_watch(got[0], f'/tmp/d/{number}'.encode(), 2))
+for _ in range(5000): watch()
+print('ready', flush=True)
+time.sleep(1000)",
+        told: "full: Too many open files 64",
+    },
+    Bomb {
+        name: "pty",
+        program: "
+got = until_full(lambda: os.open('/dev/ptmx', os.O_RDWR | os.O_NOCTTY))
+print('ready', flush=True)
+time.sleep(1000)",
+        told: "full: No space left on device 128",
+    },
+    Bomb {
+        name: "pipe",
+        program: "
+def pipe():
+    ends = os.pipe()
+    os.set_blocking(ends[1], False)
+    try:
+        while True: os.write(ends[1], b'x' * 65536)
+    except BlockingIOError: pass
+    return ends
+for _ in range(8):
+    if os.fork() == 0:
+        got = until_full(pipe)
+        time.sleep(1000)
+got = until_full(pipe)
+print('ready', flush=True)
+time.sleep(1000)",
+        told: "full: Too many open files",
+    },
+    Bomb {
+        name: "mqueue",
+        program: "
+number = 0
+def queue():
+    global number
+    number += 1
+    return checked(libc.mq_open(f'/{number}'.encode(), 0o102, 0o600, None))
+got = until_full(queue)
+print('ready', flush=True)
+time.sleep(1000)",
+        told: "full: Too many open files",
+    },
+    Bomb {
+        name: "timer",
+        program: "
+timer = ctypes.c_void_p()
+got = until_full(lambda: checked(libc.timer_create(1, None, ctypes.byref(timer))))
+print('ready', flush=True)
+time.sleep(1000)",
+        told: "full: Resource temporarily unavailable 409",
+    },
+    Bomb {
+        name: "busy",
+        program: "
+print('full', flush=True)
+print('ready', flush=True)
+for _ in range(8):
+    if os.fork() == 0:
+        while True: pass
+time.sleep(1000)",
+        told: "full",
+    },
+];
+
+fn door() -> Door {
+    let limits = "limits = { memory = \"128M\", pids = 96, tmp = \"1G\", nofile = 1024 }";
+    Door::with("").tenant("alice", "").tenant("eve", limits).start()
+}
+
+/// How long a login of alice's takes, with a program that ends at once.
+fn login(door: &Door) -> Duration {
+    let start = Instant::now();
+    door.ok("alice", "true");
+    start.elapsed()
+}
+
+fn median(mut all: Vec<Duration>) -> Duration {
+    all.sort();
+    all[all.len() / 2]
+}
+
+/// The pid on the host of the tenant's init.
+fn init(door: &Door, tenant: &str) -> i32 {
+    let text = fs::read_to_string(door.run_dir().join("cells").join(tenant).join("cell.json")).unwrap();
+    serde_json::from_str::<serde_json::Value>(&text).unwrap()["pid"].as_i64().unwrap().try_into().unwrap()
+}
+
+/// What the host counts of things that are bounded for all together.
+fn counted(path: &str) -> u64 {
+    fs::read_to_string(path).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Sets a bomb off in eve's cell, and with `during` looks at it; then ends the cell.
+fn explode<T>(door: &Door, bomb: &Bomb, during: impl FnOnce() -> T) -> T {
+    let running =
+        door.spawn_with_stderr("eve", &format!("exec python3 -c \"$(cat <<'END'\n{GREEDY}{}\nEND\n)\"", bomb.program));
+    let mut wanted = vec!["ready", bomb.told];
+    let mut seen = Vec::new();
+    while !wanted.is_empty() {
+        let line = running
+            .line_within(Duration::from_secs(40))
+            .unwrap_or_else(|| panic!("{}: {wanted:?} did not come: {seen:?}\n{}", bomb.name, door.log()));
+        wanted.retain(|text| !line.contains(text));
+        seen.push(line);
+    }
+    let found = during();
+    let pid = init(door, "eve");
+    procfs::kill(pid, Signal::SIGKILL);
+    soon("the cell is gone", || procfs::ended(pid) && !door.run_dir().join("cells/eve/cell.json").exists());
+    drop(running);
+    found
+}
+
+#[test]
+fn no_bomb_of_eves_slows_alice_down_or_outlives_its_cell_and_eve_is_told_what_it_hit() {
+    if !root() {
+        return;
+    }
+    let door = door();
+    let mut decoy = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
+    let mut alices = door.spawn("alice", "echo ready; exec sleep 1000");
+    alices.expect("ready");
+    door.ok("eve", "true");
+    soon("eve's first cell is gone", || !door.run_dir().join("cells/eve/cell.json").exists());
+    let counts = door.counts();
+    let (ptys, files) = (counted("/proc/sys/kernel/pty/nr"), counted("/proc/sys/fs/file-nr"));
+    let listener = door.listener();
+
+    for bomb in &BOMBS {
+        // Bomb and quiet alternate, so that whatever else the machine does meets both alike.
+        let mut seen = Vec::new();
+        let unmoved = (0..ROUNDS).any(|_| {
+            let quiet = median((0..LOGINS).map(|_| login(&door)).collect());
+            let bombed = explode(&door, bomb, || median((0..LOGINS).map(|_| login(&door)).collect()));
+            seen.push((quiet, bombed));
+            bombed <= 2 * quiet
+        });
+        eprintln!("{}: quiet, during (medians): {seen:?}", bomb.name);
+        assert!(unmoved, "{}: alice's logins take more than twice as long: {seen:?}", bomb.name);
+        assert!(decoy.try_wait().unwrap().is_none(), "{}: a process of the host was killed", bomb.name);
+        assert!(alices.is_running() && !procfs::ended(listener), "{}: alice's session was killed", bomb.name);
+    }
+
+    door.returns_to(&counts);
+    let back = || counted("/proc/sys/kernel/pty/nr") <= ptys && counted("/proc/sys/fs/file-nr") <= files + 512;
+    assert!(until(Duration::from_secs(20), back), "terminals {ptys}, files {files} before");
+    decoy.kill().unwrap();
+    decoy.wait().unwrap();
+}
+
+#[test]
+fn what_eve_uses_up_for_herself_is_there_for_alice_and_the_host() {
+    if !root() {
+        return;
+    }
+    let door = door();
+    // Counted by the kernel for all cells together too, since root made their user namespaces.
+    for (name, alices) in [
+        ("inotify", "[checked(libc.inotify_init1(0)) for _ in range(20)]"),
+        ("pty", "[os.open('/dev/ptmx', os.O_RDWR | os.O_NOCTTY) for _ in range(20)]"),
+        ("mqueue", "checked(libc.mq_open(b'/one', 0o102, 0o600, None))"),
+        ("timer", "[checked(libc.timer_create(1, None, ctypes.byref(ctypes.c_void_p()))) for _ in range(1000)]"),
+    ] {
+        let bomb = BOMBS.iter().find(|bomb| bomb.name == name).unwrap();
+        explode(&door, bomb, || {
+            let program = format!("{GREEDY}{alices}\n");
+            door.ok("alice", &format!("exec python3 -c \"$(cat <<'END'\n{program}END\n)\""));
+            let on_host = Command::new("python3").args(["-c", &program]).output().unwrap();
+            assert!(on_host.status.success(), "{name}: {}", String::from_utf8_lossy(&on_host.stderr));
+        });
+    }
+}

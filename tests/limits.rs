@@ -1,0 +1,285 @@
+//! Limits over all sessions of a tenant: what they stop, whom they spare, and what the tenant learns.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "test code"
+)]
+
+mod support;
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use support::{Door, procfs, root, soon};
+
+/// Takes 20 MiB at a time for ever, touching every page.
+const HOG: &str = "python3 -c 'a = []\nwhile True: a.append(bytearray(b\"x\") * (20 << 20))'";
+
+fn door(limits: &str) -> Door {
+    Door::with("")
+        .tenant("eve", &format!("limits = {{ {limits} }}"))
+        .tenant("mallory", &format!("user = \"root\"\nlimits = {{ {limits} }}"))
+        .start()
+}
+
+fn events(door: &Door, kind: &str) -> Vec<serde_json::Value> {
+    door.audit().into_iter().filter(|event| event["event"] == kind).collect()
+}
+
+#[test]
+fn a_session_that_takes_too_much_memory_is_stopped_and_told_with_its_name_and_the_limit() {
+    if !root() {
+        return;
+    }
+    let door = door("memory = \"64M\"");
+    let ran = door.run("eve", &format!("exec {HOG}"));
+    assert_eq!(ran.status, 122, "the documented status: {}", ran.err);
+    assert!(
+        ran.err.contains("cellblock: memory limit reached (64M for all of your sessions together): python3 (pid "),
+        "{}",
+        ran.err
+    );
+    assert!(ran.err.contains(") was stopped; see /run/cellblock/usage\n"), "{}", ran.err);
+    soon("the audit file says so", || !events(&door, "session_end").is_empty());
+    let event = &events(&door, "limit_reached")[0];
+    assert_eq!(
+        (&event["limit"], &event["most"], &event["process"]),
+        (&"memory".into(), &(64 << 20).into(), &"python3".into())
+    );
+    assert_eq!((&event["tenant"], &event["times"]), (&"eve".into(), &1.into()));
+    assert_eq!(events(&door, "session_end")[0]["exit"], "memory_limit");
+}
+
+#[test]
+fn a_program_that_a_shell_started_is_named_too_and_the_shell_goes_on() {
+    if !root() {
+        return;
+    }
+    let door = door("memory = \"64M\"");
+    for _again in 0..3 {
+        let ran = door.run("eve", &format!("{HOG}; echo status $?; cat /run/cellblock/usage"));
+        assert_eq!(ran.status, 0, "{}", ran.err);
+        assert!(ran.text().contains("status 137"), "{}", ran.text());
+        assert!(ran.err.contains("memory limit reached (64M"), "{}", ran.err);
+        assert!(ran.err.contains("): python3 (pid "), "{}", ran.err);
+    }
+    let usage = door.ok("eve", "cat /run/cellblock/usage");
+    assert!(usage.contains("processes_stopped = "), "{usage}");
+    assert!(!events(&door, "limit_reached").is_empty());
+}
+
+#[test]
+fn a_terminal_is_told_as_well() {
+    if !root() {
+        return;
+    }
+    let door = door("memory = \"64M\"");
+    let mut command = door.ssh("eve");
+    command.arg("-tt").arg(format!("{HOG}; echo over"));
+    let mut client = support::TerminalClient::start(command, 24, 80);
+    client.expect("cellblock: memory limit reached (64M for all of your sessions together): python3 (pid ");
+    client.expect("over");
+    client.child.wait().unwrap();
+}
+
+#[test]
+fn the_memory_of_all_sessions_counts_together_and_so_do_files_in_memory() {
+    if !root() {
+        return;
+    }
+    let door = door("memory = \"64M\", tmp = \"256M\", shm = \"256M\"");
+    let first = door.spawn(
+        "eve",
+        "python3 -c 'a = bytearray(b\"x\") * (40 << 20)\nimport time\nprint(\"ready\", flush=True)\ntime.sleep(100)'",
+    );
+    first.expect("ready");
+    let second = door.run("eve", "python3 -c 'a = bytearray(b\"x\") * (40 << 20)'; cat /run/cellblock/usage");
+    assert!(second.text().contains("processes_stopped = 1"), "40 and 40 are more than 64: {}", second.text());
+    drop(first);
+    for place in ["/tmp", "/dev/shm"] {
+        let ran =
+            door.run("eve", &format!("dd if=/dev/zero of={place}/big bs=1M count=100; s=$?; rm {place}/big; exit $s"));
+        // The file stays when dd is stopped: the shell may be next.
+        assert!([137, 122].contains(&ran.status), "{place}: {} {}", ran.status, ran.err);
+        assert!(ran.err.contains("memory limit reached (64M"), "{place}: {}", ran.err);
+    }
+    // What is on a disk is let go of instead: nobody is stopped for it.
+    let before = stopped(&door);
+    door.ok("eve", "dd if=/dev/zero of=big bs=1M count=300 && cat big >/dev/null && rm big");
+    assert_eq!(stopped(&door), before);
+}
+
+fn stopped(door: &Door) -> u64 {
+    figure(&door.ok("eve", "cat /run/cellblock/usage"), "processes_stopped")
+}
+
+fn figure(usage: &str, key: &str) -> u64 {
+    let table: toml::Table = usage.parse().unwrap();
+    table[key].as_integer().unwrap().try_into().unwrap()
+}
+
+#[test]
+fn a_fork_bomb_is_told_of_and_its_tenant_can_log_in_and_end_it() {
+    if !root() {
+        return;
+    }
+    let door = door("pids = 32");
+    let bomb = door.spawn_with_stderr(
+        "eve",
+        "python3 -c 'import os, time\nwhile True:\n try: os.fork()\n except OSError: time.sleep(0.2)'",
+    );
+    bomb.expect("cellblock: process limit reached (32 processes and threads for all of your sessions together)");
+    let usage = door.ok("eve", "while read -r line; do echo \"$line\"; done </run/cellblock/usage");
+    assert!((32..40).contains(&figure(&usage, "pids")), "{usage}");
+    assert!(figure(&usage, "pids_refused") > 0, "{usage}");
+    // Only builtins: the shell itself is over the limit. It ends with what it ends.
+    door.run("eve", "kill -9 -1");
+    soon("the bomb is over", || door.run("eve", "ls / >/dev/null").status == 0);
+    let event = &events(&door, "limit_reached")[0];
+    assert_eq!((&event["limit"], &event["most"]), (&"pids".into(), &32.into()));
+}
+
+#[test]
+fn a_tenant_reads_what_the_limits_are_and_what_is_used_and_writes_neither() {
+    if !root() {
+        return;
+    }
+    let door = door("memory = \"96M\", pids = 40, cpu = 0.5, tmp = \"8M\"");
+    for tenant in ["eve", "mallory"] {
+        let limits: toml::Table = door.ok(tenant, "cat /run/cellblock/limits").parse().unwrap();
+        assert_eq!(limits["memory"].as_str(), Some("96M"));
+        assert_eq!(limits["pids"].as_integer(), Some(40));
+        assert_eq!(limits["cpu"].as_float(), Some(0.5));
+        assert_eq!(limits["tmp"].as_str(), Some("8M"));
+        assert_eq!(limits["max_sessions"].as_integer(), Some(64));
+        for change in [
+            "echo x >/run/cellblock/usage",
+            "echo x >/run/cellblock/limits",
+            "rm -f /run/cellblock/usage",
+            "chmod 666 /run/cellblock/usage",
+            "touch /run/cellblock/more",
+            "mv /run/cellblock /run/other",
+            "mount -o remount,rw /run/cellblock",
+            "umount /run/cellblock",
+            "echo 1 >/sys/fs/cgroup/pids/sessions/pids.max",
+        ] {
+            assert_ne!(door.run(tenant, change).status, 0, "{tenant}: {change}");
+        }
+        let usage = door.ok(tenant, "cat /run/cellblock/usage");
+        assert!((1..4).contains(&figure(&usage, "pids")), "{usage}");
+        assert_eq!(figure(&usage, "sessions"), 1);
+        // Live: each time it is opened, and while it is held open.
+        let busy = door.ok(tenant, "sleep 100 & sleep 100 & cat /run/cellblock/usage; kill %1 %2");
+        assert!(figure(&busy, "pids") >= figure(&usage, "pids") + 2, "{busy}");
+        door.ok(tenant, "exec 3</run/cellblock/usage; dd if=/dev/zero of=/tmp/some bs=1M count=4 2>/dev/null; \
+                         for i in 1 2 3 4 5 6 7 8 9 10; do cat /run/cellblock/usage | grep -q '^tmp = 4194304' && exit 0; sleep 0.5; done; exit 1");
+        door.ok(tenant, "rm /tmp/some; grep -q '^tmp = 0' /run/cellblock/usage");
+    }
+}
+
+/// Seconds of processor time that tenants' processes have used, as the host counts them.
+fn processor_seconds(door: &Door) -> f64 {
+    // The first id is that of the ssh processes.
+    let ids = door.pool() + 1..door.pool() + 2_000_000;
+    let pids = procfs::pids().into_iter().filter(|&pid| procfs::uid(pid).is_some_and(|uid| ids.contains(&uid)));
+    let ticks: u64 = pids
+        .filter_map(|pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let fields: Vec<u64> = stat
+                .rsplit_once(')')?
+                .1
+                .split_whitespace()
+                .skip(11)
+                .take(2)
+                .map(|field| field.parse().unwrap())
+                .collect();
+            Some(fields.iter().sum::<u64>())
+        })
+        .sum();
+    ticks as f64 / 100.0
+}
+
+/// Lets the tenants of `door` go first where others want the processors too: this measures a quota,
+/// not who is busiest.
+fn favour(door: &Door) {
+    let mut favoured = 0;
+    for hierarchy in ["cpu", "cpu,cpuacct", ""] {
+        let own = std::path::Path::new("/sys/fs/cgroup").join(hierarchy).join(door.cgroup_name());
+        for group in [own.clone(), own.join("eve"), own.join("eve/sessions")] {
+            favoured += usize::from(fs::write(group.join("cpu.shares"), "200000").is_ok());
+            favoured += usize::from(fs::write(group.join("cpu.weight"), "10000").is_ok());
+        }
+    }
+    assert!(favoured >= 3, "no weights were set");
+}
+
+#[test]
+fn half_a_processor_is_half_a_processor_however_many_loops_run() {
+    if !root() {
+        return;
+    }
+    let door = door("cpu = 0.5");
+    door.ok("eve", "true");
+    let loops = door.spawn("eve", "for i in 1 2 3 4; do (while :; do :; done) & done; echo ready; wait");
+    loops.expect("ready");
+    favour(&door);
+    let measure = || {
+        let (start, before) = (Instant::now(), processor_seconds(&door));
+        // The quota is given out every 100 ms.
+        std::thread::sleep(Duration::from_secs(4));
+        (processor_seconds(&door) - before) / start.elapsed().as_secs_f64()
+    };
+    let mut share = 0.0;
+    // A machine that is busy with something else gives less, never more.
+    let held = (0..3).any(|_| {
+        share = measure();
+        assert!(share < 0.55, "she has {share} of a processor");
+        share > 0.45
+    });
+    assert!(held, "she has {share} of a processor");
+    let usage: toml::Table = door.ok("eve", "cat /run/cellblock/usage").parse().unwrap();
+    assert!(usage["cpu_throttled_seconds"].as_float().unwrap() > 0.5, "{usage}");
+    assert!(usage["cpu_seconds"].as_float().unwrap() > 1.5, "{usage}");
+}
+
+#[test]
+fn a_tenant_has_so_many_connections_and_no_more_and_one_that_ends_makes_room() {
+    if !root() {
+        return;
+    }
+    let door = Door::with("").tenant("eve", "max_connections = 2").tenant("alice", "").start();
+    let first = door.spawn("eve", "echo ready; sleep 100");
+    let second = door.spawn("eve", "echo ready; sleep 100");
+    first.expect("ready");
+    second.expect("ready");
+    let third = door.run("eve", "true");
+    assert_eq!(third.status, 255, "{}", third.err);
+    assert!(third.err.contains("Too many connections are open."), "{}", third.err);
+    assert_eq!(door.ok("alice", "echo fine"), "fine");
+    drop(first);
+    soon("there is room again", || door.run("eve", "true").status == 0);
+}
+
+#[test]
+fn what_this_host_cannot_enforce_is_refused_or_by_choice_reported() {
+    if !root() || std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        return;
+    }
+    let io = "io_read = \"1M\", memory_high = \"32M\"";
+    let door = Door::with("")
+        .tenant("strict", &format!("limits = {{ {io} }}"))
+        .tenant("easy", &format!("limits = {{ {io}, enforce = \"best-effort\" }}"))
+        .start();
+    let ran = door.run("strict", "true");
+    assert_ne!(ran.status, 0);
+    assert!(door.log().contains("this host cannot enforce limits.memory_high, limits.io_read"), "{}", door.log());
+    assert!(door.ok("easy", "cat /run/cellblock/limits").contains("io_read = \"1M\"  # not enforced on this host"));
+    let event = &events(&door, "limits_forgone")[0];
+    assert_eq!(event["limits"], serde_json::json!(["limits.memory_high", "limits.io_read"]));
+    assert!(door.log().contains("goes without limits.memory_high, limits.io_read"), "{}", door.log());
+}

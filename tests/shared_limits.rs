@@ -1,0 +1,94 @@
+//! What the kernel counts per user and not per namespace: a tenant who uses it up uses up their own
+//! (docs/kernel.md, "Found since"), and what the starter of the door was given is nothing that keeps them out.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::cast_possible_wrap,
+    reason = "test support code"
+)]
+
+mod support;
+
+use std::process::Command;
+
+use support::{Door, root, run_bounded};
+
+/// Takes inotify instances, message queues, queued signals and terminals until the kernel refuses
+/// each, says how many of each there were, and holds them.
+const TAKE_ALL: &str = "
+import ctypes, os, signal, sys
+libc = ctypes.CDLL(None, use_errno=True)
+class Attr(ctypes.Structure): _fields_ = [('n', ctypes.c_long * 8)]
+class Value(ctypes.Union): _fields_ = [('i', ctypes.c_int), ('p', ctypes.c_void_p)]
+signal.pthread_sigmask(signal.SIG_BLOCK, [40])
+most = int(sys.argv[1])
+def count(take):
+    n = 0
+    while n < most and take(n) >= 0: n += 1
+    return n
+def queue(n):
+    attr = Attr((0, 10, 1024))
+    name = b'/cellblock-test-%d' % n
+    fd = libc.mq_open(name, os.O_CREAT | os.O_RDWR, 0o600, ctypes.byref(attr))
+    if fd >= 0: libc.mq_unlink(name)
+    return fd
+def terminal(n):
+    try: return os.open('/dev/ptmx', os.O_RDWR | os.O_NOCTTY)
+    except OSError: return -1
+print(count(lambda n: libc.inotify_init1(0)), count(queue),
+      count(lambda n: libc.sigqueue(os.getpid(), 40, Value(i=1))), count(terminal), flush=True)
+sys.stdin.read()
+";
+
+fn counts(line: &str) -> Vec<u32> {
+    line.split_whitespace().map(|field| field.parse().unwrap_or_else(|_| panic!("{line}"))).collect()
+}
+
+/// Three of each are to be had.
+fn three_of_each(line: &str) {
+    assert_eq!(counts(line), [3, 3, 3, 3]);
+}
+
+#[test]
+fn a_tenant_uses_up_their_own_instances_queues_signals_and_terminals_and_nobody_elses() {
+    if !root() {
+        return;
+    }
+    let door = Door::standard();
+    let run = |most: u32| format!("exec /usr/bin/python3 -c \"{TAKE_ALL}\" {most}");
+    let taken = door.spawn("alice", &run(400_000));
+    let had = counts(&taken.line());
+    assert!(had.iter().all(|number| (3..400_000).contains(number)), "the kernel counts each: {had:?}");
+    assert!(had[3] <= 256, "{} terminals", had[3]);
+
+    three_of_each(&door.ok("bob", &run(3)));
+    let mut host = Command::new("/usr/bin/python3");
+    host.args(["-c", TAKE_ALL, "3"]);
+    three_of_each(&run_bounded(host, b"").text());
+}
+
+#[test]
+fn a_starter_with_a_low_priority_and_few_files_does_not_keep_tenants_out() {
+    if !root() {
+        return;
+    }
+    let usual = Door::standard();
+    let expected = usual.ok("alice", "nice; nproc");
+    drop(usual);
+    // Of this process, and so of every door that it starts from here on.
+    let own = std::process::id().to_string();
+    for (command, args) in [
+        ("renice", &["-n", "5", "-p", &own][..]),
+        ("taskset", &["-a", "-p", "1", &own]),
+        ("prlimit", &["--pid", &own, "--nofile=4096:4096"]),
+    ] {
+        assert!(Command::new(command).args(args).output().unwrap().status.success(), "{command}");
+    }
+    let door = Door::standard();
+    assert_eq!(door.ok("alice", "nice; nproc"), expected);
+    // The config says 16384, and nobody in a cell can raise a hard limit.
+    assert_eq!(door.ok("alice", "ulimit -n; ulimit -Hn"), "4096\n4096");
+}
