@@ -15,7 +15,9 @@ use std::{
 
 use crate::base::{Failure, Result, fail};
 use crate::sys::{
-    Errno, credentials, fd, mount, poll,
+    Errno,
+    credentials::{self, LIMIT_PROCESSES, UNLIMITED},
+    fd, mount, poll,
     process::{self, Forked, namespaces},
     seqpacket,
     signal::SIGKILL,
@@ -25,7 +27,7 @@ use crate::wire::{Link, LinkError};
 use super::{
     filters::Filters,
     handover::{Answer, LINK, VIEW, Word},
-    plan::Op,
+    plan::{Op, owner_in},
     state::Record,
 };
 
@@ -74,17 +76,23 @@ impl Child {
         if group.is_some() {
             kinds |= namespaces::CGROUP;
         }
-        let owner = owner_in(clone)?;
+        let nobody = || fail("cloning", "pid 1 of a cell", "nobody is to own its user namespace");
+        let owner = owner_in(clone).ok_or_else(nobody)?;
+        let most = credentials::limit_of(LIMIT_PROCESSES).map_err(failed)?;
+        // The maker's limit at the clone becomes that of all the cell's users together, unless the
+        // maker is root (`enforced_nproc_rlimit` in the kernel).
+        credentials::set_limit(LIMIT_PROCESSES, UNLIMITED, UNLIMITED).map_err(failed)?;
         credentials::act_as_owner(owner).map_err(failed)?;
         let cloned = process::clone_into(kinds, group);
         if !matches!(cloned, Ok(Forked::Child)) {
             credentials::be_root_again().map_err(failed)?;
+            credentials::set_limit(LIMIT_PROCESSES, most.0, most.1).map_err(failed)?;
         }
         match cloned.map_err(failed)? {
             Forked::Child => {
                 // Its copy of our end would keep it from seeing that we are gone.
                 drop(link);
-                become_program(inner, tools)
+                become_program(inner, tools, most)
             }
             Forked::Parent { pid, pidfd } => {
                 drop(inner);
@@ -202,12 +210,6 @@ impl Child {
     }
 }
 
-/// Whose the user namespace is to be.
-fn owner_in(clone: &[Op]) -> Result<u32> {
-    let owner = clone.iter().find_map(|op| if let Op::Clone { owner, .. } = op { Some(*owner) } else { None });
-    owner.ok_or_else(|| fail("cloning", "pid 1 of a cell", "nobody is to own its user namespace"))
-}
-
 fn end(pidfd: BorrowedFd<'_>) -> Result<()> {
     let failed = |errno: Errno| -> Failure { fail("ending", "what was to be pid 1 of a cell", errno) };
     match process::signal_pidfd(pidfd, SIGKILL) {
@@ -223,8 +225,8 @@ fn end(pidfd: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// The child, still a copy of its parent. What fails is told as an answer.
-fn become_program(link: OwnedFd, tools: Tools<'_>) -> ! {
-    let errno = match lay_out(link.as_fd(), tools) {
+fn become_program(link: OwnedFd, tools: Tools<'_>, processes: (u64, u64)) -> ! {
+    let errno = match lay_out(link.as_fd(), tools, processes) {
         Ok(init) => process::exec(init.as_fd(), &[CString::from(c"cellblock-init")], &[]),
         Err(errno) => errno,
     };
@@ -234,7 +236,8 @@ fn become_program(link: OwnedFd, tools: Tools<'_>) -> ! {
 }
 
 /// Still with root's access to files, which the exec takes.
-fn lay_out(link: BorrowedFd<'_>, tools: Tools<'_>) -> Result<OwnedFd, Errno> {
+fn lay_out(link: BorrowedFd<'_>, tools: Tools<'_>, (soft, hard): (u64, u64)) -> Result<OwnedFd, Errno> {
+    credentials::set_limit(LIMIT_PROCESSES, soft, hard)?;
     // No id is mapped yet, so nobody here is root, whom exec would give capabilities.
     credentials::keep_capabilities_on_exec()?;
     let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;

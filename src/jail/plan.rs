@@ -38,6 +38,11 @@ pub struct Plan {
     pub takes_spare: bool,
 }
 
+/// Whose the user namespace will be that `clone` makes.
+pub(super) fn owner_in(clone: &[Op]) -> Option<u32> {
+    clone.iter().find_map(|op| if let Op::Clone { owner, .. } = op { Some(*owner) } else { None })
+}
+
 /// What to put into a kept directory when it is first made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fill {

@@ -11,7 +11,7 @@ use super::{
     etc::{self, TENANT_ID, TTY_GROUP},
     facts::{Groups, LentKind},
     host, limits,
-    plan::{Fill, Leaf, Mask, Tree},
+    plan::{Fill, Leaf, Mask, Tree, owner_in},
 };
 
 /// Capabilities (capabilities(7)) that init needs for itself, whatever the tenant has: to hand
@@ -86,11 +86,7 @@ pub(super) fn spare(facts: &Facts, owner: u32) -> Option<(Vec<Op>, Vec<Op>)> {
 /// Whether a child that the listener made ahead of time will do: v2 clones into the tenant's group,
 /// and what a spare has done by then is what most tenants need, not all.
 pub(super) fn takes_spare(plan: &Plan, facts: &Facts) -> bool {
-    let owner = plan.clone.iter().find_map(|op| match op {
-        Op::Clone { owner, .. } => Some(*owner),
-        _other => None,
-    });
-    let spare = owner.and_then(|owner| spare(facts, owner));
+    let spare = owner_in(&plan.clone).and_then(|owner| spare(facts, owner));
     spare.is_some_and(|(clone, ahead)| plan.clone == clone && plan.ahead == ahead)
 }
 

@@ -165,6 +165,10 @@ pub fn limit_of(resource: u32) -> SysResult<(u64, u64)> {
 
 /// `RLIMIT_NOFILE`.
 pub const LIMIT_OPEN_FILES: u32 = libc::RLIMIT_NOFILE;
+/// `RLIMIT_NPROC`.
+pub const LIMIT_PROCESSES: u32 = libc::RLIMIT_NPROC;
+/// No limit.
+pub const UNLIMITED: u64 = libc::RLIM_INFINITY;
 /// `RLIMIT_CORE`.
 pub const LIMIT_CORE: u32 = libc::RLIMIT_CORE;
 
