@@ -30,7 +30,8 @@ const MAX_REGISTRY: u64 = 16 << 20;
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
-/// Ids for spare cells' user namespaces to belong to: more than cells run at once on most hosts.
+/// Ids for spare cells' user namespaces to belong to: more than cells run at once on most
+/// hosts. When all are taken no spares are made.
 const OWNERS: u32 = 2048;
 /// A pool that is not so many times as large gives none: tenants need them more.
 const POOLS_PART: u32 = 256;
