@@ -580,7 +580,13 @@ fn empty_handed() {
     let held = File::open("/etc/shadow").unwrap();
     fd::keep_on_exec(held.as_fd()).unwrap();
     let secret = format!("canary-{}", "x".repeat(3)).repeat(1000);
-    for pid in yard.restock() {
+    let spares = yard.restock();
+    let owners: std::collections::BTreeSet<String> = spares.iter().map(|pid| owner(*pid)).collect();
+    assert_eq!(owners.len(), spares.len(), "the kernel counts for each by itself: {owners:?}");
+    let taken = yard.cells.ids().owners().unwrap().unwrap();
+    let own = |id: &String| (u64::from(taken.first)..taken.end()).contains(&id.parse().unwrap());
+    assert!(owners.iter().all(own), "neither root's nor a tenant's: {owners:?}");
+    for pid in spares {
         let fds: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
             .unwrap()
             .map(|entry| fs::read_link(entry.unwrap().path()).unwrap().display().to_string())
@@ -597,6 +603,15 @@ fn empty_handed() {
     assert!(memory(process::own_pid()).windows(14).any(|window| window == b"canary-xxxcana"));
     drop((held, secret));
     yard.remove();
+}
+
+/// The host's id that a spare runs as and that its user namespace belongs to.
+fn owner(pid: i32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let ids: Vec<&str> =
+        status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap().split_whitespace().collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    ids[0].to_owned()
 }
 
 /// What a process has on its heap and stack.

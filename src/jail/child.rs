@@ -82,8 +82,7 @@ impl Child {
         // The maker's limit at the clone becomes that of all the cell's users together, unless the
         // maker is root (`enforced_nproc_rlimit` in the kernel).
         credentials::set_limit(LIMIT_PROCESSES, UNLIMITED, UNLIMITED).map_err(failed)?;
-        credentials::act_as_owner(owner).map_err(failed)?;
-        let cloned = process::clone_into(kinds, group);
+        let cloned = credentials::act_as_owner(owner).and_then(|()| process::clone_into(kinds, group));
         if !matches!(cloned, Ok(Forked::Child)) {
             credentials::be_root_again().map_err(failed)?;
             credentials::set_limit(LIMIT_PROCESSES, most.0, most.1).map_err(failed)?;

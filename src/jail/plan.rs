@@ -412,7 +412,14 @@ impl fmt::Display for Plan {
         let (first, second) = if self.takes_spare { (&made[..], &taken[..]) } else { (&taken[..], &made[..]) };
         for (who, ops) in first.iter().chain(second).chain(&after) {
             for op in *ops {
-                writeln!(f, "{who}: {op}")?;
+                match op {
+                    // It is made before it is known for whom.
+                    Op::Clone { .. } if self.takes_spare => writeln!(
+                        f,
+                        "{who}: clone, as a uid that no other cell has: user, mount and pid namespaces; exec cellblock-init"
+                    )?,
+                    op => writeln!(f, "{who}: {op}")?,
+                }
             }
         }
         Ok(())

@@ -52,8 +52,8 @@ struct Owners {
 }
 
 impl Owners {
-    /// One that no process that lives has.
-    fn pick(&mut self) -> Result<u32> {
+    /// One that no process that lives has, if there is one.
+    fn pick(&mut self) -> Result<Option<u32>> {
         for _id in 0..self.range.count {
             let owner = self.range.first + self.next % self.range.count;
             self.next = self.next.wrapping_add(1) % self.range.count;
@@ -63,10 +63,10 @@ impl Owners {
             };
             if !lives {
                 self.given.remove(&owner);
-                return Ok(owner);
+                return Ok(Some(owner));
             }
         }
-        Err(fail("making", "a spare cell", "every id that one could belong to is taken"))
+        Ok(None)
     }
 }
 
@@ -106,8 +106,8 @@ impl Spares {
 }
 
 impl Stock {
-    /// Makes up for spares that were taken or have ended.
-    /// Where no plan takes spares, it makes none.
+    /// Makes up for spares that were taken or have ended. Where no plan takes spares, or no id is
+    /// left that one could belong to, it makes none.
     pub(super) fn fill(&self, spares: &Spares, facts: &Facts, tools: Tools<'_>) -> Result<()> {
         let mut kept = Vec::new();
         while let Some(spare) = spares.take()? {
@@ -115,8 +115,8 @@ impl Stock {
         }
         while kept.len() < SIZE {
             let mut owners = self.owners.borrow_mut();
-            let owner = owners.pick()?;
-            let Some((clone, ahead)) = planning::spare(facts, owner) else { return Ok(()) };
+            let Some(owner) = owners.pick()? else { break };
+            let Some((clone, ahead)) = planning::spare(facts, owner) else { break };
             let spare = Child::make(&clone, &ahead, tools, None, Some(self.alive.as_fd()))?;
             owners.given.insert(owner, spare.record);
             kept.push(spare);
