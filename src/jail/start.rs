@@ -264,7 +264,11 @@ fn outside(op: &Op, pid: Pid, trees: &BTreeMap<Tree, OwnedFd>, held: &Held, repo
         Op::ResetPriority => credentials::reset_priority_of(pid).map_err(|errno| failed(&errno)),
         Op::Release => {
             held.write(Record::of(pid).map_err(|errno| failed(&errno))?)?;
-            seqpacket::send(report, b"go", &[]).map_err(|errno| failed(&errno))
+            seqpacket::send(report, b"go", &[]).map_err(|errno| match errno {
+                // Once it is written down, whoever ends cells may end this one.
+                Errno::EPIPE => failed(&"its pid 1 was killed"),
+                _other => failed(&errno),
+            })
         }
         other @ (Op::Keep { .. }
         | Op::GiveGroup { .. }
