@@ -24,7 +24,7 @@ use support::{Door, procfs, root, soon, until};
 const LOGINS: usize = 7;
 /// Rounds, the best of which counts: the machine is not alone with the test, and what a bomb does to
 /// a neighbour it does in each of them.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 8;
 
 struct Bomb {
     name: &'static str,
