@@ -351,7 +351,7 @@ fn deaf_monitor() {
     let began = Instant::now();
     let (exit, out, err) = run(&mut other, &alice, 1, "exit 3");
     assert_eq!(exit, Exit::Status(3), "{out}{err}");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     assert_eq!(run(&mut other, &alice, 2, "ls /proc/self/fd | wc -l").1, "4\n");
     // What the deaf one was to get is closed: init keeps none of it.
     let fds = || fs::read_dir(format!("/proc/{}/fd", other.pid)).unwrap().count();
