@@ -32,7 +32,7 @@ use std::{
 };
 
 use cellblock::{
-    config::settings::{Linger, Root},
+    config::settings::{Enforce, Linger, Root},
     sys::{
         namespace, poll,
         process::{self, Ended, Forked, Reaped},
@@ -371,8 +371,9 @@ fn swapped() {
     yard.remove();
 }
 
-/// Leaves the process with cgroup v2 alone, as on a host that never heard of v1. The flag is the
-/// whole kernel's; systemd sets it everywhere.
+/// Leaves the process with cgroup v2 alone, as on a host that never heard of v1. Where v1 has the
+/// controllers, v2 limits nothing: the tenants go without. The flag is the whole kernel's; systemd
+/// sets it everywhere.
 fn forget_v1() {
     sh("umount -l /sys/fs/cgroup && mount -t cgroup2 -o nsdelegate none /sys/fs/cgroup");
 }
@@ -386,6 +387,7 @@ fn home_by_descriptor() {
         let yard = Yard::new(if v2 { "home2" } else { "home1" });
         let root = yard.busybox_root("root");
         let mut eve = root_tenant("eve", Root::Directory(root.clone()));
+        eve.jail.limits.enforce = Enforce::BestEffort;
         let mut cell = yard.cells.enter(&eve).unwrap();
         let held = begin(&mut cell, start(&eve, 999, Program::Command("exec sleep 1000".into()), None));
         for number in 3..20 {
@@ -434,7 +436,8 @@ fn only_v2() {
     let yard = Yard::new("v2");
     for (name, user_root) in [("alice", false), ("eve", true)] {
         let root = Root::Directory(yard.busybox_root(name));
-        let tenant = if user_root { root_tenant(name, root) } else { tenant(name, root) };
+        let mut tenant = if user_root { root_tenant(name, root) } else { tenant(name, root) };
+        tenant.jail.limits.enforce = Enforce::BestEffort;
         let mut cell = yard.cells.enter(&tenant).unwrap();
         let command = "grep -h ^0: /proc/self/cgroup /proc/1/cgroup; ls -d /sys/fs/cgroup/*/; \
                        echo $$ > /sys/fs/cgroup/init/cgroup.procs; echo $$ > /sys/fs/cgroup/cgroup.procs";
@@ -477,7 +480,7 @@ fn deaf_monitor() {
     let began = Instant::now();
     let (exit, out, err) = run(&mut other, &alice, 1, "exit 3");
     assert_eq!(exit, Exit::Status(3), "{out}{err}");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     assert_eq!(run(&mut other, &alice, 2, "ls /proc/self/fd | wc -l").1, "4\n");
     // What the deaf one was to get is closed: init keeps none of it.
     let fds = || fs::read_dir(format!("/proc/{}/fd", other.pid)).unwrap().count();
