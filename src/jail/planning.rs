@@ -197,7 +197,9 @@ impl Planner<'_> {
         ]);
         early.extend(joining);
         for (controller, tree) in group_trees {
-            let at = Path::new("sys/fs/cgroup").join(controller);
+            // The one of v2 has no name, and `join` would leave a slash.
+            let groups = Path::new("sys/fs/cgroup");
+            let at = if controller.is_empty() { groups.to_owned() } else { groups.join(controller) };
             early.push(Op::Attach { tree, at, file: false, read_only: false });
         }
         early.extend([Op::Pivot, Op::ResetTraits]);
@@ -471,6 +473,13 @@ mod tests {
         shared.jail.network = Network::Host;
         assert!(!plan(&shared, ids, &facts).takes_spare);
         facts.groups = Groups::V2("/cg/cellblock".into());
+        let v2 = plan(&directory, ids, &facts);
+        let at = |op: &Op| matches!(op, Op::Attach { at, .. } if at.as_os_str() == "sys/fs/cgroup");
+        assert!(v2.inside.iter().any(at));
+        let place = |wanted: fn(&Op) -> bool| v2.outside.iter().position(wanted).unwrap();
+        let lent = place(|op| matches!(op, Op::LendGroup { .. }));
+        let (moved, set) = (place(|op| matches!(op, Op::MoveIn { .. })), place(|op| matches!(op, Op::SetGroup { .. })));
+        assert!(moved < set && set < lent, "limits need an empty group, and sessions need limits");
         assert!(!plan(&directory, ids, &facts).takes_spare, "v2 clones into the tenant's group");
         assert_eq!(spare(&facts, ids.first), None);
     }
