@@ -34,7 +34,15 @@ pub enum Event<'a> {
         reason: String,
     },
     /// Somebody logged in.
-    Login { connection: &'a str, peer: SocketAddr, tenant: &'a TenantName, method: &'static str, key: &'a str },
+    Login {
+        connection: &'a str,
+        peer: SocketAddr,
+        tenant: &'a TenantName,
+        /// The methods that were passed, joined by `+`.
+        method: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<&'a str>,
+    },
     /// A session started.
     SessionStart {
         connection: &'a str,

@@ -5,6 +5,8 @@
 
 mod even;
 mod keys;
+mod password;
 
-pub use even::even_out;
+pub use even::{even_out, even_out_password};
 pub use keys::{Claim, Refused, fingerprint, prove};
+pub use password::{hash, prove_password};

@@ -343,6 +343,8 @@ mod tests {
             name: "alice".parse().unwrap(),
             class: None,
             locked: false,
+            auth: vec![vec![crate::wire::login::Method::PublicKey]],
+            password: None,
             authorized_keys: Vec::new(),
             authorized_keys_file: None,
             jail,

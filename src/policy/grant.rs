@@ -123,7 +123,7 @@ impl Grant {
     #[must_use]
     pub fn probe(&self, session: u64, id: SessionId) -> Option<Start> {
         match self.identity.proof() {
-            Proof::Key { .. } => return None,
+            Proof::Key { .. } | Proof::Password => return None,
             Proof::HostRoot => {}
         }
         let jail = &self.tenant.jail;
@@ -158,7 +158,7 @@ impl Grant {
     fn gives_terminals(&self) -> bool {
         let no_pty = match self.identity.proof() {
             Proof::Key { options, .. } => options.no_pty,
-            Proof::HostRoot => false,
+            Proof::Password | Proof::HostRoot => false,
         };
         self.tenant.jail.allow.contains(&Allow::Pty) && !no_pty
     }
@@ -199,7 +199,7 @@ impl Grant {
     fn forced(&self) -> Option<&str> {
         let of_key = match self.identity.proof() {
             Proof::Key { options, .. } => options.command.as_deref(),
-            Proof::HostRoot => None,
+            Proof::Password | Proof::HostRoot => None,
         };
         self.tenant.jail.command.as_deref().or(of_key)
     }

@@ -15,6 +15,8 @@ pub enum Proof {
         /// What its line says it may do.
         options: KeyOptions,
     },
+    /// The client showed the tenant's password, and no key.
+    Password,
     /// Whoever asks is root of this host, who may enter every cell.
     HostRoot,
 }

@@ -28,6 +28,7 @@ mod door;
 pub mod procfs;
 mod scratch;
 mod terminal;
+pub mod typist;
 mod tree;
 
 pub use client::{Master, Ran, Running, run_bounded};
