@@ -115,6 +115,8 @@ fn alice() -> Tenant {
             options: KeyOptions::default(),
         }],
         authorized_keys_file: None,
+        trusted_user_ca_keys: Vec::new(),
+        authorized_principals: Vec::new(),
         jail: Jail {
             root: Root::Host,
             user: User::Tenant,

@@ -123,7 +123,7 @@ impl Grant {
     #[must_use]
     pub fn probe(&self, session: u64, id: SessionId) -> Option<Start> {
         match self.identity.proof() {
-            Proof::Key { .. } => return None,
+            Proof::Key { .. } | Proof::Certificate { .. } => return None,
             Proof::HostRoot => {}
         }
         let jail = &self.tenant.jail;
@@ -156,10 +156,7 @@ impl Grant {
     }
 
     fn gives_terminals(&self) -> bool {
-        let no_pty = match self.identity.proof() {
-            Proof::Key { options, .. } => options.no_pty,
-            Proof::HostRoot => false,
-        };
+        let no_pty = self.identity.proof().options().is_some_and(|options| options.no_pty);
         self.tenant.jail.allow.contains(&Allow::Pty) && !no_pty
     }
 
@@ -197,10 +194,7 @@ impl Grant {
 
     /// The config goes before the key, as `ForceCommand` does in sshd.
     fn forced(&self) -> Option<&str> {
-        let of_key = match self.identity.proof() {
-            Proof::Key { options, .. } => options.command.as_deref(),
-            Proof::HostRoot => None,
-        };
+        let of_key = self.identity.proof().options().and_then(|options| options.command.as_deref());
         self.tenant.jail.command.as_deref().or(of_key)
     }
 
