@@ -98,8 +98,7 @@ fn an_authority_that_is_trusted_lets_its_principals_in_and_nobody_else() {
     if !root() {
         return;
     }
-    let (of_all, of_class, of_one, stranger) =
-        (Authority::new(), Authority::new(), Authority::new(), Authority::new());
+    let (of_all, of_class, of_one, stranger) = (Authority::new(), Authority::new(), Authority::new(), Authority::new());
     let trust = |authority: &Authority| format!("trusted_user_ca_keys = [\"{}\"]\n", authority.line());
     let door = Door::with(&format!("{HOST}{}[class.shop]\n{}", trust(&of_all), trust(&of_class)))
         .tenant("alice", "authorized_keys = []")
@@ -269,8 +268,7 @@ fn a_certificate_of_another_key_helps_nobody() {
         let text = fs::read_to_string(ca.certify_key(&public, options)).unwrap();
         text.split(' ').nth(1).unwrap().to_owned()
     };
-    let (of_alice, of_mallory) =
-        (certificate(&alices, &["-n", "alice"]), certificate(&mallorys, &["-n", "mallory"]));
+    let (of_alice, of_mallory) = (certificate(&alices, &["-n", "alice"]), certificate(&mallorys, &["-n", "mallory"]));
     let mut client = Attacker::handshake(door.port);
     client.ask_for_userauth();
     // Offered with alice's certificate, signed with the own key, and with the own certificate.

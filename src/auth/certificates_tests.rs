@@ -1,5 +1,6 @@
 use ssh_key::{
-    PrivateKey, certificate::Builder,
+    PrivateKey,
+    certificate::Builder,
     private::{Ed25519Keypair, KeypairData},
 };
 

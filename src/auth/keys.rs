@@ -147,12 +147,7 @@ fn admit<T>(
 }
 
 /// What the first `cert-authority` line says that vouches for the certificate.
-fn vouched(
-    offered: &Offered,
-    keys: &[AuthorizedKey],
-    tenant: &Tenant,
-    claim: &Claim<'_>,
-) -> Result<Vouched, Refused> {
+fn vouched(offered: &Offered, keys: &[AuthorizedKey], tenant: &Tenant, claim: &Claim<'_>) -> Result<Vouched, Refused> {
     let nothing = Refused::Certificate(BadCertificate::Authority);
     let mut verdict = Err(nothing.clone());
     for key in keys {
@@ -197,7 +192,12 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 /// A key that nobody has, for tenants that do not exist: all bytes 0, while a blob starts with the
 /// length of its type's name, which is never 0.
 fn nobodys_key(length: usize) -> AuthorizedKey {
-    AuthorizedKey { blob: vec![0; length.max(1)], comment: String::new(), options: KeyOptions::default(), role: KeyRole::User }
+    AuthorizedKey {
+        blob: vec![0; length.max(1)],
+        comment: String::new(),
+        options: KeyOptions::default(),
+        role: KeyRole::User,
+    }
 }
 
 /// `SHA256:…` of a key blob, as `ssh-keygen -l` prints it.

@@ -168,8 +168,10 @@ fn check_kind(key: &PublicKey, role: &KeyRole) -> Result<(), KeyLineError> {
     if let KeyData::Rsa(rsa) = key.key_data() {
         let bits = rsa.n().as_positive_bytes().map_or(0, significant_bits);
         if bits < least {
-            return Err(KeyLineError::new(format!("{whose} of {bits} bits can be broken; at least {least} are needed"))
-                .hint("ssh-keygen -t ed25519"));
+            return Err(KeyLineError::new(format!(
+                "{whose} of {bits} bits can be broken; at least {least} are needed"
+            ))
+            .hint("ssh-keygen -t ed25519"));
         }
         if bits > MAX_RSA_BITS {
             return Err(KeyLineError::new(format!("an RSA key has at most {MAX_RSA_BITS} bits")));

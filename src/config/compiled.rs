@@ -124,7 +124,8 @@ impl Compiled {
             let bytes = map.bytes();
             let field = |n: usize| number(bytes, 8 + 8 * n);
             (bytes.get(..8)? == MAGIC).then_some(())?;
-            let (count, tenants_at, index_at, slots, certified) = (field(0)?, field(1)?, field(2)?, field(3)?, field(4)?);
+            let (count, tenants_at, index_at, slots, certified) =
+                (field(0)?, field(1)?, field(2)?, field(3)?, field(4)?);
             let end = slots.checked_mul(SLOT)?.checked_add(index_at)?;
             (end == bytes.len() && slots.is_power_of_two() && count < slots).then_some(())?;
             Some((count, tenants_at, index_at, slots, certified))

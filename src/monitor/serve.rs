@@ -127,9 +127,7 @@ impl Served<'_> {
             | Request::OfferKey { .. }
             | Request::LogIn { .. }
             | Request::LogInByCertificate { .. }
-            | Request::TriedMethod { .. } => {
-                Err(End::OutOfTurn("login request"))
-            }
+            | Request::TriedMethod { .. } => Err(End::OutOfTurn("login request")),
         }
     }
 
