@@ -165,9 +165,12 @@ fn a_sequence_asks_for_all_of_its_methods_in_order() {
     let door = with("auth = [\"publickey+password\"]").tenant("alice", &line("right")).start();
     let both = door.types("alice", "publickey,password", &["right"]);
     assert_eq!(both.text(), "in", "{}\n{}", both.err, door.log());
-    for (methods, answers) in
-        [("publickey", &[][..]), ("password", &["right"]), ("publickey,password", &["wrong"]), ("publickey,password", &[""])]
-    {
+    for (methods, answers) in [
+        ("publickey", &[][..]),
+        ("password", &["right"]),
+        ("publickey,password", &["wrong"]),
+        ("publickey,password", &[""]),
+    ] {
         assert_eq!(door.types("alice", methods, answers).status, 255, "{methods} with {answers:?}");
     }
     let logins: Vec<_> = door.audit().into_iter().filter(|event| event["event"] == "login").collect();
@@ -325,7 +328,10 @@ fn check_names_hashes_that_cannot_be_used_without_showing_them() {
         ("password = \"hunter2\"", "no password hash"),
         ("password = \"$6$abc$hunter2\"", "only argon2id and yescrypt"),
         ("password = \"$argon2id$v=19$m=19456,t=2,p=1$hunter2\"", "malformed"),
-        ("password = \"$argon2id$v=19$m=99999999,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAhunter2A\"", "256M"),
+        (
+            "password = \"$argon2id$v=19$m=99999999,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAhunter2A\"",
+            "256M",
+        ),
     ];
     for (lines, words) in cases {
         let (status, said) = check(lines, 0o600);

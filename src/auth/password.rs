@@ -58,10 +58,9 @@ fn matches(hash: Option<&PasswordHash>, password: &Secret) -> bool {
         Some(PasswordHash::Argon2id(hash)) => Argon2::default().verify_password(bytes, hash.as_str()).is_ok(),
         Some(PasswordHash::Yescrypt(hash)) => Yescrypt::default().verify_password(bytes, hash.as_str()).is_ok(),
         Some(PasswordHash::Locked) | None => {
-            // For the time that it takes.
-            let same = Argon2::default().verify_password(bytes, NOBODYS).is_ok();
-            // Whoever found the password of that hash has not found anybody's.
-            std::hint::black_box(same) && false
+            // For the time that it takes; whoever finds the password of that hash has nobody's.
+            std::hint::black_box(Argon2::default().verify_password(bytes, NOBODYS).is_ok());
+            false
         }
     }
 }

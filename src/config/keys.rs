@@ -7,9 +7,9 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration}
 use toml::{Spanned, de::DeValue};
 
 use super::finding::Place;
+use super::password_hash::PasswordHash;
 use super::read::Reader;
 use super::settings::{Allow, CallSet, Enforce, Linger, MaxStartups, Network, Root, User};
-use super::password_hash::PasswordHash;
 use super::show::{Capabilities, KeyLine, Setting, Variables, Ways};
 use crate::base::{Bytes, ClassName, Cores};
 
@@ -212,7 +212,13 @@ keys! {
         "Who can log in: lines as in OpenSSH's `authorized_keys`. A line with an option that is not honoured is an error.";
     "" "authorized_keys_file" authorized_keys_file: PathBuf = |r, v| r.path(v),
         "path", Words("no file"),
-        "More such lines, read at each login. The file must belong to root and lie outside of every tenant's root.";
+        "More such lines, read at each login. The file must belong to root and lie outside of every tenant's root. Where nothing else in the config names an authority, the first `cert-authority` line takes effect with a reload.";
+    "" "trusted_user_ca_keys" trusted_user_ca_keys: Vec<KeyLine> = |r, v| r.authorities(v),
+        "list of lines", Toml("[]"),
+        "Public keys of authorities: whoever has a user certificate by one of them, for a principal of `authorized_principals`, can log in.";
+    "" "authorized_principals" authorized_principals: Vec<String> = |r, v| r.principals(v),
+        "list of names", Words("the tenant's name"),
+        "The principals of such certificates that are the tenant, compared exactly. With an empty list there is none.";
     "" "root" root: Root = |r, v| r.root(v),
         "`\"host\"` or a path", Toml(r#""host""#),
         "What is `/` in the cell: a read-only view of the host's programs, or a directory. The directory must lie under one that only root can enter, and serves one tenant.";
@@ -289,8 +295,8 @@ keys! {
         "size", Toml(r#""0""#),
         "Largest core file.";
     "" "allow" allow: BTreeSet<Allow> = |r, v| r.allow(v),
-        "list of words", Toml(r#"["shell", "exec", "pty", "env", "signal"]"#),
-        "Which requests are answered: a login shell, a command, a terminal, environment variables, signals.";
+        "list of words", Toml(r#"["shell", "exec", "sftp", "pty", "env", "signal", "local-forward", "remote-forward", "agent"]"#),
+        "Which requests are answered: a login shell, a command (`exec`, as `scp -O`, rsync and git make it), `sftp`, a terminal (`pty`), environment variables, signals, connections from the cell to ports and sockets (`local-forward`: `ssh -L`, `-D`, `-W`), listening in the cell (`remote-forward`: `ssh -R`), the client's agent (`agent`: `ssh -A`), its display (`x11`: `ssh -X`). A key's own `restrict` or `no-…` options switch off more. The rest is refused, and the client told so.";
     "" "command" command: String = |r, v| r.command(v),
         "text", Words("what the client asks for"),
         "Runs instead of what the client asks for, which it finds in `SSH_ORIGINAL_COMMAND`.";

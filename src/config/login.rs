@@ -30,12 +30,15 @@ pub(super) fn check(
     if let Some(password) = &whole.password {
         if !means.auth.iter().flatten().any(|method| *method == Method::Password) {
             let finding = Finding::warning(password.place, "this password is asked of nobody");
-            findings.push(finding.hint("auth = [\"publickey\", \"password\"] lets in by either, \"publickey+password\" by both"));
+            findings.push(
+                finding.hint("auth = [\"publickey\", \"password\"] lets in by either, \"publickey+password\" by both"),
+            );
         }
         let path = files.path(password.place.file);
         // Its directories are root's, so this is the file that was read.
         if fs::metadata(&path).is_ok_and(|facts| facts.permissions().mode() & 0o044 != 0) {
-            let finding = Finding::warning(password.place, "others than root can read this hash, and try passwords against it");
+            let finding =
+                Finding::warning(password.place, "others than root can read this hash, and try passwords against it");
             findings.push(finding.hint(format!("chmod 600 {}", path.display())));
         }
     }

@@ -26,7 +26,7 @@ mod show;
 pub use compiled::{Builder, Compiled};
 pub use explain::{Explained, Explanation};
 pub use finding::Report;
-pub use password_hash::{BadHash, MAX_AT_ONCE, PasswordHash};
 pub use load::{Loaded, load, load_and_explain, load_server, read_server};
+pub use password_hash::{BadHash, MAX_AT_ONCE, PasswordHash};
 pub use reference::reference;
 pub use roots::MAX_KEYS_FILE;

@@ -146,9 +146,7 @@ fn check_yescrypt(text: &str) -> Result<(), BadHash> {
 }
 
 fn affordable(memory_kib: u64, passes: u64, lanes: u32) -> Result<(), BadHash> {
-    let fits = memory_kib <= MAX_MEMORY_KIB
-        && memory_kib.saturating_mul(passes) <= MAX_WORK_KIB
-        && lanes <= MAX_LANES;
+    let fits = memory_kib <= MAX_MEMORY_KIB && memory_kib.saturating_mul(passes) <= MAX_WORK_KIB && lanes <= MAX_LANES;
     if fits { Ok(()) } else { Err(BadHash::TooDear) }
 }
 

@@ -88,6 +88,10 @@ pub struct Tenant {
     pub authorized_keys: Vec<AuthorizedKey>,
     /// More keys, read at each login; a root-owned file outside every jail.
     pub authorized_keys_file: Option<PathBuf>,
+    /// Who may certify keys for this tenant: the whole blobs of their keys.
+    pub trusted_user_ca_keys: Vec<Vec<u8>>,
+    /// Principals of their certificates that are this tenant.
+    pub authorized_principals: Vec<String>,
     /// The jail.
     pub jail: Jail,
 }
@@ -101,6 +105,20 @@ pub struct AuthorizedKey {
     pub comment: String,
     /// What precedes it.
     pub options: KeyOptions,
+    /// What it is for.
+    pub role: KeyRole,
+}
+
+/// What a key of an authorized_keys line is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyRole {
+    /// Whoever signs with it is let in.
+    User,
+    /// `cert-authority`: whoever has a certificate by it is.
+    Authority {
+        /// `principals=`: of which the certificate must name one; `None`: the tenant's name.
+        principals: Option<Vec<String>>,
+    },
 }
 
 /// The options that are honoured. A line with any other option is an error, and its key not used.
@@ -305,10 +323,36 @@ pub enum Allow {
     Shell,
     /// A command.
     Exec,
+    /// The subsystem `sftp`, by our own server.
+    Sftp,
     /// A terminal.
     Pty,
     /// Environment variables, by `accept_env`.
     Env,
     /// Signals.
     Signal,
+    /// Connections out of the cell's network, to ports and to sockets: `ssh -L`, `-D`, `-W`, `-J`.
+    LocalForward,
+    /// Listening in the cell, on ports and on sockets: `ssh -R`.
+    RemoteForward,
+    /// The client's agent, as a socket in the cell: `ssh -A`.
+    Agent,
+    /// The client's display: `ssh -X`.
+    X11,
+}
+
+impl Allow {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::Shell,
+        Self::Exec,
+        Self::Sftp,
+        Self::Pty,
+        Self::Env,
+        Self::Signal,
+        Self::LocalForward,
+        Self::RemoteForward,
+        Self::Agent,
+        Self::X11,
+    ];
 }

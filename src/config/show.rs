@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, collections::BTreeSet, net::SocketAddr, path::P
 
 use super::capabilities;
 use super::finding::Place;
-use super::settings::{Allow, AuthorizedKey, CallSet, Enforce, Linger, MaxStartups, Network, Root, User};
 use super::password_hash::PasswordHash;
+use super::settings::{Allow, AuthorizedKey, CallSet, Enforce, Linger, MaxStartups, Network, Root, User};
 use crate::base::{Bytes, ClassName, Cores, Span};
 use crate::wire::login::Method;
 
@@ -144,8 +144,13 @@ pub(super) const fn word(allow: Allow) -> &'static str {
     match allow {
         Allow::Shell => "shell",
         Allow::Exec => "exec",
+        Allow::Sftp => "sftp",
         Allow::Pty => "pty",
         Allow::Env => "env",
         Allow::Signal => "signal",
+        Allow::LocalForward => "local-forward",
+        Allow::RemoteForward => "remote-forward",
+        Allow::Agent => "agent",
+        Allow::X11 => "x11",
     }
 }

@@ -347,6 +347,8 @@ mod tests {
             password: None,
             authorized_keys: Vec::new(),
             authorized_keys_file: None,
+            trusted_user_ca_keys: Vec::new(),
+            authorized_principals: Vec::new(),
             jail,
         }
     }

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use tracing::{error, info};
 
 use crate::account::Event;
-use crate::auth::{Claim, Refused, even_out, even_out_password, fingerprint, prove, prove_password};
+use crate::auth::{
+    Claim, Refused, certified_fingerprint, even_out, even_out_password, fingerprint, prove, prove_certificate,
+    prove_password,
+};
 use crate::base::{Secret, escape};
 use crate::config::settings::Tenant;
 use crate::policy::Identity;
@@ -65,8 +68,14 @@ impl Login<'_> {
                 self.tries.offers = self.tries.offers.saturating_add(1);
                 match self.judge_key(&user, &key) {
                     Ok(_acceptable) => self.ssh.reply(&Reply::KeyAcceptable, &[])?,
+                    // It may be the key of a certificate, which is seen only when it has signed.
+                    Err(refused) if self.house.certificates && refused != Refused::NotInTurn => {
+                        even_out(started);
+                        self.ssh.reply(&Reply::KeyAcceptable, &[])?;
+                    }
                     Err(refused) => {
-                        self.refuse(&user, Method::PublicKey.name(), Some(&key), &refused.to_string());
+                        let key = Some(fingerprint(&key));
+                        self.refuse(&user, Method::PublicKey.name(), key, &refused.to_string());
                         even_out(started);
                         self.say_no(&user)?;
                     }
@@ -75,7 +84,8 @@ impl Login<'_> {
             Request::LogIn { user, key } => match self.judge_key(&user, &key) {
                 Ok(proved) => return self.pass(Method::PublicKey, &user, proved),
                 Err(refused) => {
-                    self.refuse(&user, Method::PublicKey.name(), Some(&key), &refused.to_string());
+                    let key = Some(fingerprint(&key));
+                    self.refuse(&user, Method::PublicKey.name(), key, &refused.to_string());
                     even_out(started);
                     self.say_no(&user)?;
                 }
@@ -84,18 +94,20 @@ impl Login<'_> {
                 Ok(proved) => return self.pass(Method::Password, &user, proved),
                 Err(refused) => {
                     self.refuse(&user, Method::Password.name(), None, &refused.to_string());
-                    match refused {
-                        Refused::NotInTurn => even_out(started),
-                        Refused::Name(_)
-                        | Refused::Unknown
-                        | Refused::Locked
-                        | Refused::Key
-                        | Refused::Password
-                        | Refused::From
-                        | Refused::BadFrom(_)
-                        | Refused::Expired
-                        | Refused::Config(_) => even_out_password(started),
+                    if refused == Refused::NotInTurn {
+                        even_out(started);
+                    } else {
+                        even_out_password(started);
                     }
+                    self.say_no(&user)?;
+                }
+            },
+            Request::LogInByCertificate { user, certificate } => match self.judge_certificate(&user, &certificate) {
+                Ok(proved) => return self.pass(Method::PublicKey, &user, proved),
+                Err(refused) => {
+                    let key = Some(certified_fingerprint(&certificate));
+                    self.refuse(&user, "certificate", key, &refused.to_string());
+                    even_out(started);
                     self.say_no(&user)?;
                 }
             },
@@ -131,10 +143,29 @@ impl Login<'_> {
     }
 
     fn judge_key(&mut self, user: &str, key: &[u8]) -> Result<(Identity, Tenant), Refused> {
+        let judged = prove(&self.claim(user, key), &*self.house.tenant, &*self.house.file_keys);
+        self.in_turn(user, judged)
+    }
+
+    fn judge_certificate(&mut self, user: &str, certificate: &[u8]) -> Result<(Identity, Tenant), Refused> {
+        let claim = self.claim(user, certificate);
+        let judged = prove_certificate(&claim, &*self.house.tenant, &*self.house.file_keys);
+        self.in_turn(user, judged)
+    }
+
+    fn claim<'a>(&self, user: &'a str, key: &'a [u8]) -> Claim<'a> {
+        Claim { user, key, peer: self.conn.ends.peer.ip(), now: Timestamp::now().as_second() }
+    }
+
+    /// A key counts where `user` is asked for one.
+    fn in_turn(
+        &mut self,
+        user: &str,
+        judged: Result<(Identity, Tenant), Refused>,
+    ) -> Result<(Identity, Tenant), Refused> {
+        let proved = report(judged)?;
         let in_turn = self.progress.next(user, self.house).contains(&Method::PublicKey);
-        let claim = Claim { user, key, peer: self.conn.ends.peer.ip(), now: Timestamp::now().as_second() };
-        let judged = prove(&claim, &*self.house.tenant, &*self.house.file_keys);
-        self.report(judged).and_then(|proved| if in_turn { Ok(proved) } else { Err(Refused::NotInTurn) })
+        if in_turn { Ok(proved) } else { Err(Refused::NotInTurn) }
     }
 
     fn judge_password(&mut self, user: &str, password: &Secret) -> Result<(Identity, Tenant), Refused> {
@@ -146,18 +177,11 @@ impl Login<'_> {
             Ok(_leave) => prove_password(user, password, self.conn.ends.peer.ip(), &*self.house.tenant),
             Err(failure) => Err(Refused::Config(failure.to_string())),
         };
-        self.report(judged)
-    }
-
-    fn report<T>(&self, judged: Result<T, Refused>) -> Result<T, Refused> {
-        if let Err(Refused::Config(why)) = &judged {
-            error!("{why}");
-        }
-        judged
+        report(judged)
     }
 
     /// Counts a failure, and writes it down.
-    fn refuse(&mut self, user: &str, method: &'static str, key: Option<&[u8]>, reason: &str) {
+    fn refuse(&mut self, user: &str, method: &'static str, key: Option<String>, reason: &str) {
         self.tries.failed = self.tries.failed.saturating_add(1);
         let (conn, user) = (self.conn, escape(user));
         info!("{} login refused for \"{user}\" from {}: {reason}", conn.id, conn.ends.peer);
@@ -166,10 +190,18 @@ impl Login<'_> {
             peer: conn.ends.peer,
             user,
             method,
-            key: key.map(fingerprint),
+            key,
             reason: reason.to_owned(),
         });
     }
+}
+
+/// What is wrong with ourselves is for the admin.
+fn report<T>(judged: Result<T, Refused>) -> Result<T, Refused> {
+    if let Err(Refused::Config(why)) = &judged {
+        error!("{why}");
+    }
+    judged
 }
 
 struct Tries {

@@ -35,6 +35,9 @@ pub(super) fn turn(phase: Phase, request: Request) -> Turn {
         (Phase::LoggingIn, Request::LogIn { .. }) => ("LogIn", true),
         (Phase::Confining | Phase::Open, Request::LogIn { .. }) => ("LogIn", false),
 
+        (Phase::LoggingIn, Request::LogInByCertificate { .. }) => ("LogInByCertificate", true),
+        (Phase::Confining | Phase::Open, Request::LogInByCertificate { .. }) => ("LogInByCertificate", false),
+
         (Phase::LoggingIn, Request::Password { .. }) => ("Password", true),
         (Phase::Confining | Phase::Open, Request::Password { .. }) => ("Password", false),
 
@@ -70,6 +73,7 @@ mod tests {
             (Request::OfferKey { user: "a".into(), key: vec![] }, [false, true, false]),
             (Request::LogIn { user: "a".into(), key: vec![] }, [false, true, false]),
             (Request::Password { user: "a".into(), password: Secret::new(vec![]) }, [false, true, false]),
+            (Request::LogInByCertificate { user: "a".into(), certificate: vec![] }, [false, true, false]),
             (Request::TriedMethod { user: "a".into(), method: TriedMethod::None }, [false, true, false]),
             (
                 Request::StartSession { channel: 0, program: Program::Shell, terminal: None, environment: Vec::new() },

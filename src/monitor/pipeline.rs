@@ -9,7 +9,7 @@ use std::{
 
 use tracing::{error, info, warn};
 
-use crate::account::{Audit, Event, LastLogin, exchange};
+use crate::account::{Audit, CertificateText, Event, LastLogin, exchange};
 use crate::base::{Result, TenantName};
 use crate::config::settings::{AuthorizedKey, Stranger, Tenant};
 use crate::policy::{Ends, Grant, Identity, Proof, Told, grant};
@@ -59,6 +59,8 @@ pub struct House {
     pub file_keys: Box<ReadKeys>,
     /// Joins the tenant's cell, or starts it.
     pub enter: Box<EnterCell>,
+    /// Whether anybody at all may come by certificate.
+    pub certificates: bool,
     /// What the ssh process is told.
     pub setup: Setup,
     /// From accept to logged in.
@@ -195,16 +197,25 @@ fn turn_away(ssh: &mut Ssh, house: &House, grant: &Grant) -> End {
 }
 
 fn record_login(house: &mut House, conn: &Conn, identity: &Identity, method: &str) {
-    let key = match identity.proof() {
-        Proof::Key { fingerprint, .. } => Some(fingerprint.as_str()),
-        Proof::Password => None,
-        // Root of the host does not come by ssh.
+    let (tenant, peer) = (identity.tenant(), conn.ends.peer);
+    let (key, certificate) = match identity.proof() {
+        Proof::Key { fingerprint, .. } => (Some(fingerprint.as_str()), None),
+        Proof::Certificate { key_id, serial, authority, fingerprint, .. } => {
+            (Some(fingerprint.as_str()), Some(CertificateText { id: key_id, serial: *serial, authority }))
+        }
+        Proof::Password => (None, None),
+        // Does not come by ssh.
         Proof::HostRoot => return,
     };
-    let (tenant, peer) = (identity.tenant(), conn.ends.peer);
     let with = key.map(|key| format!(" with {key}")).unwrap_or_default();
-    info!("{} {tenant} logged in from {peer} by {method}{with}", conn.id);
-    house.audit.record(&Event::Login { connection: &conn.id, peer, tenant, method, key });
+    match &certificate {
+        None => info!("{} {tenant} logged in from {peer} by {method}{with}", conn.id),
+        Some(CertificateText { id, serial, authority }) => {
+            let what = format!("certificate \"{id}\" (serial {serial}) by {authority}");
+            info!("{} {tenant} logged in from {peer} by {method}{with}, {what}", conn.id);
+        }
+    }
+    house.audit.record(&Event::Login { connection: &conn.id, peer, tenant, method, key, certificate });
 }
 
 /// The line that greets, and this login for the next one. A full disk keeps nobody out.

@@ -126,10 +126,9 @@ impl Served<'_> {
             Request::Confined
             | Request::OfferKey { .. }
             | Request::LogIn { .. }
+            | Request::LogInByCertificate { .. }
             | Request::Password { .. }
-            | Request::TriedMethod { .. } => {
-                Err(End::OutOfTurn("login request"))
-            }
+            | Request::TriedMethod { .. } => Err(End::OutOfTurn("login request")),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::{
     fs::File,
-    os::fd::AsFd as _,
     io::{IsTerminal as _, Write as _},
+    os::fd::AsFd as _,
 };
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};

@@ -28,8 +28,8 @@ mod door;
 pub mod procfs;
 mod scratch;
 mod terminal;
-pub mod typist;
 mod tree;
+pub mod typist;
 
 pub use client::{Master, Ran, Running, run_bounded};
 pub use counts::Counts;

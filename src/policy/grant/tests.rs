@@ -37,6 +37,8 @@ fn granted(change: impl FnOnce(&mut Tenant, &mut KeyOptions)) -> Grant {
         password: None,
         authorized_keys: Vec::new(),
         authorized_keys_file: None,
+        trusted_user_ca_keys: Vec::new(),
+        authorized_principals: Vec::new(),
         jail: jail(),
     };
     let mut options = KeyOptions::default();
@@ -118,6 +120,25 @@ fn kinds_that_are_switched_off_are_refused() {
     let grant = granted(|_, options| options.no_pty = true);
     assert!(!grant.outline().pty);
     assert_eq!(run(&grant, Program::Shell, true), Err(Refusal::NotAllowed));
+}
+
+#[test]
+fn a_key_switches_off_what_its_class_allows_and_never_more_on() {
+    let off = |options: &mut KeyOptions| {
+        options.no_pty = true;
+        options.no_port_forwarding = true;
+        options.no_agent_forwarding = true;
+        options.no_x11_forwarding = true;
+    };
+    let all = |tenant: &mut Tenant, _: &mut KeyOptions| tenant.jail.allow.extend(Allow::ALL);
+    let restricted = granted(|tenant, options| {
+        all(tenant, options);
+        off(options);
+    });
+    let left: Vec<Allow> = Allow::ALL.into_iter().filter(|kind| restricted.allows(*kind)).collect();
+    assert_eq!(left, [Allow::Shell, Allow::Exec, Allow::Sftp, Allow::Env, Allow::Signal]);
+    assert!(Allow::ALL.into_iter().all(|kind| granted(all).allows(kind)));
+    assert!(!Allow::ALL.into_iter().any(|kind| granted(|tenant, _| tenant.jail.allow.clear()).allows(kind)));
 }
 
 #[test]
