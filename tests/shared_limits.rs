@@ -70,6 +70,70 @@ fn a_tenant_uses_up_their_own_instances_queues_signals_and_terminals_and_nobody_
     three_of_each(&run_bounded(host, b"").text());
 }
 
+/// "rlimits … reset": those that the config says nothing of are the kernel's own and systemd's
+#[test]
+fn the_starters_limits_are_not_the_tenants() {
+    if !root() {
+        return;
+    }
+    let starter = [
+        "prlimit",
+        "--cpu=900:1000",
+        "--fsize=1073741824",
+        "--data=17179869184",
+        "--stack=4194304:4194304",
+        "--rss=1073741824",
+        "--nproc=9000:9000",
+        "--memlock=65536:65536",
+        "--as=68719476736",
+        "--locks=100",
+        "--nice=20:20",
+        "--rtprio=10:10",
+        "--rttime=1000000:2000000",
+    ];
+    let expected = [
+        ("Max cpu time", "unlimited unlimited"),
+        ("Max file size", "unlimited unlimited"),
+        ("Max data size", "unlimited unlimited"),
+        ("Max stack size", "8388608 unlimited"),
+        ("Max resident set", "unlimited unlimited"),
+        ("Max processes", "unlimited unlimited"),
+        ("Max locked memory", "8388608 8388608"),
+        ("Max address space", "unlimited unlimited"),
+        ("Max file locks", "unlimited unlimited"),
+        ("Max nice priority", "0 0"),
+        ("Max realtime priority", "0 0"),
+        ("Max realtime timeout", "unlimited unlimited"),
+    ];
+    let parsed = |text: &str| -> Vec<(String, String)> {
+        let fields = |line: &str| {
+            let (name, rest) = line.split_at_checked(26)?;
+            let mut values = rest.split_whitespace();
+            Some((name.trim().to_owned(), format!("{} {}", values.next()?, values.next()?)))
+        };
+        text.lines().filter_map(fields).collect()
+    };
+    // The starter has them: the same line, read where no cell is.
+    let mut outside = Command::new(starter[0]);
+    outside.args(&starter[1..]).args(["cat", "/proc/self/limits"]);
+    let outside = parsed(&run_bounded(outside, b"").text());
+    let differ = expected.iter().filter(|(name, values)| !outside.contains(&((*name).into(), (*values).into())));
+    assert_eq!(differ.count(), expected.len(), "{outside:?}");
+
+    let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .tenant("alice", "")
+        .tenant("eve", "user = \"root\"")
+        .wrapped(&starter)
+        .start();
+    for tenant in ["alice", "eve"] {
+        let inside = parsed(&door.ok(tenant, "cat /proc/self/limits"));
+        for (name, values) in expected {
+            assert!(inside.contains(&(name.into(), values.into())), "{tenant}, {name}: {inside:?}");
+        }
+        assert_ne!(door.run(tenant, "ulimit -Hl unlimited").status, 0, "{tenant} raises a limit");
+    }
+}
+
 #[test]
 fn a_starter_with_a_low_priority_and_few_files_does_not_keep_tenants_out() {
     if !root() {
