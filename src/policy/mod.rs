@@ -12,5 +12,5 @@ mod rlimits;
 
 pub use grant::{Ask, Ends, Grant, Told, grant};
 pub use identity::{Identity, Proof};
-pub use pattern::{BadPattern, from_allows, matches};
+pub use pattern::{BadPattern, from_allows, matches, networks_allow};
 pub use rlimits::{DEFINED, UNLIMITED};
