@@ -24,6 +24,8 @@ pub(super) struct Proved {
 pub(super) struct Progress {
     user: String,
     passed: Vec<Method>,
+    /// What the audit log calls them.
+    names: Vec<&'static str>,
     identity: Option<Identity>,
 }
 
@@ -42,6 +44,10 @@ impl Progress {
     /// Notes that the user of the last [`next`](Self::next) passed `method`, which was in it. `Some`: that
     /// was all.
     pub(super) fn pass(&mut self, method: Method, (identity, tenant): (Identity, Tenant)) -> Option<Proved> {
+        self.names.push(match identity.proof() {
+            Proof::Certificate { .. } => "certificate",
+            Proof::Key { .. } | Proof::Password | Proof::HostRoot => method.name(),
+        });
         // Keys bring options that restrict; a password beside one lifts none of them.
         let identity = match self.identity.take() {
             Some(before) if *before.proof() != Proof::Password => before,
@@ -49,8 +55,7 @@ impl Progress {
         };
         self.passed.push(method);
         if is_complete(&tenant.auth, &self.passed) {
-            let methods = self.passed.iter().map(|method| method.name()).collect::<Vec<_>>().join("+");
-            return Some(Proved { identity, tenant, methods });
+            return Some(Proved { identity, tenant, methods: self.names.join("+") });
         }
         self.identity = Some(identity);
         None
