@@ -16,7 +16,11 @@ use std::{
 use tracing::warn;
 
 use crate::base::{Failure, Result, fail};
-use crate::sys::cgroup;
+use crate::sys::{
+    Errno, cgroup,
+    mount::{self, Extent, attributes},
+    process::Pid,
+};
 
 use super::{
     controls::Controls,
@@ -27,6 +31,8 @@ use super::{
 const REMOVE_TRIES: u32 = 20;
 const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 
+/// How a cell sees its group.
+const SHOWN: u64 = attributes::READ_ONLY | attributes::NO_SUID | attributes::NO_DEV | attributes::NO_EXEC;
 /// Controllers that limits are set in.
 const V2_CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "io"];
 
@@ -52,23 +58,32 @@ pub(super) fn give(path: &Path, uid: u32) -> Result<()> {
     chown(&procs, Some(uid), None).map_err(|error| failed("giving away", &procs, &error))
 }
 
-/// Moves the calling process, which has one thread, into the v1 group at `path`.
-pub(super) fn join(path: &Path) -> Result<()> {
-    let tasks = open_tasks(path)?;
-    cgroup::join(tasks.as_fd()).map_err(|errno| fail("joining the control group", path.display(), errno))
+/// What the child needs of the group at `path`: the file to join init's group by, which on v2 lies
+/// in a leaf; what init moves sessions by; and the tree that shows it, read-only.
+///
+/// By files, for the kernel asks who opened them: root of the host, which init is not.
+pub(super) fn lend(path: &Path, v2: bool) -> Result<[OwnedFd; 3]> {
+    let [init, sessions] = LEAVES.map(|leaf| path.join(leaf));
+    let failed = |errno: Errno| fail("taking the control group", path.display(), errno);
+    let shown = mount::clone_tree_at(path, Extent::All).map_err(failed)?;
+    mount::make_private(shown.as_fd(), Extent::All).map_err(failed)?;
+    mount::set_attributes(shown.as_fd(), SHOWN, Extent::All).map_err(failed)?;
+    let (own, sessions) = if v2 {
+        (open_to_join(&init.join("cgroup.procs"))?, open_directory(&sessions)?)
+    } else {
+        (open_to_join(&path.join("tasks"))?, open_to_join(&sessions.join("tasks"))?)
+    };
+    Ok([own.into(), sessions.into(), shown])
 }
 
-/// Opens the v1 group's `tasks`, which a process writes `0` to in order to join. The kernel asks
-/// that whoever opens it is root of the host, which init, later, is not.
-pub(super) fn open_tasks(path: &Path) -> Result<File> {
-    let tasks = path.join("tasks");
-    OpenOptions::new().write(true).open(&tasks).map_err(|error| failed("opening", &tasks, &error))
+/// Moves a process into the v2 group at `path`.
+pub(super) fn move_in(path: &Path, pid: Pid) -> Result<()> {
+    set(&path.join("cgroup.procs"), &pid.to_string())
 }
 
-/// Opens the v2 group's `cgroup.procs`, which a process writes `0` to in order to join.
-pub(super) fn open_procs(path: &Path) -> Result<File> {
-    let procs = path.join("cgroup.procs");
-    OpenOptions::new().write(true).open(&procs).map_err(|error| failed("opening", &procs, &error))
+/// Opens a file that a process writes `0` to in order to join.
+fn open_to_join(path: &Path) -> Result<File> {
+    OpenOptions::new().write(true).open(path).map_err(|error| failed("opening", path, &error))
 }
 
 /// Writes a limit, or which controllers are on, into a file of a group.

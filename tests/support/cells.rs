@@ -16,7 +16,7 @@ use std::{
 use cellblock::{
     base::SessionId,
     config::settings::{IdPool, Jail, Limits, Linger, MaxStartups, Network, Root, Server, Tenant, User},
-    jail::{Cell, Cells},
+    jail::{Cell, Cells, Stock},
     wire::{
         init::{Account, Order, Report, Start},
         session::{Exit, Program, Terminal},
@@ -31,6 +31,7 @@ pub struct Yard {
     pub dir: PathBuf,
     pub server: Server,
     pub cells: Cells,
+    pub stock: Stock,
 }
 
 impl Yard {
@@ -49,8 +50,19 @@ impl Yard {
     fn at(dir: PathBuf, run_dir: PathBuf) -> Self {
         fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
         let server = Server { run_dir, ..server(&dir) };
-        let cells = Cells::prepare(&server, Path::new(env!("CARGO_BIN_EXE_cellblock-init"))).unwrap();
-        Self { dir, server, cells }
+        let mut cells = Cells::prepare(&server, Path::new(env!("CARGO_BIN_EXE_cellblock-init"))).unwrap();
+        let stock = cells.keep_stock().unwrap().unwrap();
+        Self { dir, server, cells, stock }
+    }
+
+    /// Fills the stock of spares, as an idle listener does, and waits until they wait; their pids.
+    pub fn restock(&self) -> Vec<i32> {
+        self.cells.restock(&self.stock).unwrap();
+        let spares = children();
+        while !spares.iter().all(|pid| is_spare(*pid) || is_init(*pid)) {
+            std::thread::yield_now();
+        }
+        spares.into_iter().filter(|pid| is_spare(*pid)).collect()
     }
 
     /// A small root directory: busybox under all its names, and nothing that a cell needs.
@@ -77,6 +89,30 @@ impl Yard {
         fs::remove_dir_all(&self.server.run_dir).unwrap();
         fs::remove_dir_all(&self.dir).unwrap();
     }
+}
+
+/// Living children of this process.
+pub fn children() -> Vec<i32> {
+    let own = format!("PPid:\t{}\n", std::process::id());
+    let of_ours = |pid: &i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.contains(&own) && !status.contains("State:\tZ")
+    };
+    let entries = fs::read_dir("/proc").unwrap();
+    entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok()).filter(of_ours).collect()
+}
+
+fn comm(pid: i32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
+}
+
+/// Whether it waits to be taken.
+pub fn is_spare(pid: i32) -> bool {
+    comm(pid) == "cellblock-spare"
+}
+
+fn is_init(pid: i32) -> bool {
+    comm(pid) == "cellblock-init"
 }
 
 pub fn server(dir: &Path) -> Server {
@@ -215,7 +251,9 @@ pub fn end(cells: &Cells, cell: Cell) {
     assert!(sent.is_ok() || sent == Err(cellblock::wire::LinkError::Closed), "{sent:?}");
     cellblock::sys::poll::wait_readable(&[cell.pidfd.as_fd()], None).unwrap();
     if cell.started {
-        cellblock::sys::process::wait_for(cell.pidfd.as_fd()).unwrap();
+        // A spare is the child of whoever keeps the stock.
+        let reaped = cellblock::sys::process::wait_for(cell.pidfd.as_fd());
+        assert!(reaped.is_ok() || reaped == Err(cellblock::sys::Errno::ECHILD), "{reaped:?}");
     }
     cells.ended(&cell.name, cell.pid).unwrap();
 }

@@ -14,6 +14,8 @@ use super::{Door, procfs, until};
 pub struct Counts {
     /// Its processes, the tenants' included.
     pub processes: Vec<String>,
+    /// Spare cells. As many wait in the end as in the beginning, whatever was taken meanwhile.
+    pub spares: usize,
     /// Descriptors of the listener.
     pub listener_fds: usize,
     /// Namespaces of its processes that are not the host's.
@@ -50,6 +52,7 @@ impl Counts {
         });
         Self {
             processes,
+            spares: door.spares().len(),
             listener_fds: procfs::descriptors(door.listener()),
             namespaces: namespaces.len(),
             mounts,

@@ -252,19 +252,30 @@ impl Door {
         fs::write(&path, change(fs::read_to_string(&path).unwrap())).unwrap();
     }
 
-    /// Every process of this door: by its ids, by the mark in the environment, by its group.
+    /// Every process of this door but its spare cells: by its ids, by the mark in the environment, by
+    /// its group.
     pub fn processes(&self) -> Vec<i32> {
         let (own, pool, mark) = (self.listener(), self.pool..self.pool + POOL, self.mark());
         procfs::pids()
             .into_iter()
             .filter(|&pid| {
                 !procfs::ended(pid)
+                    && !self.is_spare(pid)
                     && (pid == own
                         || procfs::group(pid) == Some(own)
                         || procfs::uid(pid).is_some_and(|uid| self.kind == Kind::Serve && pool.contains(&uid))
                         || procfs::environ(pid).contains(&mark))
             })
             .collect()
+    }
+
+    fn is_spare(&self, pid: i32) -> bool {
+        procfs::name(pid) == "cellblock-spare" && procfs::group(pid) == Some(self.listener())
+    }
+
+    /// The spare cells that wait in stock.
+    pub fn spares(&self) -> Vec<i32> {
+        procfs::pids().into_iter().filter(|&pid| !procfs::ended(pid) && self.is_spare(pid)).collect()
     }
 
     fn mark(&self) -> String {
