@@ -5,12 +5,14 @@
 //! finds the host by a descriptor of the view, in which all can look around. What it is told comes from
 //! host root, over a link.
 
+mod mounts;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     fs::File,
     io::Write as _,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
 };
 
@@ -18,7 +20,7 @@ use crate::base::{Failure, Result, TenantName, fail};
 use crate::config::settings::CallSet;
 use crate::sys::{
     Errno, cgroup, credentials, fd, landlock,
-    mount::{self, Extent, Kind, attributes},
+    mount::{self, Extent},
     namespace,
     process::{self, namespaces},
     seccomp, seqpacket,
@@ -28,7 +30,7 @@ use crate::wire::{Link, link::exactly};
 use super::{
     filters::Calls,
     handover::{Answer, Word},
-    plan::{Mask, Op, Tree},
+    plan::{Op, Tree},
 };
 
 /// Connections that may wait until init takes them: logins of one tenant at the same moment.
@@ -102,7 +104,7 @@ impl Builder<'_> {
                 return self.mount(kind, at, options, *exec, *read_only);
             }
             Op::Settle { at } => return self.settle(at),
-            Op::Bound { name, most } => self.bound(name, *most),
+            Op::Bound { name, most } => self.set(&format!("proc/sys/user/{name}"), &most.to_string()),
             Op::Board { at, limits } => self.make_board(at, limits),
             Op::PingGroups { last } => self.set("proc/sys/net/ipv4/ping_group_range", &format!("0\t{last}")),
             Op::ReadOnly { path } => self.make_read_only(path),
@@ -148,30 +150,6 @@ impl Builder<'_> {
         self.fail(format_args!("{op}: {cause}"))
     }
 
-    /// From where to follow `path`, and what is left of it.
-    fn base<'p>(&self, path: &'p Path) -> (BorrowedFd<'_>, &'p Path) {
-        let found = self.mounted.iter().find_map(|(at, mounted)| Some((mounted.as_fd(), path.strip_prefix(at).ok()?)));
-        found.unwrap_or((self.root.as_fd(), path))
-    }
-
-    fn locate(&self, path: &Path, kind: Kind) -> Result<OwnedFd, Errno> {
-        match self.base(path) {
-            (mounted, rest) if rest.as_os_str().is_empty() => fd::duplicate(mounted),
-            (base, rest) => mount::locate(base, rest, kind),
-        }
-    }
-
-    /// Keeps what was just attached, if paths may lead into it.
-    fn keep(&mut self, at: &Path, tree: OwnedFd) {
-        if at.components().count() == 1 {
-            self.mounted.push((at.to_owned(), tree));
-        }
-    }
-
-    fn tree(&mut self, tree: Tree) -> Result<OwnedFd, Errno> {
-        self.trees.remove(&tree).ok_or(Errno::EBADF)
-    }
-
     fn take(&mut self, tree: Tree, name: &Path) -> Result<(), Errno> {
         let taken = mount::clone_tree(self.view.as_fd(), name, Extent::All)?;
         mount::make_private(taken.as_fd(), Extent::All)?;
@@ -213,143 +191,6 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn root_from_tree(&mut self, tree: Tree) -> Result<(), Errno> {
-        let tree = self.tree(tree)?;
-        mount::attach_at(tree.as_fd(), Path::new("/"))?;
-        self.root = tree;
-        Ok(())
-    }
-
-    fn root_from_nothing(&mut self, size: u64) -> Result<(), Errno> {
-        let options = [("size", &*size.to_string()), ("mode", "0755")];
-        let tree = mount::create("tmpfs", &options, attributes::NO_SUID | attributes::NO_DEV)?;
-        mount::attach_at(tree.as_fd(), Path::new("/"))?;
-        self.root = tree;
-        Ok(())
-    }
-
-    /// Moves what lies on the stage. Looks below the root itself: the place has the same name.
-    fn settle(&self, at: &Path) -> Result<()> {
-        let root = self.root.as_fd();
-        let found = match mount::locate(root, at, Kind::Directory) {
-            Err(Errno::ENOENT) => {
-                mount::make_directory(root, at, 0o755).and_then(|()| mount::locate(root, at, Kind::Directory))
-            }
-            found => found,
-        };
-        let point = found.map_err(|errno| self.no_mount_point(at, errno))?;
-        match self.base(at) {
-            (staged, rest) if rest.as_os_str().is_empty() => mount::attach(staged, point.as_fd()),
-            _nothing => Err(Errno::ENOENT),
-        }
-        .map_err(|errno| self.fail(format_args!("mounting /{}: {errno}", at.display())))
-    }
-
-    /// Does something to the last component of `path`, with its parent, which is made if missing.
-    fn parent_of<T>(
-        &self,
-        path: &Path,
-        act: impl FnOnce(BorrowedFd<'_>, &Path) -> Result<T, Errno>,
-    ) -> Result<T, Errno> {
-        let name = path.file_name().map(Path::new).ok_or(Errno::EINVAL)?;
-        match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            None => act(self.root.as_fd(), name),
-            Some(parent) => {
-                let parent = self.directory(parent)?;
-                act(parent.as_fd(), name)
-            }
-        }
-    }
-
-    /// The directory at `path`, made if it is missing.
-    fn directory(&self, path: &Path) -> Result<OwnedFd, Errno> {
-        match self.locate(path, Kind::Directory) {
-            Err(Errno::ENOENT) => {
-                self.make_directory(path, 0o755)?;
-                self.locate(path, Kind::Directory)
-            }
-            found => found,
-        }
-    }
-
-    fn make_directory(&self, path: &Path, mode: u32) -> Result<(), Errno> {
-        self.parent_of(path, |parent, name| mount::make_directory(parent, name, mode))
-    }
-
-    /// The place to mount at, made if it is missing.
-    fn mount_point(&self, at: &Path, file: bool) -> Result<OwnedFd> {
-        let found = if file {
-            match self.locate(at, Kind::Any) {
-                Err(Errno::ENOENT) => self
-                    .parent_of(at, |parent, name| mount::make_file(parent, name, 0o644))
-                    .and_then(|()| self.locate(at, Kind::Any)),
-                found => found,
-            }
-        } else {
-            self.directory(at)
-        };
-        found.map_err(|errno| self.no_mount_point(at, errno))
-    }
-
-    fn no_mount_point(&self, at: &Path, errno: Errno) -> Failure {
-        let failure = self.fail(format_args!("mount point /{}: {}", at.display(), reason(errno)));
-        match errno {
-            Errno::ELOOP | Errno::ENOTDIR => {
-                failure.hint(format_args!("make /{} a plain directory in the tenant's root", at.display()))
-            }
-            Errno::EROFS | Errno::EACCES => {
-                failure.hint(format_args!("make the directory /{} in the tenant's root", at.display()))
-            }
-            _other => failure,
-        }
-    }
-
-    fn attach(&mut self, tree: Tree, at: &Path, file: bool, read_only: bool) -> Result<()> {
-        let point = self.mount_point(at, file)?;
-        let attached = self.tree(tree).and_then(|tree| {
-            if read_only {
-                let locked = attributes::READ_ONLY | attributes::NO_SUID | attributes::NO_DEV | attributes::NO_EXEC;
-                mount::set_attributes(tree.as_fd(), locked, Extent::All)?;
-            }
-            mount::attach(tree.as_fd(), point.as_fd())?;
-            self.keep(at, tree);
-            Ok(())
-        });
-        attached.map_err(|errno: Errno| self.fail(format_args!("mounting /{}: {errno}", at.display())))
-    }
-
-    fn mount(
-        &mut self,
-        kind: &str,
-        at: &Path,
-        options: &[(String, String)],
-        exec: bool,
-        read_only: bool,
-    ) -> Result<()> {
-        let point = self.mount_point(at, false)?;
-        let options: Vec<(&str, &str)> = options.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-        let mut wanted = attributes::NO_SUID | attributes::NO_DEV;
-        if !exec {
-            wanted |= attributes::NO_EXEC;
-        }
-        if read_only {
-            wanted |= attributes::READ_ONLY;
-        }
-        // devpts holds device files, which is what it is for.
-        if kind == "devpts" {
-            wanted &= !attributes::NO_DEV;
-        }
-        let tree = mount::create(kind, &options, wanted)
-            .and_then(|tree| mount::attach(tree.as_fd(), point.as_fd()).map(|()| tree))
-            .map_err(|errno| self.fail(format_args!("mounting {kind} at /{}: {errno}", at.display())))?;
-        self.keep(at, tree);
-        Ok(())
-    }
-
-    fn bound(&self, name: &str, most: u32) -> Result<(), Errno> {
-        self.set(&format!("proc/sys/user/{name}"), &most.to_string())
-    }
-
     /// Writes a setting of the cell's own below `/proc/sys`, and reads it back.
     fn set(&self, path: &str, value: &str) -> Result<(), Errno> {
         let (base, path) = self.base(Path::new(path));
@@ -379,40 +220,6 @@ impl Builder<'_> {
         if seccomp::is_filtered()? { Ok(()) } else { Err(Errno::EPERM) }
     }
 
-    fn make_read_only(&self, path: &Path) -> Result<(), Errno> {
-        let point = match self.locate(path, Kind::Any) {
-            // A kernel built without it has nothing to protect.
-            Err(Errno::ENOENT) => return Ok(()),
-            found => found?,
-        };
-        let tree = mount::clone_tree(point.as_fd(), Path::new(""), Extent::One)?;
-        let wanted = attributes::READ_ONLY | attributes::NO_SUID | attributes::NO_DEV | attributes::NO_EXEC;
-        mount::set_attributes(tree.as_fd(), wanted, Extent::One)?;
-        mount::attach(tree.as_fd(), point.as_fd())
-    }
-
-    fn cover(&mut self, path: &Path, with: Mask, empty: Tree) -> Result<(), Errno> {
-        let point = match self.locate(path, Kind::Any) {
-            Err(Errno::ENOENT) => return Ok(()),
-            found => found?,
-        };
-        let cover = match (with, self.empty_at.as_deref()) {
-            (Mask::File, _) => {
-                let null = self.locate(Path::new("dev/null"), Kind::Any)?;
-                mount::clone_tree(null.as_fd(), Path::new(""), Extent::One)?
-            }
-            (Mask::Directory, Some(first)) => {
-                let empty = self.locate(first, Kind::Directory)?;
-                mount::clone_tree(empty.as_fd(), Path::new(""), Extent::One)?
-            }
-            (Mask::Directory, None) => {
-                self.empty_at = Some(path.to_owned());
-                self.tree(empty)?
-            }
-        };
-        mount::attach(cover.as_fd(), point.as_fd())
-    }
-
     /// Descriptors 0 to 2, which the child has had from the host, become the cell's own.
     fn become_init(&self) -> Result<(), Errno> {
         let (base, null) = self.base(Path::new("dev/null"));
@@ -437,12 +244,4 @@ fn reset_traits() -> Result<(), Errno> {
     // collects them.
     credentials::new_session_keyring()?;
     credentials::reset_affinity_and_personality()
-}
-
-fn reason(errno: Errno) -> String {
-    match errno {
-        Errno::ELOOP => "it is a symbolic link, or lies behind one".into(),
-        Errno::ENOTDIR => "it is not a directory".into(),
-        other => other.to_string(),
-    }
 }
