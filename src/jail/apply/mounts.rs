@@ -4,7 +4,7 @@
 
 use std::{
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use crate::base::{Failure, Result};
