@@ -32,6 +32,8 @@ fn tenant(root: Root) -> Tenant {
         locked: false,
         authorized_keys: Vec::new(),
         authorized_keys_file: None,
+        trusted_user_ca_keys: Vec::new(),
+        authorized_principals: Vec::new(),
         jail,
     }
 }
