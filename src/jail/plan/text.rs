@@ -110,13 +110,14 @@ impl fmt::Display for Plan {
         let (first, second) = if self.takes_spare { (&made[..], &taken[..]) } else { (&taken[..], &made[..]) };
         for (who, ops) in first.iter().chain(second).chain(&after) {
             for op in *ops {
-                match op {
-                    // It is made before it is known for whom.
-                    Op::Clone { .. } if self.takes_spare => writeln!(
+                // It is made before it is known for whom.
+                if self.takes_spare && matches!(op, Op::Clone { .. }) {
+                    writeln!(
                         f,
                         "{who}: clone, as a uid that no other cell has: user, mount and pid namespaces; exec cellblock-init"
-                    )?,
-                    op => writeln!(f, "{who}: {op}")?,
+                    )?;
+                } else {
+                    writeln!(f, "{who}: {op}")?;
                 }
             }
         }
