@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_long_plan_goes_in_several_messages_and_keeps_its_order() {
-        let ops: Vec<Op> = (1..9).map(|n| file(n * 5_000)).collect();
+        let ops: Vec<Op> = (1..9).map(|n| file(n * MAX_MESSAGE / 10)).collect();
         let lists = lists(&ops).unwrap();
         assert!(lists.len() > 1);
         for list in &lists {
