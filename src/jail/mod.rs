@@ -19,6 +19,7 @@ mod limits;
 pub mod plan;
 mod planning;
 mod probe;
+mod readback;
 mod start;
 mod state;
 mod visit;
