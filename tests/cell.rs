@@ -70,26 +70,7 @@ const TESTS: &[(&str, fn())] = &[
 ];
 
 fn main() -> ExitCode {
-    if process::own_pid() < 0 || fs::metadata("/proc/self").unwrap().uid() != 0 {
-        eprintln!("SKIPPED: tests/cell.rs needs root");
-        return if std::env::var_os("REQUIRE_ROOT").is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-    }
-    let part = std::env::args().nth(1).filter(|arg| !arg.starts_with('-')).unwrap_or_default();
-    let mut failed = 0;
-    for (name, test) in TESTS.iter().filter(|(name, _)| name.contains(&part)) {
-        match process::fork().unwrap() {
-            Forked::Child => {
-                test();
-                process::exit_now(0);
-            }
-            Forked::Parent { pidfd, .. } => {
-                let passed = process::wait_for(pidfd.as_fd()).unwrap() == Ended::Exited(0);
-                failed += i32::from(!passed);
-                eprintln!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-            }
-        }
-    }
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    cells::each_in_a_process(TESTS)
 }
 
 /// A yard, a tenant and its cell, which was a spare; ends all of it when the test is through.

@@ -6,7 +6,7 @@ use std::{
     io::{self, Write as _},
     os::{
         fd::{AsFd as _, OwnedFd},
-        unix::fs::chown,
+        unix::fs::{FileExt as _, chown},
     },
     path::{Path, PathBuf},
     thread,
@@ -15,7 +15,7 @@ use std::{
 
 use tracing::warn;
 
-use crate::base::{Failure, Result, fail};
+use crate::base::{Failure, Result, escape, fail};
 use crate::sys::{
     Errno, cgroup,
     mount::{self, Extent, attributes},
@@ -25,14 +25,20 @@ use crate::sys::{
 use super::{
     controls::Controls,
     facts::{Groups, read_host_file},
+    readback,
 };
 
 /// How long the kernel may take to forget the last process of a group after its cell has ended.
 const REMOVE_TRIES: u32 = 20;
 const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 
+/// What is read back of a setting: `io.max` has a line of less than 100 bytes for each of 64 disks at
+/// most (`controls::MAX_DISKS`).
+const MAX_SETTING: usize = 8 << 10;
+
 /// How a cell sees its group.
 const SHOWN: u64 = attributes::READ_ONLY | attributes::NO_SUID | attributes::NO_DEV | attributes::NO_EXEC;
+
 /// Controllers that limits are set in.
 const V2_CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "io"];
 
@@ -86,11 +92,21 @@ fn open_to_join(path: &Path) -> Result<File> {
     OpenOptions::new().write(true).open(path).map_err(|error| failed("opening", path, &error))
 }
 
-/// Writes a limit, or which controllers are on, into a file of a group.
+/// Writes a limit, or which controllers are on, into a file of a group, and reads it back: an error
+/// if the kernel holds something else.
 pub(super) fn set(file: &Path, value: &str) -> Result<()> {
     let failed = |error: io::Error| failed("writing", file, &error).hint(format!("the value is {value}"));
-    let mut opened = OpenOptions::new().write(true).open(file).map_err(failed)?;
-    opened.write_all(value.as_bytes()).map_err(failed)
+    let mut opened = OpenOptions::new().read(true).write(true).open(file).map_err(failed)?;
+    opened.write_all(value.as_bytes()).map_err(failed)?;
+    let mut held = [0; MAX_SETTING];
+    let length = opened.read_at(&mut held, 0).map_err(failed)?;
+    let held = String::from_utf8_lossy(held.get(..length).unwrap_or_default());
+    if readback::holds(file, value, &held) {
+        return Ok(());
+    }
+    let held = escape(held.trim());
+    Err(fail("setting", file.display(), format_args!("{value} was written, and the kernel holds {held:?}"))
+        .hint("set a limit that this kernel keeps as it is written"))
 }
 
 /// Has the kernel tell when the v1 memory group at `path` runs out of memory.

@@ -22,6 +22,7 @@ mod limits;
 pub mod plan;
 mod planning;
 mod probe;
+mod readback;
 mod spare;
 mod start;
 mod state;

@@ -210,7 +210,8 @@ impl Planner<'_> {
         if !self.jail.no_new_privs {
             early.push(Op::KeepForInit);
         }
-        early.extend([Op::KeepBoundingSet(INIT_CAPABILITIES | self.jail.capabilities & !SYS_ADMIN), Op::BecomeInit]);
+        let most = self.jail.capabilities | self.jail.carried();
+        early.extend([Op::KeepBoundingSet(INIT_CAPABILITIES | most & !SYS_ADMIN), Op::BecomeInit]);
         early
     }
 

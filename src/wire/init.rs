@@ -3,7 +3,7 @@
 //! Many monitors may be connected to one init. init believes its monitors (only host root reaches
 //! its socket); a monitor believes init no more than the tenants that share its cell.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +71,8 @@ pub struct Start {
     pub session: u64,
     /// Its name, the same in the audit file.
     pub id: SessionId,
+    /// Where its client comes from, for the admin's list; `None`: from this host, without a door.
+    pub peer: Option<SocketAddr>,
     /// What to run. Subsystems were turned into something else or refused by the monitor.
     pub program: Program,
     /// With a terminal of this kind, or with pipes.
@@ -200,6 +202,8 @@ pub struct Running {
 pub struct RunningSession {
     /// Its name.
     pub id: SessionId,
+    /// Where its client comes from.
+    pub peer: Option<SocketAddr>,
     /// The pid of its first process, in the cell.
     pub pid: i32,
     /// For how long it has run.

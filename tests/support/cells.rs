@@ -6,10 +6,10 @@ use std::{
     io::Read as _,
     os::{
         fd::{AsFd as _, OwnedFd},
-        unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+        unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode},
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use cellblock::{
     base::SessionId,
     config::settings::{IdPool, Jail, Limits, Linger, MaxStartups, Network, Root, Server, Tenant, User},
     jail::{Cell, Cells, Stock},
+    sys::process::{self, Ended, Forked},
     wire::{
         init::{Account, Order, Report, Start},
         session::{Exit, Program, Terminal},
@@ -25,6 +26,32 @@ use cellblock::{
 
 /// What Docker gives root in a container: enough for package managers (docs/kernel.md, 15).
 pub const DOCKER_CAPABILITIES: u64 = 0xa804_25fb;
+
+/// Runs each test whose name holds the program's first argument, in a process of its own: cells are
+/// cloned by processes with one thread. For programs without a harness.
+pub fn each_in_a_process(tests: &[(&str, fn())]) -> ExitCode {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        eprintln!("SKIPPED: this needs root");
+        return if std::env::var_os("REQUIRE_ROOT").is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    }
+    let parts: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wanted = |name: &str| parts.is_empty() || parts.iter().any(|part| name.contains(part.as_str()));
+    let mut failed = 0;
+    for (name, test) in tests.iter().filter(|(name, _)| wanted(name)) {
+        match process::fork().unwrap() {
+            Forked::Child => {
+                test();
+                process::exit_now(0);
+            }
+            Forked::Parent { pidfd, .. } => {
+                let passed = process::wait_for(pidfd.as_fd()).unwrap() == Ended::Exited(0);
+                failed += i32::from(!passed);
+                eprintln!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
+            }
+        }
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
 
 /// A server's directories. Removed with [`Yard::remove`].
 pub struct Yard {
@@ -198,6 +225,7 @@ pub fn start(tenant: &Tenant, session: u64, program: Program, terminal: Option<T
     Start {
         session,
         id: SessionId::new("c", session).unwrap(),
+        peer: None,
         program,
         terminal,
         account: account(tenant),

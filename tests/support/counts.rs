@@ -4,10 +4,9 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use super::{Door, procfs, until};
+use super::{Door, patience, procfs, until};
 
 /// What a door holds at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +82,7 @@ impl Door {
 
     /// Waits until it holds what it held before, and fails the test if it never does.
     pub fn returns_to(&self, before: &Counts) {
-        until(Duration::from_secs(20), || self.counts() == *before);
+        until(patience(20), || self.counts() == *before);
         assert_eq!(self.counts(), *before, "something was left behind\n{}", self.log());
     }
 }
