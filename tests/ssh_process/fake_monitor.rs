@@ -157,7 +157,9 @@ impl FakeMonitor {
                     process::kill(-*pid, signal::SIGHUP).unwrap();
                 }
             }
-            Request::Password { .. } | Request::TriedMethod { .. } => self.reply(&NO, Vec::new()),
+            Request::LogInByCertificate { .. } | Request::Password { .. } | Request::TriedMethod { .. } => {
+                self.reply(&NO, Vec::new())
+            }
             Request::Note { .. } => {}
         }
     }
