@@ -28,7 +28,7 @@ use cellblock::wire::{
 };
 
 /// Nobody gets in but by the key.
-const NO: Reply = Reply::LoginRefused { next: Vec::new(), partial: false };
+static NO: Reply = Reply::LoginRefused { next: Vec::new(), partial: false };
 
 /// Whom the ssh process runs as.
 pub const SERVICE_ID: u32 = 64_777;
@@ -139,7 +139,7 @@ impl FakeMonitor {
             }
             Request::LogIn { user, key } => {
                 let good = key == self.key && user == "alice";
-                let reply = if good { Reply::LoggedIn(LoggedIn { pty: true }) } else { NO };
+                let reply = if good { Reply::LoggedIn(LoggedIn { pty: true }) } else { NO.clone() };
                 self.reply(&reply, Vec::new());
             }
             Request::StartSession { channel, program, terminal, environment } => {
