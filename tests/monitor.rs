@@ -25,7 +25,7 @@ use cellblock::{
     account::Audit,
     base::Bytes,
     config::settings::{Allow, AuthorizedKey, Jail, KeyOptions, Limits, Linger, Network, Root, Tenant, User},
-    monitor::{Conn, Entered, House, Seats, converse},
+    monitor::{Conn, Entered, House, Seats, Tally, converse},
     policy::Ends,
     sys::{
         poll, process, seqpacket,
@@ -84,12 +84,13 @@ fn bench() -> Bench {
                 told.send(Link::new(inits)).unwrap();
                 Ok(Entered { link: Link::new(monitors), pidfd, pid, forgone: Vec::new() })
             }),
-            setup: Setup { host_keys: Vec::new(), banner: None, max_auth_tries: 3, max_channels: 64 },
+            setup: Setup { host_keys: Vec::new(), banner: None, max_auth_tries: 3, max_channels: 64, client_alive_interval: None, client_alive_count_max: 3, rekey_bytes: 1 << 30, rekey_time: Duration::from_secs(3600) },
             login_grace: GRACE,
             state_dir: at.clone(),
             seats: Seats::prepare(&at).unwrap(),
             audit: Audit::open(&at.join("audit.jsonl")).unwrap(),
             signals: Signals::block(&[SIGTERM]).unwrap(),
+            tally: Tally::default(),
             listener,
         };
         let ends = Ends { peer: "192.0.2.1:5".parse().unwrap(), local: "192.0.2.2:22".parse().unwrap() };
@@ -115,6 +116,8 @@ fn alice() -> Tenant {
             options: KeyOptions::default(),
         }],
         authorized_keys_file: None,
+        open: None,
+        max_session_time: None,
         jail: Jail {
             root: Root::Host,
             user: User::Tenant,

@@ -345,6 +345,8 @@ mod tests {
             locked: false,
             authorized_keys: Vec::new(),
             authorized_keys_file: None,
+        open: None,
+        max_session_time: None,
             jail,
         }
     }

@@ -17,7 +17,7 @@ use crate::config::authorized_keys::parse_file;
 use crate::config::settings::{AuthorizedKey, Linger, Server, Tenant};
 use crate::config::{self, Compiled, MAX_KEYS_FILE};
 use crate::jail::{Cell, Cells, review};
-use crate::monitor::{Conn, Entered, House, MAX_CHANNELS, Seats, run};
+use crate::monitor::{Conn, Entered, House, MAX_CHANNELS, Seats, Tally, run};
 use crate::policy::Ends;
 use crate::sys::file::{Links, read_trusted};
 use crate::sys::signal::{self, Signals};
@@ -53,6 +53,10 @@ impl Door {
             banner: server.banner.clone(),
             max_auth_tries: server.max_auth_tries,
             max_channels: MAX_CHANNELS,
+            client_alive_interval: server.client_alive_interval,
+            client_alive_count_max: server.client_alive_count_max,
+            rekey_bytes: server.rekey_limit.bytes.0,
+            rekey_time: server.rekey_limit.time,
         };
         let ids = service_ids(&server)?;
         let warnings = loaded.warnings.to_string();
@@ -97,6 +101,7 @@ impl Door {
             seats: Seats::prepare(&self.server.run_dir)?,
             audit,
             signals,
+            tally: Tally::default(),
             listener,
         })
     }

@@ -82,6 +82,9 @@ struct Tries {
 fn judge(house: &House, conn: &Conn, user: &str, key: &[u8]) -> Result<(Identity, Tenant), Refused> {
     let claim = Claim { user, key, peer: conn.ends.peer.ip(), now: Timestamp::now().as_second() };
     let judged = prove(&claim, &*house.tenant, &*house.file_keys);
+    if let Err(refused) = &judged {
+        house.tally.named_nobody(matches!(refused, Refused::Name(_) | Refused::Unknown));
+    }
     if let Err(Refused::Config(why)) = &judged {
         error!("{why}");
     }
@@ -99,6 +102,7 @@ fn method_name(method: TriedMethod) -> Option<&'static str> {
 }
 
 fn record_refusal(house: &mut House, conn: &Conn, user: &str, method: &'static str, key: Option<&[u8]>, reason: &str) {
+    house.tally.failed();
     let user = escape(user);
     info!("{} login refused for \"{user}\" from {}: {reason}", conn.id, conn.ends.peer);
     house.audit.record(&Event::LoginRefused {

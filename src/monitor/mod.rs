@@ -4,9 +4,11 @@
 //! Forked by the listener, and dies alone. It never reads a byte from the network: only typed,
 //! bounded messages, in the order that `phase` allows.
 
+mod clock;
 pub mod confine;
 mod limits;
 mod login;
+mod outcome;
 mod phase;
 mod pipeline;
 mod seats;
@@ -14,6 +16,7 @@ mod serve;
 mod sessions;
 mod ssh;
 
+pub use outcome::Tally;
 pub use pipeline::{Conn, EnterCell, FindTenant, House, ReadKeys, converse, run};
 pub use seats::Seats;
 pub use serve::Entered;

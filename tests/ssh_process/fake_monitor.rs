@@ -126,6 +126,7 @@ impl FakeMonitor {
                     banner: Some("welcome to the test\r\n".into()),
                     max_auth_tries: 3,
                     max_channels: 10,
+                    client_alive_interval: None, client_alive_count_max: 3, rekey_bytes: 1 << 30, rekey_time: std::time::Duration::from_secs(3600),
                 };
                 self.reply(&Reply::Setup(Box::new(setup)), Vec::new());
             }

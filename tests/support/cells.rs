@@ -15,7 +15,7 @@ use std::{
 
 use cellblock::{
     base::SessionId,
-    config::settings::{IdPool, Jail, Limits, Linger, MaxStartups, Network, Root, Server, Tenant, User},
+    config::settings::{IdPool, Jail, Limits, Linger, MaxStartups, Network, Penalties, RekeyLimit, Root, Server, Tenant, User},
     jail::{Cell, Cells},
     wire::{
         init::{Account, Order, Report, Start},
@@ -92,8 +92,12 @@ pub fn server(dir: &Path) -> Server {
         max_connections_per_source: 100,
         login_grace: Duration::from_secs(120),
         max_auth_tries: 6,
+            client_alive_interval: None,
+            client_alive_count_max: 3,
+            rekey_limit: RekeyLimit { bytes: Bytes(1 << 30), time: Duration::from_secs(3600) },
         banner: None,
         id_pool: IdPool { first: 524_288, count: 1_878_458_368, register: false },
+        penalties: Penalties::default(),
     }
 }
 
@@ -104,6 +108,8 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
         locked: false,
         authorized_keys: Vec::new(),
         authorized_keys_file: None,
+        open: None,
+        max_session_time: None,
         jail: Jail {
             root,
             user: User::Tenant,

@@ -11,6 +11,8 @@ fn tenant(name: &str, keys: Vec<AuthorizedKey>) -> Tenant {
         locked: false,
         authorized_keys: keys,
         authorized_keys_file: None,
+        open: None,
+        max_session_time: None,
         jail: Jail {
             root: Root::Host,
             user: User::Tenant,

@@ -35,6 +35,8 @@ fn granted(change: impl FnOnce(&mut Tenant, &mut KeyOptions)) -> Grant {
         locked: false,
         authorized_keys: Vec::new(),
         authorized_keys_file: None,
+        open: None,
+        max_session_time: None,
         jail: jail(),
     };
     let mut options = KeyOptions::default();
