@@ -108,6 +108,8 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
         locked: false,
         authorized_keys: Vec::new(),
         authorized_keys_file: None,
+        trusted_user_ca_keys: Vec::new(),
+        authorized_principals: Vec::new(),
         open: None,
         max_session_time: None,
         jail: Jail {
