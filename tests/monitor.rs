@@ -85,7 +85,16 @@ fn bench() -> Bench {
                 told.send(Link::new(inits)).unwrap();
                 Ok(Entered { link: Link::new(monitors), pidfd, pid, forgone: Vec::new() })
             }),
-            setup: Setup { host_keys: Vec::new(), banner: None, max_auth_tries: 3, max_channels: 64, client_alive_interval: None, client_alive_count_max: 3, rekey_bytes: 1 << 30, rekey_time: Duration::from_secs(3600) },
+            setup: Setup {
+                host_keys: Vec::new(),
+                banner: None,
+                max_auth_tries: 3,
+                max_channels: 64,
+                client_alive_interval: None,
+                client_alive_count_max: 3,
+                rekey_bytes: 1 << 30,
+                rekey_time: Duration::from_secs(3600),
+            },
             login_grace: GRACE,
             state_dir: at.clone(),
             seats: Seats::prepare(&at).unwrap(),
@@ -122,6 +131,8 @@ fn alice() -> Tenant {
         authorized_principals: Vec::new(),
         open: None,
         max_session_time: None,
+        idle_timeout: None,
+        channel_timeout: None,
         jail: Jail {
             root: Root::Host,
             user: User::Tenant,

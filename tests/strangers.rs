@@ -180,7 +180,9 @@ fn what_breaks_the_protocol_behind_the_monitor_counts_as_a_crash() {
         return;
     }
     let door = Door::with("[defaults]\nroot = \"host\"\n")
-        .server("penalties = { noauth = \"0s\", crash = \"90s\", netblock4 = 24, exempt = [\"127.0.0.1\", \"127.0.7.9\"] }")
+        .server(
+            "penalties = { noauth = \"0s\", crash = \"90s\", netblock4 = 24, exempt = [\"127.0.0.1\", \"127.0.7.9\"] }",
+        )
         .tenant("alice", "")
         .start();
     let mut stream = connect_from([127, 0, 7, 1], door.port);

@@ -20,7 +20,8 @@ impl fmt::Display for HoursError {
 
 impl std::error::Error for HoursError {}
 
-const FORM: HoursError = HoursError("expected days and times, as in \"Mo-Fr 08:00-18:00\", \"Sa,Su 10:00-24:00\" or \"22:00-06:00\"");
+const FORM: HoursError =
+    HoursError("expected days and times, as in \"Mo-Fr 08:00-18:00\", \"Sa,Su 10:00-24:00\" or \"22:00-06:00\"");
 
 /// The same hours of some days. Those that end before they begin end on the next day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +95,11 @@ fn parse_days(text: &str) -> Result<u8, HoursError> {
 fn parse_time(text: &str) -> Result<u16, HoursError> {
     let (hours, minutes) = text.split_once(':').ok_or(FORM)?;
     let two = |text: &str| -> Result<u16, HoursError> {
-        if text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit()) { text.parse().map_err(|_bad| FORM) } else { Err(FORM) }
+        if text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit()) {
+            text.parse().map_err(|_bad| FORM)
+        } else {
+            Err(FORM)
+        }
     };
     let (hours, minutes) = (two(hours)?, two(minutes)?);
     let minute = hours * 60 + minutes;
@@ -103,7 +108,8 @@ fn parse_time(text: &str) -> Result<u16, HoursError> {
 
 impl fmt::Display for Hours {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let days: Vec<&str> = (0..7).filter(|day| self.days & (1 << day) != 0).filter_map(|day| DAYS.get(day).copied()).collect();
+        let days: Vec<&str> =
+            (0..7).filter(|day| self.days & (1 << day) != 0).filter_map(|day| DAYS.get(day).copied()).collect();
         if days.len() < DAYS.len() {
             write!(f, "{} ", days.join(","))?;
         }
@@ -131,7 +137,18 @@ mod tests {
             assert_eq!(hours(text).to_string(), shown);
             assert_eq!(hours(shown), hours(text));
         }
-        for bad in ["", "Mo", "Mo-Fr", "mo 08:00-18:00", "8:00-18:00", "08:00-24:01", "24:00-25:00", "08:60-09:00", "08:00-08:00", "Mo  08:00-09:00"] {
+        for bad in [
+            "",
+            "Mo",
+            "Mo-Fr",
+            "mo 08:00-18:00",
+            "8:00-18:00",
+            "08:00-24:01",
+            "24:00-25:00",
+            "08:60-09:00",
+            "08:00-08:00",
+            "Mo  08:00-09:00",
+        ] {
             assert!(bad.parse::<Hours>().is_err(), "{bad}");
         }
     }

@@ -60,7 +60,12 @@ fn penalties_text((penalties, count): &(Vec<Penalty>, u64)) -> String {
     }
     let mut text = format!("\n\nCONNECTIONS REFUSED FROM                     FOR  AFTER ({count} in all)");
     for Penalty { source, cause, left } in penalties {
-        text.push_str(&format!("\n{:40}  {:>6}  {}", source.to_string(), format!("{} s", left.as_secs()), cause.name()));
+        text.push_str(&format!(
+            "\n{:40}  {:>6}  {}",
+            source.to_string(),
+            format!("{} s", left.as_secs()),
+            cause.name()
+        ));
     }
     text
 }
@@ -126,9 +131,7 @@ fn as_json(cells: &[Seen], penalties: Option<&(Vec<Penalty>, u64)>) -> Value {
             }
         }
     });
-    let penalty = |Penalty { source, cause, left }: &Penalty| {
-        json!({ "source": source.to_string(), "seconds": left.as_secs(), "cause": cause.name() })
-    };
+    let penalty = |Penalty { source, cause, left }: &Penalty| json!({ "source": source.to_string(), "seconds": left.as_secs(), "cause": cause.name() });
     let penalties = penalties.map(|(penalties, _count)| penalties.iter().map(penalty).collect::<Vec<Value>>());
     json!({ "cells": cells.collect::<Vec<Value>>(), "penalties": penalties })
 }

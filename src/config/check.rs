@@ -94,7 +94,10 @@ fn penalties(layer: &ServerLayer, findings: &mut Findings) -> Option<Penalties> 
     if let (Some(fail), Some(invalid)) = (&layer.penalties_authfail, &layer.penalties_invaliduser)
         && fail.value != invalid.value
     {
-        let finding = Finding::warning(invalid.place, "invaliduser differs from authfail: strangers can tell which names are tenants'");
+        let finding = Finding::warning(
+            invalid.place,
+            "invaliduser differs from authfail: strangers can tell which names are tenants'",
+        );
         findings.push(finding.hint("set both to the same time"));
     }
     Some(penalties)
@@ -268,6 +271,8 @@ pub(super) fn tenant(
         authorized_principals,
         open: need(&whole.open).map(|hours| OpenHours { hours, zone: need(&whole.time_zone) }),
         max_session_time: need(&whole.max_session_time),
+        idle_timeout: need(&whole.idle_timeout),
+        channel_timeout: need(&whole.channel_timeout),
         jail,
     })
 }

@@ -267,9 +267,15 @@ keys! {
     "" "time_zone" time_zone: String = |r, v| r.time_zone(v),
         "name", Words("the host's"),
         "Whose clocks `open` goes by, as in `Europe/Berlin`.";
-    "" "max_session_time" max_session_time: Duration = |r, v| r.duration(v, 60..=31_536_000),
+    "" "max_session_time" max_session_time: Duration = |r, v| r.duration(v, 10..=31_536_000),
         "time", Words("no limit"),
         "How long a connection may last. Those inside are warned five minutes and one minute before its end.";
+    "" "idle_timeout" idle_timeout: Duration = |r, v| r.duration(v, 10..=2_592_000),
+        "time", Words("no limit"),
+        "A connection on which nothing moves for so long ends: no byte to or from a program. Those inside are warned a minute before.";
+    "" "channel_timeout" channel_timeout: Duration = |r, v| r.duration(v, 10..=2_592_000),
+        "time", Words("no limit"),
+        "The same for each session of a connection: OpenSSH's `ChannelTimeout session=…`. A session that ends so is hung up on.";
     "" "authorized_keys" authorized_keys: Vec<KeyLine> = |r, v| r.key_lines(v),
         "list of lines", Toml("[]"),
         "Who can log in: lines as in OpenSSH's `authorized_keys`. A line with an option that is not honoured is an error.";

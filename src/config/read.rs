@@ -222,7 +222,11 @@ impl<'f> Reader<'f> {
         let hours = self.list(value, "a list of hours", |reader, value| {
             reader.parsed(value, "hours as in \"Mo-Fr 08:00-18:00\"")
         })?;
-        if hours.is_empty() { self.error(value, "these hours are never; set `locked = true` if that is meant") } else { Some(hours) }
+        if hours.is_empty() {
+            self.error(value, "these hours are never; set `locked = true` if that is meant")
+        } else {
+            Some(hours)
+        }
     }
 
     pub(super) fn time_zone(&mut self, value: Value<'_, '_>) -> Option<String> {

@@ -171,6 +171,10 @@ pub struct Tenant {
     pub open: Option<OpenHours>,
     /// How long a connection may last; `None`: as long as it likes.
     pub max_session_time: Option<Duration>,
+    /// How long nothing may move on a connection; `None`: for ever.
+    pub idle_timeout: Option<Duration>,
+    /// The same for each of its sessions.
+    pub channel_timeout: Option<Duration>,
     /// The jail.
     pub jail: Jail,
 }

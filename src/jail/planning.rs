@@ -347,8 +347,10 @@ mod tests {
             authorized_keys_file: None,
             trusted_user_ca_keys: Vec::new(),
             authorized_principals: Vec::new(),
-        open: None,
-        max_session_time: None,
+            open: None,
+            max_session_time: None,
+            idle_timeout: None,
+            channel_timeout: None,
             jail,
         }
     }

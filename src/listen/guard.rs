@@ -77,7 +77,8 @@ impl Guard {
     /// Who is turned away, for `cellblock list`.
     pub(super) fn answer(&self) -> Answer {
         let (refused, count) = self.penalised.refused(Instant::now(), MAX_PENALTIES);
-        let penalties = refused.into_iter().map(|Refused { block, cause, left }| Penalty { source: block, cause, left });
+        let penalties =
+            refused.into_iter().map(|Refused { block, cause, left }| Penalty { source: block, cause, left });
         Answer::Penalties { penalties: penalties.collect(), count: u64::try_from(count).unwrap_or(u64::MAX) }
     }
 }

@@ -67,9 +67,7 @@ impl Penalised {
         match table.get(&block) {
             Some(entry) => entry.refused && entry.until > now,
             None => {
-                overflow == Overflow::DenyAll
-                    && table.len() >= most
-                    && table.values().all(|entry| is_live(entry, now))
+                overflow == Overflow::DenyAll && table.len() >= most && table.values().all(|entry| is_live(entry, now))
             }
         }
     }
@@ -121,7 +119,8 @@ impl Penalised {
         if !table.contains_key(&block) && !make_room(table, most, Overflow::Permissive, now) {
             return;
         }
-        let entry = table.entry(block).or_insert(Entry { until: now, cause: Outcome::NoAuth, login: None, refused: false });
+        let entry =
+            table.entry(block).or_insert(Entry { until: now, cause: Outcome::NoAuth, login: None, refused: false });
         entry.login = Some(now);
         if !entry.refused || entry.until <= now {
             entry.refused = false;

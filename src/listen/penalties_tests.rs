@@ -1,6 +1,9 @@
 //! How penalties add up, run down, are forgiven, and what happens when the table is full.
 
-use std::{net::IpAddr, time::{Duration, Instant}};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use super::*;
 
@@ -16,7 +19,14 @@ fn at(text: &str) -> IpAddr {
 }
 
 /// Adds `times` outcomes at once; whether the source is turned away after that.
-fn after(table: &mut Penalised, settings: &Penalties, source: &str, outcome: Outcome, times: u32, now: Instant) -> bool {
+fn after(
+    table: &mut Penalised,
+    settings: &Penalties,
+    source: &str,
+    outcome: Outcome,
+    times: u32,
+    now: Instant,
+) -> bool {
     for _ in 0..times {
         table.add(settings, at(source), outcome, now);
     }
@@ -43,7 +53,10 @@ fn a_flood_costs_at_most_the_most() {
     assert!(after(&mut table, &settings, "192.0.2.1", Outcome::Crash, 10_000, now));
     assert!(table.refuses(&settings, at("192.0.2.1"), now + settings.max - SECOND));
     assert!(!table.refuses(&settings, at("192.0.2.1"), now + settings.max));
-    assert_eq!(table.refused(now, 10), (vec![Refused { block: "192.0.2.1".parse().unwrap(), cause: Outcome::Crash, left: settings.max }], 1));
+    assert_eq!(
+        table.refused(now, 10),
+        (vec![Refused { block: "192.0.2.1".parse().unwrap(), cause: Outcome::Crash, left: settings.max }], 1)
+    );
 }
 
 #[test]

@@ -68,7 +68,13 @@ impl Clock {
             return Some(Due::End(end));
         }
         let warn = if left <= LAST_WARNING { LAST_WARNING } else { WARNING };
-        let next = if left > WARNING { left - WARNING } else if left > LAST_WARNING { left - LAST_WARNING } else { left };
+        let next = if left > WARNING {
+            left - WARNING
+        } else if left > LAST_WARNING {
+            left - LAST_WARNING
+        } else {
+            left
+        };
         self.look = now + next.min(LOOK);
         if left > WARNING {
             self.warned = Duration::MAX;
@@ -111,7 +117,14 @@ fn warning(left: Duration, end: &End) -> String {
     let why = match end {
         End::Hours => "this account closes",
         End::Time => "the time of this connection is over",
-        End::Closed | End::Grace | End::Tries | End::OutOfTurn(_) | End::Wrong(_) | End::Told | End::Full | End::Failed(_) => "this connection ends",
+        End::Closed
+        | End::Grace
+        | End::Tries
+        | End::OutOfTurn(_)
+        | End::Wrong(_)
+        | End::Told
+        | End::Full
+        | End::Failed(_) => "this connection ends",
     };
     format!("cellblock: {why} in {minutes}; save your work")
 }
@@ -147,7 +160,10 @@ mod tests {
         let times: Vec<u64> = all.iter().map(|(at, _)| *at).collect();
         assert_eq!(times, [3300, 3540, 3600]);
         assert_eq!(all.last().map(|(_, due)| due.clone()), Some(Due::End(End::Time)));
-        assert_eq!(warning(Duration::from_secs(300), &End::Hours), "cellblock: this account closes in 5 minutes; save your work");
+        assert_eq!(
+            warning(Duration::from_secs(300), &End::Hours),
+            "cellblock: this account closes in 5 minutes; save your work"
+        );
         // Whoever comes late is told at once, and once.
         let all = run(&mut clock(Duration::from_secs(30), now), now);
         assert_eq!(all.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 30]);

@@ -121,7 +121,9 @@ pub fn converse(conn: &Conn, link: Link<Reply, Request>, pidfd: OwnedFd, house: 
         Err(end) => end,
     };
     match &end {
-        End::Closed | End::Told | End::Grace | End::Tries | End::Full | End::Hours | End::Time => info!("{} from {peer} ended: {end}", conn.id),
+        End::Closed | End::Told | End::Grace | End::Tries | End::Full | End::Hours | End::Time => {
+            info!("{} from {peer} ended: {end}", conn.id)
+        }
         End::OutOfTurn(_) | End::Wrong(_) | End::Failed(_) => error!("{} from {peer} ended: {end}", conn.id),
     }
     if tenant.is_none()

@@ -127,9 +127,10 @@ impl Served<'_> {
     }
 
     fn tell_all(&self, text: &str) -> Result<(), End> {
-        self.sessions.running_channels().into_iter().try_for_each(|channel| {
-            self.ssh.reply(&Reply::SessionNotice { channel, text: text.to_owned() }, &[])
-        })
+        self.sessions
+            .running_channels()
+            .into_iter()
+            .try_for_each(|channel| self.ssh.reply(&Reply::SessionNotice { channel, text: text.to_owned() }, &[]))
     }
 
     /// Where we end a connection whose client did nothing wrong, its sessions are told why and end for

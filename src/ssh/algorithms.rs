@@ -76,7 +76,11 @@ pub(crate) fn config(setup: &Setup) -> Result<Arc<Config>, End> {
         max_auth_attempts: tries.saturating_add(1),
         keys,
         certificates: Vec::new(),
-        limits: Limits { rekey_write_limit: rekey_bytes, rekey_read_limit: rekey_bytes, rekey_time_limit: setup.rekey_time },
+        limits: Limits {
+            rekey_write_limit: rekey_bytes,
+            rekey_read_limit: rekey_bytes,
+            rekey_time_limit: setup.rekey_time,
+        },
         window_size: flow::WINDOW,
         maximum_packet_size: 32 << 10,
         channel_buffer_size: 1,

@@ -157,6 +157,10 @@ pub struct Setup {
 pub struct LoggedIn {
     /// Whether terminals are given.
     pub pty: bool,
+    /// How long nothing may move on the connection; `None`: for ever.
+    pub idle_timeout: Option<Duration>,
+    /// The same for each session.
+    pub channel_timeout: Option<Duration>,
 }
 
 /// Why a session did not start, as far as the client may know.

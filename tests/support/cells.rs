@@ -14,8 +14,10 @@ use std::{
 };
 
 use cellblock::{
-    base::SessionId,
-    config::settings::{IdPool, Jail, Limits, Linger, MaxStartups, Network, Penalties, RekeyLimit, Root, Server, Tenant, User},
+    base::{Bytes, SessionId},
+    config::settings::{
+        IdPool, Jail, Limits, Linger, MaxStartups, Network, Penalties, RekeyLimit, Root, Server, Tenant, User,
+    },
     jail::{Cell, Cells},
     wire::{
         init::{Account, Order, Report, Start},
@@ -92,9 +94,9 @@ pub fn server(dir: &Path) -> Server {
         max_connections_per_source: 100,
         login_grace: Duration::from_secs(120),
         max_auth_tries: 6,
-            client_alive_interval: None,
-            client_alive_count_max: 3,
-            rekey_limit: RekeyLimit { bytes: Bytes(1 << 30), time: Duration::from_secs(3600) },
+        client_alive_interval: None,
+        client_alive_count_max: 3,
+        rekey_limit: RekeyLimit { bytes: Bytes(1 << 30), time: Duration::from_secs(3600) },
         banner: None,
         id_pool: IdPool { first: 524_288, count: 1_878_458_368, register: false },
         penalties: Penalties::default(),
@@ -112,6 +114,8 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
         authorized_principals: Vec::new(),
         open: None,
         max_session_time: None,
+        idle_timeout: None,
+        channel_timeout: None,
         jail: Jail {
             root,
             user: User::Tenant,

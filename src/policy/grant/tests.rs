@@ -39,6 +39,8 @@ fn granted(change: impl FnOnce(&mut Tenant, &mut KeyOptions)) -> Grant {
         authorized_principals: Vec::new(),
         open: None,
         max_session_time: None,
+        idle_timeout: None,
+        channel_timeout: None,
         jail: jail(),
     };
     let mut options = KeyOptions::default();
