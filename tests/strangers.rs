@@ -16,12 +16,11 @@ mod support;
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddrV4, TcpStream},
-    os::fd::AsRawFd,
     process::Command,
     time::{Duration, Instant},
 };
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use serde_json::Value;
 use support::{Door, Ran, procfs, root, run_bounded, soon};
 
@@ -36,9 +35,9 @@ const GARBAGE: usize = 10_000;
 
 /// A connection to the door from an address of this host's loopback network.
 fn connect_from(source: [u8; 4], port: u16) -> TcpStream {
-    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
-    bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::from(source), 0))).unwrap();
-    connect(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))).unwrap();
+    let fd = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    bind(&fd, &SocketAddrV4::new(Ipv4Addr::from(source), 0)).unwrap();
+    connect(&fd, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).unwrap();
     TcpStream::from(fd)
 }
 
