@@ -12,6 +12,7 @@ use super::settings::{Allow, CallSet, Enforce, Linger, MaxStartups, Network, Ove
 use super::show::{Capabilities, KeyLine, Setting, Variables};
 use crate::base::hours::Hours;
 use crate::base::{Block, Bytes, ClassName, Cores};
+use crate::wire::init::MAX_CONNECTIONS;
 
 /// A value and where it was set.
 #[derive(Debug, Clone)]
@@ -387,9 +388,9 @@ keys! {
     "" "max_sessions" max_sessions: u32 = |r, v| r.number(v, 1..=10_000),
         "number", Toml("64"),
         "Sessions at a time over all of the tenant's connections.";
-    "" "max_connections" max_connections: u32 = |r, v| r.number(v, 1..=10_000),
+    "" "max_connections" max_connections: u32 = |r, v| r.number(v, 1..=MAX_CONNECTIONS),
         "number", Toml("64"),
-        "Connections at a time that are logged in as the tenant.";
+        "Connections at a time that are logged in as the tenant, 500 at most.";
     "" "motd" motd: bool = |r, v| r.flag(v),
         "true or false", Toml("true"),
         "Whether a login shell begins with `/etc/motd` and the last login.";

@@ -176,6 +176,8 @@ pub enum Refusal {
     Closed,
     /// The jail could not be started; the admin's log has the reason.
     JailFailed,
+    /// No program can be given a command line of that length.
+    TooLong,
 }
 
 impl Refusal {
@@ -187,6 +189,7 @@ impl Refusal {
             Self::TooMany => "Too many sessions are open.",
             Self::TooManyConnections => "Too many connections are open.",
             Self::Closed => "This account is closed at this time.",
+            Self::TooLong => "Your command is too long: a program's argument has less than 128 KiB.",
             Self::JailFailed => "Your session could not be started. Please tell the administrator.",
         }
     }
