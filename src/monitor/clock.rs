@@ -17,6 +17,9 @@ const LAST_WARNING: Duration = Duration::from_secs(60);
 /// How often the hours are looked at, whatever was found: clocks are set, and summer begins.
 const LOOK: Duration = Duration::from_secs(20);
 
+/// How soon whoever comes when the end is near is told.
+const SOON: Duration = Duration::from_secs(1);
+
 /// What is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Due {
@@ -48,8 +51,8 @@ impl Clock {
         (self.over.is_some() || self.hours.is_some()).then_some(self.look)
     }
 
-    /// What is due at `now`.
-    pub(super) fn due(&mut self, now: Instant) -> Option<Due> {
+    /// What is due at `now`. Nobody is told anything where `anybody` is false; whoever comes is told then.
+    pub(super) fn due(&mut self, now: Instant, anybody: bool) -> Option<Due> {
         if self.next().is_none_or(|next| now < next) {
             return None;
         }
@@ -79,10 +82,15 @@ impl Clock {
         if left > WARNING {
             self.warned = Duration::MAX;
         }
-        (left <= warn && self.warned > warn).then(|| {
-            self.warned = warn;
-            Due::Warn(warning(left, &end))
-        })
+        if left > warn || self.warned <= warn {
+            return None;
+        }
+        if !anybody {
+            self.look = now + left.min(SOON);
+            return None;
+        }
+        self.warned = warn;
+        Some(Due::Warn(warning(left, &end)))
     }
 }
 
@@ -141,7 +149,7 @@ mod tests {
     fn run(clock: &mut Clock, mut now: Instant) -> Vec<(u64, Due)> {
         let (start, mut all) = (now, Vec::new());
         for _ in 0..1000 {
-            if let Some(due) = clock.due(now) {
+            if let Some(due) = clock.due(now, true) {
                 let ended = matches!(due, Due::End(_));
                 all.push((now.duration_since(start).as_secs(), due));
                 if ended {
@@ -164,6 +172,10 @@ mod tests {
             warning(Duration::from_secs(300), &End::Hours),
             "cellblock: this account closes in 5 minutes; save your work"
         );
+        // Where nobody is, nobody is told.
+        let mut empty = clock(Duration::from_secs(30), now);
+        assert_eq!(empty.due(now, false), None);
+        assert_eq!(empty.next(), Some(now + SOON));
         // Whoever comes late is told at once, and once.
         let all = run(&mut clock(Duration::from_secs(30), now), now);
         assert_eq!(all.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 30]);

@@ -89,7 +89,7 @@ enum Wake {
 impl Served<'_> {
     fn until_the_end(&mut self) -> Result<(), End> {
         loop {
-            match self.clock.due(Instant::now()) {
+            match self.clock.due(Instant::now(), self.sessions.anybody()) {
                 None => {}
                 Some(Due::Warn(text)) => self.tell_all(&text)?,
                 Some(Due::End(end)) => return Err(end),

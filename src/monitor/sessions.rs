@@ -106,6 +106,11 @@ impl Sessions {
         running.map(|session| session.channel).collect()
     }
 
+    /// Whether some session runs that a client holds.
+    pub(super) fn anybody(&self) -> bool {
+        self.by_number.values().any(|session| session.state == State::Running)
+    }
+
     /// Takes a session out: it ended or did not start.
     pub(super) fn remove(&mut self, number: u64) -> Option<Session> {
         self.by_number.remove(&number)

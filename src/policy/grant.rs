@@ -111,6 +111,7 @@ impl Grant {
         Ok(Start {
             session,
             id,
+            peer: Some(self.ends.peer),
             program,
             terminal,
             account,
@@ -143,6 +144,7 @@ impl Grant {
         Some(Start {
             session,
             id,
+            peer: None,
             program: Program::Probe,
             terminal: None,
             account,
