@@ -24,8 +24,10 @@ use std::{
 use cellblock::{
     account::Audit,
     base::Bytes,
-    config::settings::{Allow, AuthorizedKey, Jail, KeyOptions, KeyRole, Limits, Linger, Network, Root, Tenant, User},
-    monitor::{Conn, Entered, House, Seats, Tally, converse},
+    config::settings::{
+        Allow, AuthorizedKey, Jail, KeyOptions, KeyRole, Limits, Linger, Network, Root, Stranger, Tenant, User,
+    },
+    monitor::{Conn, Entered, Hashing, House, Seats, Tally, converse},
     policy::Ends,
     sys::{
         poll, process, seqpacket,
@@ -35,7 +37,7 @@ use cellblock::{
         Link, LinkError,
         door::Word,
         init::{Order, Report},
-        login::{Refusal, Reply, Request, Setup},
+        login::{Method, Refusal, Reply, Request, Setup},
         session::{Exit, Program, Usage},
     },
 };
@@ -88,6 +90,7 @@ fn bench() -> Bench {
             setup: Setup {
                 host_keys: Vec::new(),
                 banner: None,
+                methods: vec![Method::PublicKey],
                 max_auth_tries: 3,
                 max_channels: 64,
                 client_alive_interval: None,
@@ -95,9 +98,11 @@ fn bench() -> Bench {
                 rekey_bytes: 1 << 30,
                 rekey_time: Duration::from_secs(3600),
             },
+            stranger: Stranger { auth: vec![vec![Method::PublicKey]] },
             login_grace: GRACE,
             state_dir: at.clone(),
             seats: Seats::prepare(&at).unwrap(),
+            hashing: Hashing::prepare(&at).unwrap(),
             audit: Audit::open(&at.join("audit.jsonl")).unwrap(),
             signals: Signals::block(&[SIGTERM]).unwrap(),
             tally: Tally::default(),
@@ -120,6 +125,8 @@ fn alice() -> Tenant {
         name: "alice".parse().unwrap(),
         class: None,
         locked: false,
+        auth: vec![vec![cellblock::wire::login::Method::PublicKey]],
+        password: None,
         authorized_keys: vec![AuthorizedKey {
             blob: KEY.to_vec(),
             comment: String::new(),
@@ -290,11 +297,11 @@ fn wrong_keys_and_unknown_names_are_answered_alike_and_counted() {
     for wrong in [("alice", &b"x"[..]), ("mallory", KEY)] {
         let started = Instant::now();
         bench.send(&offer(wrong.0, wrong.1));
-        assert!(matches!(bench.reply().0, Reply::KeyAcceptable(false)));
+        assert!(matches!(bench.reply().0, Reply::LoginRefused { partial: false, .. }));
         assert!(started.elapsed() >= Duration::from_millis(5));
     }
     bench.send(&log_in("--config=x\n", KEY));
-    assert!(matches!(bench.reply().0, Reply::LoginRefused));
+    assert!(matches!(bench.reply().0, Reply::LoginRefused { partial: false, .. }));
     bench.ends_with("too many login attempts");
 }
 
@@ -303,7 +310,7 @@ fn accepted_offers_are_bounded_too() {
     let mut bench = bench().confined();
     for _ in 0..6 {
         bench.send(&offer("alice", KEY));
-        assert!(matches!(bench.reply().0, Reply::KeyAcceptable(true)));
+        assert!(matches!(bench.reply().0, Reply::KeyAcceptable));
     }
     bench.send(&offer("alice", KEY));
     bench.ends_with("too many login attempts");
@@ -313,9 +320,9 @@ fn accepted_offers_are_bounded_too() {
 fn the_key_that_signed_is_the_one_that_counts() {
     let mut bench = bench().confined();
     bench.send(&offer("alice", KEY));
-    assert!(matches!(bench.reply().0, Reply::KeyAcceptable(true)));
+    assert!(matches!(bench.reply().0, Reply::KeyAcceptable));
     bench.send(&log_in("alice", b"another"));
-    assert!(matches!(bench.reply().0, Reply::LoginRefused));
+    assert!(matches!(bench.reply().0, Reply::LoginRefused { partial: false, .. }));
 }
 
 #[test]

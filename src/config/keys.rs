@@ -7,9 +7,10 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration}
 use toml::{Spanned, de::DeValue};
 
 use super::finding::Place;
+use super::password_hash::PasswordHash;
 use super::read::Reader;
 use super::settings::{Allow, CallSet, Enforce, Linger, MaxStartups, Network, Overflow, RekeyLimit, Root, User};
-use super::show::{Capabilities, KeyLine, Setting, Variables};
+use super::show::{Capabilities, KeyLine, Setting, Variables, Ways};
 use crate::base::hours::Hours;
 use crate::base::{Block, Bytes, ClassName, Cores};
 use crate::wire::init::MAX_CONNECTIONS;
@@ -277,6 +278,12 @@ keys! {
     "" "channel_timeout" channel_timeout: Duration = |r, v| r.duration(v, 10..=2_592_000),
         "time", Words("no limit"),
         "The same for each session of a connection: OpenSSH's `ChannelTimeout session=…`. A session that ends so is hung up on.";
+    "" "auth" auth: Ways = |r, v| r.ways(v),
+        "list of sequences", Toml(r#"["publickey"]"#),
+        "How to log in: any one of these sequences, whose methods (`publickey`, `password`) are joined by `+` and passed in that order. Whoever is unknown is offered what `[defaults]` say.";
+    "" "password" password: PasswordHash = |r, v| r.password(v),
+        "a hash", Words("no password"),
+        "What a password is compared with, an argon2id or yescrypt hash: `cellblock passwd` makes one. One that starts with `!` or `*` matches nothing.";
     "" "authorized_keys" authorized_keys: Vec<KeyLine> = |r, v| r.key_lines(v),
         "list of lines", Toml("[]"),
         "Who can log in: lines as in OpenSSH's `authorized_keys`. A line with an option that is not honoured is an error.";

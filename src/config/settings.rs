@@ -6,8 +6,10 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration}
 
 use serde::{Deserialize, Serialize};
 
+use super::password_hash::PasswordHash;
 use crate::base::hours::Hours;
 use crate::base::{Block, Bytes, ClassName, Cores, TenantName};
+use crate::wire::login::Method;
 
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +130,13 @@ pub struct RekeyLimit {
     pub time: Duration,
 }
 
+/// What `[defaults]` say that is asked of those who are nobody, so that they see what others see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stranger {
+    /// Sequences of methods.
+    pub auth: Vec<Vec<Method>>,
+}
+
 /// OpenSSH's `start:rate:full`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MaxStartups {
@@ -159,6 +168,11 @@ pub struct Tenant {
     pub class: Option<ClassName>,
     /// Nobody logs in as this tenant.
     pub locked: bool,
+    /// Sequences of methods, each of which lets in when all of it is passed in this order: OpenSSH's
+    /// `AuthenticationMethods`. Never empty, and no sequence is.
+    pub auth: Vec<Vec<Method>>,
+    /// What a password is compared with.
+    pub password: Option<PasswordHash>,
     /// Keys given in the config.
     pub authorized_keys: Vec<AuthorizedKey>,
     /// More keys, read at each login; a root-owned file outside every jail.

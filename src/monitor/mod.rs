@@ -6,16 +6,19 @@
 
 mod clock;
 pub mod confine;
+mod hashing;
 mod limits;
 mod login;
 mod outcome;
 mod phase;
 mod pipeline;
+mod progress;
 mod seats;
 mod serve;
 mod sessions;
 mod ssh;
 
+pub use hashing::Hashing;
 pub use outcome::Tally;
 pub use pipeline::{Conn, EnterCell, FindTenant, House, ReadKeys, converse, run};
 pub use seats::Seats;
