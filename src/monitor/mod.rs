@@ -6,6 +6,7 @@
 
 mod clock;
 pub mod confine;
+mod files;
 mod hashing;
 mod limits;
 mod login;

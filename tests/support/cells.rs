@@ -16,13 +16,14 @@ use std::{
 use cellblock::{
     base::{Bytes, SessionId},
     config::settings::{
-        IdPool, Jail, Limits, Linger, MaxStartups, Network, Penalties, RekeyLimit, Root, Server, Tenant, User,
+        IdPool, Jail, Limits, Linger, MaxStartups, Network, Penalties, RekeyLimit, Root, Server, Sftp, Tenant, User,
     },
     jail::{Cell, Cells, Stock},
     sys::process::{self, Ended, Forked},
     wire::{
         init::{Account, Order, Report, Start},
         session::{Exit, Program, Terminal},
+        sftp::Access,
     },
 };
 
@@ -193,6 +194,7 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
             limits: Limits { nofile: 1024, ..Limits::default() },
             allow: BTreeSet::new(),
             command: None,
+            sftp: Sftp { access: Access::ReadWrite, umask: None },
             accept_env: Vec::new(),
             set_env: Vec::new(),
             capabilities: 0,
