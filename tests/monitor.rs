@@ -27,7 +27,7 @@ use cellblock::{
     config::settings::{
         Allow, AuthorizedKey, Jail, KeyOptions, KeyRole, Limits, Linger, Network, Root, Sftp, Stranger, Tenant, User,
     },
-    monitor::{Conn, Entered, Hashing, House, Seats, converse},
+    monitor::{Conn, Entered, Hashing, House, Seats, Tally, converse},
     policy::Ends,
     sys::{
         poll, process, seqpacket,
@@ -94,6 +94,10 @@ fn bench() -> Bench {
                 methods: vec![Method::PublicKey],
                 max_auth_tries: 3,
                 max_channels: 64,
+                client_alive_interval: None,
+                client_alive_count_max: 3,
+                rekey_bytes: 1 << 30,
+                rekey_time: Duration::from_secs(3600),
             },
             stranger: Stranger { auth: vec![vec![Method::PublicKey]] },
             login_grace: GRACE,
@@ -102,6 +106,7 @@ fn bench() -> Bench {
             hashing: Hashing::prepare(&at).unwrap(),
             audit: Audit::open(&at.join("audit.jsonl")).unwrap(),
             signals: Signals::block(&[SIGTERM]).unwrap(),
+            tally: Tally::default(),
             listener,
         };
         let ends = Ends { peer: "192.0.2.1:5".parse().unwrap(), local: "192.0.2.2:22".parse().unwrap() };
@@ -132,6 +137,10 @@ fn alice() -> Tenant {
         authorized_keys_file: None,
         trusted_user_ca_keys: Vec::new(),
         authorized_principals: Vec::new(),
+        open: None,
+        max_session_time: None,
+        idle_timeout: None,
+        channel_timeout: None,
         jail: Jail {
             root: Root::Host,
             user: User::Tenant,

@@ -23,6 +23,15 @@ pub enum Event<'a> {
         /// Others that were turned away since the last such line, and are in no line of their own.
         unlisted: u64,
     },
+    /// Connections from an address, or from a block of them, are refused from now on.
+    PenaltyStart {
+        source: String,
+        /// What happened last there, by OpenSSH's words.
+        cause: &'static str,
+        seconds: u64,
+        /// Others since the last such line, which are in no line of their own.
+        unlisted: u64,
+    },
     /// Somebody tried to log in and may not.
     LoginRefused {
         connection: &'a str,

@@ -2,13 +2,16 @@
 //!
 //! Nothing here touches the system.
 
+mod block;
 mod escape;
 mod failure;
+pub mod hours;
 mod name;
 mod secret;
 mod session_id;
 mod units;
 
+pub use block::{Block, BlockError};
 pub use escape::{escape, escape_bytes};
 pub use failure::{Failure, Result, fail};
 pub use name::{ClassName, NameError, TenantName};

@@ -1,6 +1,6 @@
 //! `cellblock list`: the cells that run, and the sessions in them. Needs no listener.
 
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -9,11 +9,16 @@ use crate::account::{text_ago, text_ago_short};
 use crate::base::{escape, escape_bytes};
 use crate::config::load_server;
 use crate::jail::{Seen, Visitor};
+use crate::wire::control::{Answer, Ask, Penalty, socket};
 use crate::wire::init::{MAX_SHOWN, Running, RunningSession};
 use crate::wire::session::Program;
 
+use super::ask::ask;
 use super::serve::require_root;
 use super::{Trouble, broken_server, output};
+
+/// How long the listener may take to say whom it refuses: `list` works without it.
+const PENALTIES_WAIT: Duration = Duration::from_secs(2);
 
 /// The arguments of `list`.
 #[derive(Debug, Args)]
@@ -31,9 +36,38 @@ impl List {
             Err(report) => return Ok(broken_server(config, &report)),
         };
         let cells = Visitor::new(&server)?.list()?;
-        output::say(if self.json { as_json(&cells).to_string() } else { as_text(&cells) })?;
+        let penalties = penalties(&server.run_dir);
+        output::say(if self.json {
+            as_json(&cells, penalties.as_ref()).to_string()
+        } else {
+            as_text(&cells) + &penalties.map_or_else(String::new, |penalties| penalties_text(&penalties))
+        })?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Whose connections are refused, and how many there are; nothing, where no listener says so.
+fn penalties(run_dir: &Path) -> Option<(Vec<Penalty>, u64)> {
+    match ask(&socket(run_dir), Ask::Penalties, PENALTIES_WAIT) {
+        Ok(Answer::Penalties { penalties, count }) => Some((penalties, count)),
+        Ok(Answer::Taken { .. } | Answer::Kept { .. }) | Err(_) => None,
+    }
+}
+
+fn penalties_text((penalties, count): &(Vec<Penalty>, u64)) -> String {
+    if penalties.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n\nCONNECTIONS REFUSED FROM                     FOR  AFTER ({count} in all)");
+    for Penalty { source, cause, left } in penalties {
+        text.push_str(&format!(
+            "\n{:40}  {:>6}  {}",
+            source.to_string(),
+            format!("{} s", left.as_secs()),
+            cause.name()
+        ));
+    }
+    text
 }
 
 fn as_text(cells: &[Seen]) -> String {
@@ -86,7 +120,7 @@ fn shown(program: &Program) -> (&'static str, Option<String>) {
     }
 }
 
-fn as_json(cells: &[Seen]) -> Value {
+fn as_json(cells: &[Seen], penalties: Option<&(Vec<Penalty>, u64)>) -> Value {
     let cells = cells.iter().map(|Seen { name, pid, age, inside }| {
         let since = text_ago(*age);
         match inside {
@@ -99,7 +133,9 @@ fn as_json(cells: &[Seen]) -> Value {
             }
         }
     });
-    json!({ "cells": cells.collect::<Vec<Value>>() })
+    let penalty = |Penalty { source, cause, left }: &Penalty| json!({ "source": source.to_string(), "seconds": left.as_secs(), "cause": cause.name() });
+    let penalties = penalties.map(|(penalties, _count)| penalties.iter().map(penalty).collect::<Vec<Value>>());
+    json!({ "cells": cells.collect::<Vec<Value>>(), "penalties": penalties })
 }
 
 fn session_json(session: &RunningSession) -> Value {

@@ -1,5 +1,6 @@
 //! The command line: one file per verb. Parsing does nothing; each verb is run with what was parsed.
 
+mod ask;
 mod check;
 mod doctor;
 mod kill;

@@ -1,20 +1,14 @@
 //! `cellblock reload`: the running listener reads its config again, and says whether it took it.
 
-use std::{
-    os::fd::AsFd as _,
-    path::Path,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use clap::Args;
 
-use crate::base::{Result, fail};
+use crate::base::fail;
 use crate::config::load_server;
-use crate::sys::{Errno, poll, seqpacket};
-use crate::wire::Link;
 use crate::wire::control::{Answer, Ask, socket};
 
+use super::ask::ask;
 use super::serve::require_root;
 use super::{FAILED, Trouble, output};
 
@@ -38,7 +32,7 @@ impl Reload {
                 return Ok(ExitCode::from(FAILED));
             }
         };
-        match ask(&socket(&server.run_dir))? {
+        match ask(&socket(&server.run_dir), Ask::Reload, ANSWER_WAIT)? {
             Answer::Taken { config, tenants, warnings } => {
                 if !warnings.is_empty() {
                     output::complain(format_args!("{warnings}\n"));
@@ -51,26 +45,7 @@ impl Reload {
                 output::complain(format_args!("{why}\n\n{config}: not taken; the listener keeps what it has"));
                 Ok(ExitCode::from(FAILED))
             }
+            Answer::Penalties { .. } => Err(fail("reloading", "", "the listener answered something else").into()),
         }
     }
-}
-
-fn ask(path: &Path) -> Result<Answer> {
-    let failed = |cause: &dyn std::fmt::Display| fail("asking the listener at", path.display(), cause);
-    let socket = seqpacket::connect_path(path).map_err(|errno| match errno {
-        Errno::ENOENT | Errno::ECONNREFUSED => failed(&"none runs there")
-            .hint("systemctl start cellblock; or, if `run_dir` was changed: systemctl restart cellblock"),
-        errno => failed(&errno),
-    })?;
-    let mut link: Link<Ask, Answer> = Link::new(socket);
-    link.send(&Ask::Reload).map_err(|why| failed(&why))?;
-    let deadline = Instant::now() + ANSWER_WAIT;
-    while Instant::now() < deadline {
-        let ready = poll::wait_readable(&[link.as_fd()], Some(deadline)).map_err(|errno| failed(&errno))?;
-        if ready.contains(&true) {
-            let (answer, _fds) = link.receive().map_err(|why| failed(&why))?;
-            return Ok(answer);
-        }
-    }
-    Err(failed(&"it does not answer"))
 }

@@ -167,7 +167,8 @@ fn config(dir: &Path, port: u16, client_key: &str) -> String {
     let first = POOL_FIRST + process::own_pid().unsigned_abs() % POOLS * POOL_COUNT;
     let mut text = format!(
         "[server]\nlisten = [\"127.0.0.1:{port}\"]\nhost_keys = [{}]\nstate_dir = {}\nrun_dir = {}\naudit_log = {}\n\
-         id_pool = {{ first = {first}, count = {POOL_COUNT}, register = false }}\n\n[defaults]\nroot = \"host\"\n",
+         id_pool = {{ first = {first}, count = {POOL_COUNT}, register = false }}\n\
+         penalties = {{ enabled = false }}\n\n[defaults]\nroot = \"host\"\n",
         quoted("host_ed25519"),
         quoted("state"),
         quoted("run"),

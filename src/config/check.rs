@@ -11,7 +11,9 @@ use super::finding::{Finding, Findings, Place};
 use super::keys::{ServerLayer, Set, TenantLayer};
 use super::login;
 use super::roots::Roots;
-use super::settings::{CallSet, IdPool, Jail, Limits, Network, Root, Server, Sftp, Stranger, Tenant, User};
+use super::settings::{
+    CallSet, IdPool, Jail, Limits, Network, OpenHours, Penalties, Root, Server, Sftp, Stranger, Tenant, User,
+};
 use crate::base::{Secret, TenantName};
 use crate::sys::file::{Links, read_trusted};
 
@@ -54,13 +56,54 @@ pub(super) fn server(layer: &ServerLayer, findings: &mut Findings) -> Option<Ser
         max_connections_per_source: need(&layer.max_connections_per_source)?,
         login_grace: need(&layer.login_grace)?,
         max_auth_tries: need(&layer.max_auth_tries)?,
+        client_alive_interval: need(&layer.client_alive_interval).filter(|interval| !interval.is_zero()),
+        client_alive_count_max: need(&layer.client_alive_count_max)?,
+        rekey_limit: need(&layer.rekey_limit)?,
         banner: layer.banner.as_ref().and_then(|banner| read_banner(&banner.value, banner.place, findings)),
         id_pool: IdPool {
             first: need(&layer.id_pool_first)?,
             count: need(&layer.id_pool_count)?,
             register: need(&layer.id_pool_register)?,
         },
+        penalties: penalties(layer, findings)?,
     })
+}
+
+fn penalties(layer: &ServerLayer, findings: &mut Findings) -> Option<Penalties> {
+    let penalties = Penalties {
+        enabled: need(&layer.penalties_enabled)?,
+        crash: need(&layer.penalties_crash)?,
+        authfail: need(&layer.penalties_authfail)?,
+        invaliduser: need(&layer.penalties_invaliduser)?,
+        noauth: need(&layer.penalties_noauth)?,
+        grace_exceeded: need(&layer.penalties_grace_exceeded)?,
+        refuseconnection: need(&layer.penalties_refuseconnection)?,
+        max: need(&layer.penalties_max)?,
+        min: need(&layer.penalties_min)?,
+        max_sources4: need(&layer.penalties_max_sources4)?,
+        max_sources6: need(&layer.penalties_max_sources6)?,
+        overflow: need(&layer.penalties_overflow)?,
+        overflow6: need(&layer.penalties_overflow6)?,
+        exempt: need(&layer.penalties_exempt)?,
+        netblock4: need(&layer.penalties_netblock4)?,
+        netblock6: need(&layer.penalties_netblock6)?,
+    };
+    if penalties.min > penalties.max
+        && let Some(min) = &layer.penalties_min
+    {
+        let finding = Finding::error(min.place, "penalties.min is more than penalties.max: nobody is ever turned away");
+        findings.push(finding.hint("set min lower, or `enabled = false`"));
+    }
+    if let (Some(fail), Some(invalid)) = (&layer.penalties_authfail, &layer.penalties_invaliduser)
+        && fail.value != invalid.value
+    {
+        let finding = Finding::warning(
+            invalid.place,
+            "invaliduser differs from authfail: strangers can tell which names are tenants'",
+        );
+        findings.push(finding.hint("set both to the same time"));
+    }
+    Some(penalties)
 }
 
 /// What `[defaults]` ask of those who are nobody. None if a value is missing that has been reported.
@@ -211,6 +254,10 @@ pub(super) fn tenant(
         let finding = Finding::warning(sets.place, "the host decides who sends ICMP echo requests on its network");
         findings.push(finding.hint("let net.ipv4.ping_group_range of the host hold the tenants' ids"));
     }
+    if let (Some(zone), None) = (&whole.time_zone, &whole.open) {
+        let finding = Finding::warning(zone.place, "a time zone without hours does nothing");
+        findings.push(finding.hint("set `open` too"));
+    }
     if name.as_str() == "root" && user == User::Tenant {
         findings.push(
             Finding::error(place, "a tenant named `root` is root inside")
@@ -227,6 +274,10 @@ pub(super) fn tenant(
         authorized_keys_file: need(&whole.authorized_keys_file),
         trusted_user_ca_keys: authorities,
         authorized_principals,
+        open: need(&whole.open).map(|hours| OpenHours { hours, zone: need(&whole.time_zone) }),
+        max_session_time: need(&whole.max_session_time),
+        idle_timeout: need(&whole.idle_timeout),
+        channel_timeout: need(&whole.channel_timeout),
         jail,
     })
 }

@@ -9,9 +9,10 @@ use toml::{Spanned, de::DeValue};
 use super::finding::Place;
 use super::password_hash::PasswordHash;
 use super::read::Reader;
-use super::settings::{Allow, CallSet, Enforce, Linger, MaxStartups, Network, Root, User};
+use super::settings::{Allow, CallSet, Enforce, Linger, MaxStartups, Network, Overflow, RekeyLimit, Root, User};
 use super::show::{Capabilities, KeyLine, Setting, Umask, Variables, Ways};
-use crate::base::{Bytes, ClassName, Cores};
+use crate::base::hours::Hours;
+use crate::base::{Block, Bytes, ClassName, Cores};
 use crate::wire::init::MAX_CONNECTIONS;
 use crate::wire::sftp::Access;
 
@@ -139,6 +140,9 @@ use Fallback::{Toml, Words};
 /// Nothing starts in less than a few MiB of memory.
 const LEAST_MEMORY: Bytes = Bytes(4 << 20);
 
+/// A day: longer bans belong to a firewall.
+const MOST_PENALTY: u64 = 86_400;
+
 /// A rate of less would be a stop.
 const LEAST_IO: Bytes = Bytes(4 << 10);
 
@@ -179,6 +183,15 @@ keys! {
     "" "max_auth_tries" max_auth_tries: u32 = |r, v| r.number(v, 1..=100),
         "number", Toml("6"),
         "Failed attempts to log in per connection.";
+    "" "client_alive_interval" client_alive_interval: Duration = |r, v| r.duration(v, 0..=86_400),
+        "time", Toml(r#""0s""#),
+        "After so long without a word from the client it is asked for a sign of life, and once more each time this passes again. `0s` never asks: TCP's own probes then find a client that is gone after three minutes.";
+    "" "client_alive_count_max" client_alive_count_max: u32 = |r, v| r.number(v, 1..=1000),
+        "number", Toml("3"),
+        "A client that does not answer so often in a row is disconnected.";
+    "" "rekey_limit" rekey_limit: RekeyLimit = |r, v| r.rekey_limit(v),
+        "size and time", Toml(r#""1G 1h""#),
+        "New keys are made after so many bytes in either direction, and after so long. At most 1G: beyond, counters of the ciphers would come near their end.";
     "" "banner" banner: PathBuf = |r, v| r.path(v),
         "path", Words("no banner"),
         "A text file that is shown before login. It is read when the config is loaded.";
@@ -191,6 +204,54 @@ keys! {
     "id_pool" "register" id_pool_register: bool = |r, v| r.flag(v),
         "true or false", Toml("true"),
         "Whether ranges in use are written to `/etc/subuid` and `/etc/subgid`, so that `useradd` keeps away from them.";
+    "penalties" "enabled" penalties_enabled: bool = |r, v| r.flag(v),
+        "true or false", Toml("true"),
+        "Whether addresses that misbehave are turned away for a while, as by OpenSSH's `PerSourcePenalties`. Each connection that ends without a login adds a time to what its address has; more than `min` of it, and the address is turned away until it has run down. A login takes up to `min` off again, and for an hour after one the address may have ten times `min`, so that one user's typos do not lock out a whole NAT.";
+    "penalties" "crash" penalties_crash: Duration = |r, v| r.duration(v, 0..=MOST_PENALTY),
+        "time", Toml(r#""90s""#),
+        "Added when a process of ours that served the connection crashed, or said what it must not. `0s` adds nothing, here and below.";
+    "penalties" "authfail" penalties_authfail: Duration = |r, v| r.duration(v, 0..=MOST_PENALTY),
+        "time", Toml(r#""5s""#),
+        "Added after one or more failed tries to log in.";
+    "penalties" "invaliduser" penalties_invaliduser: Duration = |r, v| r.duration(v, 0..=MOST_PENALTY),
+        "time", Toml(r#""5s""#),
+        "Added instead when the last of them was as a tenant that there is not. Nothing else tells the two apart for a stranger: set it to what `authfail` is.";
+    "penalties" "noauth" penalties_noauth: Duration = |r, v| r.duration(v, 0..=MOST_PENALTY),
+        "time", Toml(r#""1s""#),
+        "Added when there was no try to log in, as after a port scan or `ssh-keyscan`.";
+    "penalties" "grace_exceeded" penalties_grace_exceeded: Duration = |r, v| r.duration(v, 0..=MOST_PENALTY),
+        "time", Toml(r#""10s""#),
+        "Added when `login_grace` ran out.";
+    "penalties" "refuseconnection" penalties_refuseconnection: Duration = |r, v| r.duration(v, 0..=MOST_PENALTY),
+        "time", Toml(r#""10s""#),
+        "Added when a tenant proved who they are outside of their hours (`open`).";
+    "penalties" "max" penalties_max: Duration = |r, v| r.duration(v, 0..=MOST_PENALTY),
+        "time", Toml(r#""10m""#),
+        "The most that adds up.";
+    "penalties" "min" penalties_min: Duration = |r, v| r.duration(v, 0..=MOST_PENALTY),
+        "time", Toml(r#""15s""#),
+        "An address that has no more than this is not turned away yet.";
+    "penalties" "max_sources4" penalties_max_sources4: u32 = |r, v| r.number(v, 1..=1_000_000),
+        "number", Toml("65536"),
+        "IPv4 addresses or blocks that are remembered.";
+    "penalties" "max_sources6" penalties_max_sources6: u32 = |r, v| r.number(v, 1..=1_000_000),
+        "number", Toml("65536"),
+        "The same for IPv6.";
+    "penalties" "overflow" penalties_overflow: Overflow = |r, v| r.word(v, &[("permissive", Overflow::Permissive), ("deny-all", Overflow::DenyAll)]),
+        "`\"permissive\"` or `\"deny-all\"`", Toml(r#""permissive""#),
+        "When so many are remembered: `permissive` forgets those that end first, `deny-all` turns everybody new away until one ends.";
+    "penalties" "overflow6" penalties_overflow6: Overflow = |r, v| r.word(v, &[("permissive", Overflow::Permissive), ("deny-all", Overflow::DenyAll)]),
+        "`\"permissive\"` or `\"deny-all\"`", Toml(r#""permissive""#),
+        "The same for IPv6.";
+    "penalties" "exempt" penalties_exempt: Vec<Block> = |r, v| r.blocks(v),
+        "list of addresses and networks", Toml("[]"),
+        "Who gets no penalties: `PerSourcePenaltyExemptList`. Your own way in belongs here.";
+    "penalties" "netblock4" penalties_netblock4: u8 = |r, v| r.number(v, 0..=32),
+        "number of bits", Toml("32"),
+        "How much of an IPv4 address counts, here and for `max_connections_per_source`: at 24, 256 neighbours count as one.";
+    "penalties" "netblock6" penalties_netblock6: u8 = |r, v| r.number(v, 0..=128),
+        "number of bits", Toml("128"),
+        "The same for IPv6. The default is OpenSSH's; most who have one IPv6 address have 2^64, which 64 counts as one.";
 }
 
 keys! {
@@ -203,6 +264,21 @@ keys! {
     "" "locked" locked: bool = |r, v| r.flag(v),
         "true or false", Toml("false"),
         "Whether nobody can log in as this tenant.";
+    "" "open" open: Vec<Hours> = |r, v| r.hours(v),
+        "list of hours", Words("always"),
+        "When the tenant may be inside, as in `[\"Mo-Fr 08:00-18:00\", \"Sa 10:00-14:00\"]`; hours that end before they begin end on the next day. Who comes at another time is told so and turned away. When it closes, those inside are warned five minutes and one minute before, and then disconnected; their cell goes on as long as `linger` lets it.";
+    "" "time_zone" time_zone: String = |r, v| r.time_zone(v),
+        "name", Words("the host's"),
+        "Whose clocks `open` goes by, as in `Europe/Berlin`.";
+    "" "max_session_time" max_session_time: Duration = |r, v| r.duration(v, 10..=31_536_000),
+        "time", Words("no limit"),
+        "How long a connection may last. Those inside are warned five minutes and one minute before its end.";
+    "" "idle_timeout" idle_timeout: Duration = |r, v| r.duration(v, 10..=2_592_000),
+        "time", Words("no limit"),
+        "A connection on which nothing moves for so long ends: no byte to or from a program. Those inside are warned a minute before.";
+    "" "channel_timeout" channel_timeout: Duration = |r, v| r.duration(v, 10..=2_592_000),
+        "time", Words("no limit"),
+        "The same for each session of a connection: OpenSSH's `ChannelTimeout session=…`. A session that ends so is hung up on.";
     "" "auth" auth: Ways = |r, v| r.ways(v),
         "list of sequences", Toml(r#"["publickey"]"#),
         "How to log in: any one of these sequences, whose methods (`publickey`, `password`) are joined by `+` and passed in that order. Whoever is unknown is offered what `[defaults]` say.";

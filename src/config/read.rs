@@ -17,9 +17,10 @@ use super::capabilities;
 use super::files::FileId;
 use super::finding::{Finding, Findings, Place};
 use super::password_hash::{BadHash, PasswordHash};
-use super::settings::{Allow, AuthorizedKey, CallSet, Linger, MaxStartups, Network, Root};
+use super::settings::{Allow, AuthorizedKey, CallSet, Linger, MaxStartups, Network, RekeyLimit, Root};
 use super::show::{Capabilities, KeyLine, Umask, Variables, Ways, call_set, word};
-use crate::base::{Bytes, ClassName, Cores, Span};
+use crate::base::hours::Hours;
+use crate::base::{Block, Bytes, ClassName, Cores, Span};
 use crate::sys::landlock;
 use crate::wire::login::Method;
 
@@ -34,6 +35,14 @@ const MAX_LINGER: u64 = 365 * 86_400;
 
 /// HOST_NAME_MAX (gethostname(2)).
 const MAX_HOSTNAME: usize = 64;
+
+/// Bytes between two key exchanges: less would be nothing but key exchanges …
+const LEAST_REKEY: Bytes = Bytes(1 << 20);
+/// … and more comes near the end of the ciphers' counters (RFC 4344, 3.1; the library refuses it).
+const MOST_REKEY: Bytes = Bytes(1 << 30);
+/// The same for the time.
+const LEAST_REKEY_TIME: Duration = Duration::from_secs(60);
+const MOST_REKEY_TIME: Duration = Duration::from_secs(86_400);
 
 type Value<'v, 'i> = &'v Spanned<DeValue<'i>>;
 
@@ -219,6 +228,60 @@ impl<'f> Reader<'f> {
             Some(address)
         })?;
         if list.is_empty() { self.error(value, "there is no address to listen on") } else { Some(list) }
+    }
+
+    pub(super) fn hours(&mut self, value: Value<'_, '_>) -> Option<Vec<Hours>> {
+        let hours = self.list(value, "a list of hours", |reader, value| {
+            reader.parsed(value, "hours as in \"Mo-Fr 08:00-18:00\"")
+        })?;
+        if hours.is_empty() {
+            self.error(value, "these hours are never; set `locked = true` if that is meant")
+        } else {
+            Some(hours)
+        }
+    }
+
+    pub(super) fn time_zone(&mut self, value: Value<'_, '_>) -> Option<String> {
+        let name = self.text(value, "the name of a time zone")?;
+        match jiff::tz::TimeZone::get(name) {
+            Ok(_zone) => Some(name.to_owned()),
+            Err(why) => {
+                let finding = Finding::error(self.place(value), format!("there is no such time zone here: {why}"));
+                self.report(finding.hint("`timedatectl list-timezones` lists them; they come with the package tzdata"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn rekey_limit(&mut self, value: Value<'_, '_>) -> Option<RekeyLimit> {
+        let text = self.text(value, "a size and a time as in \"1G 1h\"")?;
+        let read = text.split_once(' ').and_then(|(bytes, time)| {
+            Some(RekeyLimit { bytes: bytes.parse().ok()?, time: time.parse::<Span>().ok()?.0 })
+        });
+        match read {
+            Some(limit)
+                if (LEAST_REKEY..=MOST_REKEY).contains(&limit.bytes)
+                    && (LEAST_REKEY_TIME..=MOST_REKEY_TIME).contains(&limit.time) =>
+            {
+                Some(limit)
+            }
+            Some(_) | None => {
+                let message = format!(
+                    "expected a size from {LEAST_REKEY} to {MOST_REKEY} and a time from {} to {}",
+                    Span(LEAST_REKEY_TIME),
+                    Span(MOST_REKEY_TIME)
+                );
+                let finding = Finding::error(self.place(value), message);
+                self.report(finding.hint("write both, as in \"1G 1h\""));
+                None
+            }
+        }
+    }
+
+    pub(super) fn blocks(&mut self, value: Value<'_, '_>) -> Option<Vec<Block>> {
+        self.list(value, "a list of addresses and networks", |reader, value| {
+            reader.parsed(value, "an address or a network as in \"192.0.2.0/24\"")
+        })
     }
 
     pub(super) fn account(&mut self, value: Value<'_, '_>) -> Option<String> {

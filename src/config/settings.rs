@@ -7,7 +7,8 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration}
 use serde::{Deserialize, Serialize};
 
 use super::password_hash::PasswordHash;
-use crate::base::{Bytes, ClassName, Cores, TenantName};
+use crate::base::hours::Hours;
+use crate::base::{Block, Bytes, ClassName, Cores, TenantName};
 use crate::wire::login::Method;
 use crate::wire::sftp::Access;
 
@@ -36,10 +37,98 @@ pub struct Server {
     pub login_grace: Duration,
     /// Failed tries per connection: OpenSSH's `MaxAuthTries`.
     pub max_auth_tries: u32,
+    /// How often a silent client is asked for a sign of life; `None`: never.
+    pub client_alive_interval: Option<Duration>,
+    /// How often in a row it may fail to give one.
+    pub client_alive_count_max: u32,
+    /// When new keys are made.
+    pub rekey_limit: RekeyLimit,
     /// Text of the banner file, read when the config is loaded.
     pub banner: Option<String>,
     /// Where tenants' id ranges come from.
     pub id_pool: IdPool,
+    /// What addresses that misbehave are turned away for.
+    pub penalties: Penalties,
+}
+
+/// OpenSSH's `PerSourcePenalties`, `PerSourcePenaltyExemptList` and `PerSourceNetBlockSize`. A time of
+/// zero: no penalty of that kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Penalties {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// A process that served the connection crashed, or was caught saying what it must not.
+    pub crash: Duration,
+    /// Failed tries to log in.
+    pub authfail: Duration,
+    /// Tries to log in as somebody who is not there.
+    pub invaliduser: Duration,
+    /// No try to log in.
+    pub noauth: Duration,
+    /// Not logged in within `login_grace`.
+    pub grace_exceeded: Duration,
+    /// A tenant who may not come in now.
+    pub refuseconnection: Duration,
+    /// The most that adds up.
+    pub max: Duration,
+    /// Nothing happens up to here.
+    pub min: Duration,
+    /// IPv4 blocks to remember.
+    pub max_sources4: u32,
+    /// IPv6 blocks to remember.
+    pub max_sources6: u32,
+    /// What a full table of IPv4 blocks means.
+    pub overflow: Overflow,
+    /// The same for IPv6.
+    pub overflow6: Overflow,
+    /// Who gets none.
+    pub exempt: Vec<Block>,
+    /// Leading bits of an IPv4 address that make a block.
+    pub netblock4: u8,
+    /// The same for IPv6.
+    pub netblock6: u8,
+}
+
+impl Default for Penalties {
+    /// As in the table of keys, where nothing is set (`load_tests.rs` compares the two).
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            crash: Duration::from_secs(90),
+            authfail: Duration::from_secs(5),
+            invaliduser: Duration::from_secs(5),
+            noauth: Duration::from_secs(1),
+            grace_exceeded: Duration::from_secs(10),
+            refuseconnection: Duration::from_secs(10),
+            max: Duration::from_secs(600),
+            min: Duration::from_secs(15),
+            max_sources4: 65_536,
+            max_sources6: 65_536,
+            overflow: Overflow::Permissive,
+            overflow6: Overflow::Permissive,
+            exempt: Vec::new(),
+            netblock4: 32,
+            netblock6: 128,
+        }
+    }
+}
+
+/// What a full table of penalties means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Overflow {
+    /// Those that end first make room.
+    Permissive,
+    /// Nobody new comes in until one ends.
+    DenyAll,
+}
+
+/// OpenSSH's `RekeyLimit`: what the same keys are used for at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RekeyLimit {
+    /// Bytes in either direction.
+    pub bytes: Bytes,
+    /// Time.
+    pub time: Duration,
 }
 
 /// What `[defaults]` say that is asked of those who are nobody, so that they see what others see.
@@ -93,8 +182,25 @@ pub struct Tenant {
     pub trusted_user_ca_keys: Vec<Vec<u8>>,
     /// Principals of their certificates that are this tenant.
     pub authorized_principals: Vec<String>,
+    /// When they may be inside; `None`: always.
+    pub open: Option<OpenHours>,
+    /// How long a connection may last; `None`: as long as it likes.
+    pub max_session_time: Option<Duration>,
+    /// How long nothing may move on a connection; `None`: for ever.
+    pub idle_timeout: Option<Duration>,
+    /// The same for each of its sessions.
+    pub channel_timeout: Option<Duration>,
     /// The jail.
     pub jail: Jail,
+}
+
+/// When a tenant may be inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenHours {
+    /// In some of these.
+    pub hours: Vec<Hours>,
+    /// By the clocks of this zone of the IANA database; `None`: by the host's.
+    pub zone: Option<String>,
 }
 
 /// One line of OpenSSH's authorized_keys format (sshd(8)).

@@ -5,8 +5,11 @@ use std::{collections::BTreeMap, collections::BTreeSet, net::SocketAddr, path::P
 use super::capabilities;
 use super::finding::Place;
 use super::password_hash::PasswordHash;
-use super::settings::{Allow, AuthorizedKey, CallSet, Enforce, Linger, MaxStartups, Network, Root, User};
-use crate::base::{Bytes, ClassName, Cores, Span};
+use super::settings::{
+    Allow, AuthorizedKey, CallSet, Enforce, Linger, MaxStartups, Network, Overflow, RekeyLimit, Root, User,
+};
+use crate::base::hours::Hours;
+use crate::base::{Block, Bytes, ClassName, Cores, Span};
 use crate::wire::login::Method;
 use crate::wire::sftp::Access;
 
@@ -68,6 +71,7 @@ macro_rules! show {
 
 show! {
     bool: |value| value.to_string();
+    u8: |value| value.to_string();
     u32: |value| value.to_string();
     u64: |value| value.to_string();
     String: |value| quote(value);
@@ -98,6 +102,13 @@ show! {
         Linger::Forever => quote("forever"),
     };
     Vec<SocketAddr>: |value| list(value.iter().map(|address| quote(&address.to_string())));
+    Vec<Block>: |value| list(value.iter().map(|block| quote(&block.to_string())));
+    Vec<Hours>: |value| list(value.iter().map(|hours| quote(&hours.to_string())));
+    RekeyLimit: |value| quote(&format!("{} {}", value.bytes, Span(value.time)));
+    Overflow: |value| quote(match value {
+        Overflow::Permissive => "permissive",
+        Overflow::DenyAll => "deny-all",
+    });
     Vec<PathBuf>: |value| list(value.iter().map(Setting::show));
     Vec<String>: |value| list(value.iter().map(Setting::show));
     Ways: |value| list(value.0.iter().map(|way| quote(&joined(way))));

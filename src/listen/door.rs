@@ -17,7 +17,7 @@ use crate::config::authorized_keys::parse_file;
 use crate::config::settings::{AuthorizedKey, Linger, Server, Tenant};
 use crate::config::{self, Compiled, MAX_KEYS_FILE};
 use crate::jail::{Cell, Cells, review};
-use crate::monitor::{Conn, Entered, Hashing, House, MAX_CHANNELS, Seats, run};
+use crate::monitor::{Conn, Entered, Hashing, House, MAX_CHANNELS, Seats, Tally, run};
 use crate::policy::{Ends, next_methods};
 use crate::sys::file::{Links, read_trusted};
 use crate::sys::signal::{self, Signals};
@@ -54,6 +54,10 @@ impl Door {
             methods: next_methods(&loaded.compiled.stranger()?.auth, &[]),
             max_auth_tries: server.max_auth_tries,
             max_channels: MAX_CHANNELS,
+            client_alive_interval: server.client_alive_interval,
+            client_alive_count_max: server.client_alive_count_max,
+            rekey_bytes: server.rekey_limit.bytes.0,
+            rekey_time: server.rekey_limit.time,
         };
         let ids = service_ids(&server)?;
         let warnings = loaded.warnings.to_string();
@@ -101,6 +105,7 @@ impl Door {
             hashing: Hashing::prepare(&self.server.run_dir)?,
             audit,
             signals,
+            tally: Tally::default(),
             listener,
         })
     }

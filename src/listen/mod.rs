@@ -7,9 +7,11 @@
 mod cells;
 mod control;
 mod door;
+mod guard;
 mod host_keys;
 mod lasting;
 mod monitors;
+mod penalties;
 mod programs;
 mod serve;
 mod sockets;

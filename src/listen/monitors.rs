@@ -8,9 +8,9 @@ use std::{
 
 use tracing::warn;
 
-use crate::base::TenantName;
+use crate::base::{Block, TenantName};
 use crate::sys::process::{self, Pid};
-use crate::wire::door::Word;
+use crate::wire::door::{Outcome, Word};
 use crate::wire::link::exactly;
 use crate::wire::{Link, LinkError};
 
@@ -18,6 +18,9 @@ use super::startups::Counts;
 
 /// A cell that a monitor entered: whose, its init, and a hold on it.
 pub(super) type Seen = (TenantName, i32, OwnedFd);
+
+/// From where a connection came, and how it ended without a login; none: somebody logged in.
+pub(super) type News = (IpAddr, Option<Outcome>);
 
 /// One of them.
 #[derive(Debug)]
@@ -27,17 +30,29 @@ pub(super) struct Monitor {
     /// Of the process.
     pub(super) pidfd: OwnedFd,
     /// Where its connection comes from; `None`: it starts lasting cells and serves no connection.
-    pub(super) source: Option<IpAddr>,
+    pub(super) source: Option<Source>,
     /// Whether its client logged in.
     pub(super) logged_in: bool,
     /// Whether it will tell something yet.
     pub(super) talks: bool,
+    /// How its connection ended without a login, once it has said so.
+    pub(super) outcome: Option<Outcome>,
+}
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source {
+    /// From here.
+    pub(super) address: IpAddr,
+    /// Whom it counted for when it was accepted.
+    pub(super) block: Block,
 }
 
 /// All of them, and what they count for.
 #[derive(Debug, Default)]
 pub(super) struct Monitors {
     by_pid: HashMap<Pid, Monitor>,
+    news: Vec<News>,
     /// Connections, counted.
     pub(super) counts: Counts,
 }
@@ -46,7 +61,7 @@ impl Monitors {
     /// Adds one that was just forked.
     pub(super) fn add(&mut self, pid: Pid, monitor: Monitor) {
         if let Some(source) = monitor.source {
-            self.counts.add(source);
+            self.counts.add(source.block);
         }
         self.by_pid.insert(pid, monitor);
     }
@@ -65,13 +80,19 @@ impl Monitors {
                 Ok((Word::LoggedIn, fds)) if fds.is_empty() && !monitor.logged_in => {
                     monitor.logged_in = true;
                     self.counts.logged_in();
+                    self.news.extend(monitor.source.map(|source| (source.address, None)));
+                }
+                // Also after a login: somebody may have come outside of their hours.
+                Ok((Word::Ended(outcome), fds)) if fds.is_empty() && monitor.outcome.is_none() => {
+                    monitor.outcome = Some(outcome);
+                    self.news.extend(monitor.source.map(|source| (source.address, Some(outcome))));
                 }
                 Ok((Word::CellEntered { tenant, pid }, fds)) if fds.len() == 1 => {
                     seen.extend(exactly::<1>(fds).ok().map(|[pidfd]| (tenant, pid, pidfd)));
                 }
                 Err(LinkError::WouldBlock) => return seen,
                 // It goes on serving its client; it only counts as what it was.
-                Ok((Word::LoggedIn | Word::CellEntered { .. }, _)) => {
+                Ok((Word::LoggedIn | Word::CellEntered { .. } | Word::Ended(_), _)) => {
                     warn!("monitor {pid} says what it cannot say");
                     monitor.talks = false;
                     return seen;
@@ -84,13 +105,22 @@ impl Monitors {
         }
     }
 
-    /// Forgets `pid`, which was reaped; the cells that it had entered at the last.
-    pub(super) fn remove(&mut self, pid: Pid) -> Vec<Seen> {
+    /// Forgets `pid`, which was reaped; the cells that it had entered at the last. One that was killed
+    /// before anybody had logged in counts as crashed.
+    pub(super) fn remove(&mut self, pid: Pid, killed: bool) -> Vec<Seen> {
         let seen = self.hear(pid);
-        if let Some(Monitor { source: Some(source), logged_in, .. }) = self.by_pid.remove(&pid) {
-            self.counts.remove(source, logged_in);
+        if let Some(Monitor { source: Some(source), logged_in, outcome, .. }) = self.by_pid.remove(&pid) {
+            self.counts.remove(source.block, logged_in);
+            if killed && !logged_in && outcome.is_none() {
+                self.news.push((source.address, Some(Outcome::Crash)));
+            }
         }
         seen
+    }
+
+    /// What has happened since this was asked last.
+    pub(super) fn take_news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
     }
 
     /// Sends `signal` to all.

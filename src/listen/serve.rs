@@ -9,23 +9,24 @@ use std::{
 };
 
 use sd_notify::NotifyState;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
-use crate::account::{Audit, Event, Refusals};
+use crate::account::Audit;
 use crate::base::{Result, TenantName, fail};
 use crate::jail::{Cells, Stock};
 use crate::monitor::Seats;
 use crate::sys::process::{self, Forked, Pid, Reaped};
 use crate::sys::signal::{self, Signals};
-use crate::sys::{Errno, fd, net, poll, random, seqpacket};
+use crate::sys::{Errno, fd, net, poll, seqpacket};
 use crate::wire::Link;
 use crate::wire::control::{Answer, Ask, bounded};
 
 use super::cells::{Known, Watch};
 use super::control::Control;
 use super::door::Door;
+use super::guard::Guard;
 use super::lasting;
-use super::monitors::{Monitor, Monitors, Seen};
+use super::monitors::{Monitor, Monitors, Seen, Source};
 use super::programs::Programs;
 use super::sockets::{self, Socket};
 
@@ -110,7 +111,7 @@ struct Listener {
     signals: Option<Signals>,
     monitors: Monitors,
     watch: Watch,
-    refusals: Refusals,
+    guard: Guard,
 }
 
 /// What one wait found.
@@ -155,7 +156,7 @@ impl Listener {
             signals: Some(signals),
             monitors: Monitors::default(),
             watch,
-            refusals: Refusals::default(),
+            guard: Guard::default(),
         })
     }
 
@@ -168,6 +169,9 @@ impl Listener {
         for tenant in found.cells {
             self.watch.ended(&tenant, &self.cells);
         }
+        // Before the next connections: each is judged by all that was known when it came.
+        let wake = if found.signals { self.take_signals()? } else { Wake::Work };
+        self.guard.learn(&self.door.server, self.monitors.take_news(), &mut self.audit);
         for socket in found.sockets {
             self.accept_from(socket)?;
         }
@@ -175,7 +179,7 @@ impl Listener {
         if self.restock_at.is_some_and(|at| at <= Instant::now()) {
             self.restock();
         }
-        if found.signals { self.take_signals() } else { Ok(Wake::Work) }
+        Ok(wake)
     }
 
     fn poll(&self, deadline: Option<Instant>) -> Result<Found> {
@@ -216,12 +220,14 @@ impl Listener {
     /// Monitors that ended, and inits of cells whose monitors ended before them.
     fn reap(&mut self) {
         while let Ok(Reaped::Child { pid, ended, .. }) = process::reap() {
-            if let process::Ended::Killed { signal, .. } = ended
-                && self.monitors.has(pid)
-            {
-                warn!("monitor {pid} was killed by signal {signal}");
-            }
-            let seen = self.monitors.remove(pid);
+            let killed = match ended {
+                process::Ended::Killed { signal, .. } if self.monitors.has(pid) => {
+                    warn!("monitor {pid} was killed by signal {signal}");
+                    true
+                }
+                process::Ended::Killed { .. } | process::Ended::Exited(_) => false,
+            };
+            let seen = self.monitors.remove(pid, killed);
             self.watch(seen);
         }
     }
@@ -261,16 +267,8 @@ impl Listener {
     }
 
     fn take(&mut self, connection: OwnedFd, peer: std::net::SocketAddr) {
-        let draw = random::bytes::<4>().map_or(0, u32::from_ne_bytes);
-        if let Err(full) = self.monitors.counts.judge(&self.door.server, peer.ip(), draw) {
-            // sshd's words. Best effort: nothing is owed to a connection that is not taken.
-            if let Err(errno) = net::send_now(connection.as_fd(), b"Not allowed at this time\r\n") {
-                debug!("telling {peer} that it is refused: {errno}");
-            }
-            if let Some(unlisted) = self.refusals.list() {
-                info!("connection from {peer} refused: {full}");
-                self.audit.record(&Event::ConnectionRefused { peer, reason: full.reason(), unlisted });
-            }
+        let (server, counts) = (&self.door.server, &self.monitors.counts);
+        if !self.guard.admits(server, counts, connection.as_fd(), peer, &mut self.audit) {
             return;
         }
         if let Err(failure) = self.fork_monitor(connection, peer) {
@@ -301,7 +299,10 @@ impl Listener {
             }
             Forked::Parent { pid, pidfd } => {
                 let link = Link::new(ours);
-                self.monitors.add(pid, Monitor { link, pidfd, source: Some(peer.ip()), logged_in: false, talks: true });
+                let block = Guard::block(&self.door.server, peer);
+                let source = Some(Source { address: peer.ip(), block });
+                let monitor = Monitor { link, pidfd, source, logged_in: false, talks: true, outcome: None };
+                self.monitors.add(pid, monitor);
                 Ok(())
             }
         }
@@ -327,7 +328,8 @@ impl Listener {
             }
             Ok((ours, _theirs, Forked::Parent { pid, pidfd })) => {
                 let link = Link::new(ours);
-                self.monitors.add(pid, Monitor { link, pidfd, source: None, logged_in: false, talks: true });
+                let monitor = Monitor { link, pidfd, source: None, logged_in: false, talks: true, outcome: None };
+                self.monitors.add(pid, monitor);
             }
             Err(errno) => error!("{}", fail("starting", "cells with linger = \"forever\"", errno)),
         }
@@ -349,9 +351,10 @@ impl Listener {
         for (caller, ask) in control.hear(ready) {
             let answer = match ask {
                 Ask::Reload => self.reload(),
+                Ask::Penalties => self.guard.answer(),
             };
             if let Err(why) = caller.send(&answer) {
-                warn!("answering `cellblock reload`: {why}");
+                warn!("answering the admin: {why}");
             }
         }
     }

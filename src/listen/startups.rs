@@ -1,8 +1,9 @@
-//! Who is let in at all: how many connections there may be, in all, from one address, and without a
-//! login. Pure counting.
+//! Who is let in at all: how many connections there may be, in all, from one address or block, and
+//! without a login. Pure counting.
 
-use std::{collections::HashMap, fmt, net::IpAddr};
+use std::{collections::HashMap, fmt};
 
+use crate::base::Block;
 use crate::config::settings::{MaxStartups, Server};
 
 /// Why a connection is turned away.
@@ -38,16 +39,16 @@ impl fmt::Display for Full {
 pub(super) struct Counts {
     connections: u32,
     startups: u32,
-    by_source: HashMap<IpAddr, u32>,
+    by_source: HashMap<Block, u32>,
 }
 
 impl Counts {
     /// Whether one more from `source` may come in. `draw` is a fresh random number.
-    pub(super) fn judge(&self, server: &Server, source: IpAddr, draw: u32) -> Result<(), Full> {
+    pub(super) fn judge(&self, server: &Server, source: Block, draw: u32) -> Result<(), Full> {
         if self.connections >= server.max_connections {
             return Err(Full::Connections);
         }
-        let of_source = self.by_source.get(&source.to_canonical()).copied().unwrap_or(0);
+        let of_source = self.by_source.get(&source).copied().unwrap_or(0);
         if of_source >= server.max_connections_per_source {
             return Err(Full::Source);
         }
@@ -58,10 +59,10 @@ impl Counts {
     }
 
     /// One more, not logged in yet.
-    pub(super) fn add(&mut self, source: IpAddr) {
+    pub(super) fn add(&mut self, source: Block) {
         self.connections = self.connections.saturating_add(1);
         self.startups = self.startups.saturating_add(1);
-        let of_source = self.by_source.entry(source.to_canonical()).or_insert(0);
+        let of_source = self.by_source.entry(source).or_insert(0);
         *of_source = of_source.saturating_add(1);
     }
 
@@ -71,12 +72,11 @@ impl Counts {
     }
 
     /// One of them ended.
-    pub(super) fn remove(&mut self, source: IpAddr, logged_in: bool) {
+    pub(super) fn remove(&mut self, source: Block, logged_in: bool) {
         self.connections = self.connections.saturating_sub(1);
         if !logged_in {
             self.startups = self.startups.saturating_sub(1);
         }
-        let source = source.to_canonical();
         if let Some(of_source) = self.by_source.get_mut(&source) {
             *of_source = of_source.saturating_sub(1);
             if *of_source == 0 {
@@ -102,7 +102,8 @@ fn drop_percent(limit: MaxStartups, startups: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::IdPool;
+    use crate::base::Bytes;
+    use crate::config::settings::{IdPool, Penalties, RekeyLimit};
     use std::{path::PathBuf, time::Duration};
 
     #[test]
@@ -129,15 +130,19 @@ mod tests {
             max_connections_per_source: 3,
             login_grace: Duration::from_secs(1),
             max_auth_tries: 6,
+            client_alive_interval: None,
+            client_alive_count_max: 3,
+            rekey_limit: RekeyLimit { bytes: Bytes(1 << 30), time: Duration::from_secs(3600) },
             banner: None,
             id_pool: IdPool { first: 1, count: 1, register: false },
+            penalties: Penalties::default(),
         }
     }
 
     #[test]
     fn a_login_makes_room_for_the_next_startup_and_an_end_for_the_next_connection() {
-        let (a, b): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+        let block = |text: &str| Block::around(text.parse().unwrap(), 32, 128);
+        let (a, b, mapped) = (block("192.0.2.1"), block("192.0.2.2"), block("::ffff:192.0.2.1"));
         let (mut counts, server) = (Counts::default(), server());
         counts.add(a);
         counts.add(mapped);

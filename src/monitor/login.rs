@@ -163,7 +163,7 @@ impl Login<'_> {
         user: &str,
         judged: Result<(Identity, Tenant), Refused>,
     ) -> Result<(Identity, Tenant), Refused> {
-        let proved = report(judged)?;
+        let proved = report(self.house, judged)?;
         let in_turn = self.progress.next(user, self.house).contains(&Method::PublicKey);
         if in_turn { Ok(proved) } else { Err(Refused::NotInTurn) }
     }
@@ -177,12 +177,13 @@ impl Login<'_> {
             Ok(_leave) => prove_password(user, password, self.conn.ends.peer.ip(), &*self.house.tenant),
             Err(failure) => Err(Refused::Config(failure.to_string())),
         };
-        report(judged)
+        report(self.house, judged)
     }
 
     /// Counts a failure, and writes it down.
     fn refuse(&mut self, user: &str, method: &'static str, key: Option<String>, reason: &str) {
         self.tries.failed = self.tries.failed.saturating_add(1);
+        self.house.tally.failed();
         let (conn, user) = (self.conn, escape(user));
         info!("{} login refused for \"{user}\" from {}: {reason}", conn.id, conn.ends.peer);
         self.house.audit.record(&Event::LoginRefused {
@@ -196,8 +197,12 @@ impl Login<'_> {
     }
 }
 
-/// What is wrong with ourselves is for the admin.
-fn report<T>(judged: Result<T, Refused>) -> Result<T, Refused> {
+/// What is wrong with ourselves is for the admin; whether the name was nobody's counts for what this
+/// connection is penalised by.
+fn report<T>(house: &House, judged: Result<T, Refused>) -> Result<T, Refused> {
+    if let Err(refused) = &judged {
+        house.tally.named_nobody(matches!(refused, Refused::Name(_) | Refused::Unknown));
+    }
     if let Err(Refused::Config(why)) = &judged {
         error!("{why}");
     }

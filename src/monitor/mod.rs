@@ -4,11 +4,13 @@
 //! Forked by the listener, and dies alone. It never reads a byte from the network: only typed,
 //! bounded messages, in the order that `phase` allows.
 
+mod clock;
 pub mod confine;
 mod files;
 mod hashing;
 mod limits;
 mod login;
+mod outcome;
 mod phase;
 mod pipeline;
 mod progress;
@@ -18,6 +20,7 @@ mod sessions;
 mod ssh;
 
 pub use hashing::Hashing;
+pub use outcome::Tally;
 pub use pipeline::{Conn, EnterCell, FindTenant, House, ReadKeys, converse, run};
 pub use seats::Seats;
 pub use serve::Entered;

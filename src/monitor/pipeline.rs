@@ -16,12 +16,14 @@ use crate::policy::{Ends, Grant, Identity, Proof, Told, grant};
 use crate::sys::signal::Signals;
 use crate::sys::title;
 use crate::wire::Link;
-use crate::wire::door::Word;
+use crate::wire::door::{Outcome, Word};
 use crate::wire::login::{Refusal, Reply, Request, Setup};
 
+use super::clock;
 use super::confine::start_ssh;
 use super::hashing::Hashing;
 use super::login::wait_for_identity;
+use super::outcome::Tally;
 use super::phase::Phase;
 use super::progress::Proved;
 use super::seats::Seats;
@@ -75,6 +77,8 @@ pub struct House {
     pub audit: Audit,
     /// SIGTERM, as an event: the admin ends the connection.
     pub signals: Signals,
+    /// What happened before a login.
+    pub tally: Tally,
     /// To the listener. It may be gone: a monitor outlives it.
     pub listener: Link<Word, ()>,
 }
@@ -123,8 +127,15 @@ pub fn converse(conn: &Conn, link: Link<Reply, Request>, pidfd: OwnedFd, house: 
         Err(end) => end,
     };
     match &end {
-        End::Closed | End::Told | End::Grace | End::Tries | End::Full => info!("{} from {peer} ended: {end}", conn.id),
+        End::Closed | End::Told | End::Grace | End::Tries | End::Full | End::Hours | End::Time => {
+            info!("{} from {peer} ended: {end}", conn.id)
+        }
         End::OutOfTurn(_) | End::Wrong(_) | End::Failed(_) => error!("{} from {peer} ended: {end}", conn.id),
+    }
+    if tenant.is_none()
+        && let Some(outcome) = house.tally.outcome(&end)
+    {
+        house.tell(&Word::Ended(outcome), &[]);
     }
     house.audit.record(&Event::ConnectionEnd {
         connection: &conn.id,
@@ -145,7 +156,12 @@ fn story(
 ) -> Result<(), End> {
     let mut ssh = Ssh::new(link, pidfd)?;
 
-    let Proved { identity, tenant, methods } = wait_for_identity(&mut ssh, conn, house)?;
+    let met = wait_for_identity(&mut ssh, conn, house).inspect_err(|end| {
+        if *end == End::Closed && ssh.has_crashed() {
+            house.tally.crashed();
+        }
+    });
+    let Proved { identity, tenant, methods } = met?;
     *who = Some(identity.tenant().clone());
     record_login(house, conn, &identity, &methods);
 
@@ -156,10 +172,14 @@ fn story(
     if let Err(errno) = title::set(&format!("cellblock: {} [monitor]", grant.name())) {
         warn!("naming the monitor: {errno}");
     }
+    if !clock::is_open(grant.tenant()).map_err(End::Failed)? {
+        house.tell(&Word::Ended(Outcome::RefusedConnection), &[]);
+        return Err(turn_away(&mut ssh, house, &grant, Refusal::Closed, End::Hours));
+    }
     let most = grant.tenant().jail.max_connections;
     let seat = house.seats.take(grant.name(), most).map_err(|failure| End::Failed(failure.to_string()))?;
     let Some(_seat) = seat else {
-        return Err(turn_away(&mut ssh, house, &grant));
+        return Err(turn_away(&mut ssh, house, &grant, Refusal::TooManyConnections, End::Full));
     };
     let told = Told { last_login: last_login(house, conn, grant.name()) };
     house.tell(&Word::LoggedIn, &[]);
@@ -171,9 +191,9 @@ fn story(
     serve(ssh, conn, &grant, &told, house)
 }
 
-/// The tenant has as many connections as it may. Whoever is there is told at the first request that
-/// can be answered with words, and then hung up on.
-fn turn_away(ssh: &mut Ssh, house: &House, grant: &Grant) -> End {
+/// The tenant may not come in now. Whoever is there is told why at the first request that can be
+/// answered with words, and then hung up on.
+fn turn_away(ssh: &mut Ssh, house: &House, grant: &Grant, why: Refusal, turned: End) -> End {
     house.tell(&Word::LoggedIn, &[]);
     ssh.enter(Phase::Open);
     let told = ssh.reply(&Reply::LoggedIn(grant.outline()), &[]).and_then(|()| {
@@ -183,7 +203,7 @@ fn turn_away(ssh: &mut Ssh, house: &House, grant: &Grant) -> End {
                 break channel;
             }
         };
-        ssh.reply(&Reply::SessionRefused { channel, why: Refusal::TooManyConnections }, &[])?;
+        ssh.reply(&Reply::SessionRefused { channel, why }, &[])?;
         // Until the client has read it and gone.
         loop {
             ssh.wait(deadline, house.told())?;
@@ -191,7 +211,7 @@ fn turn_away(ssh: &mut Ssh, house: &House, grant: &Grant) -> End {
     });
     match told {
         Ok(never) => never,
-        Err(End::Closed | End::Grace) => End::Full,
+        Err(End::Closed | End::Grace) => turned,
         Err(end) => end,
     }
 }

@@ -15,6 +15,7 @@ use crate::account::{Event, ExitText, Refusals};
 use crate::base::{Failure, Result, SessionId, escape, escape_bytes, fail};
 use crate::policy::{Ask, Grant, Told};
 use crate::sys::process::{Reaped, reap};
+use crate::sys::signal::SIGHUP;
 use crate::sys::{Errno, net, poll};
 use crate::wire::door::Word;
 use crate::wire::init::{Hit, Order, Report, Start};
@@ -22,6 +23,7 @@ use crate::wire::login::{Refusal, Reply, Request};
 use crate::wire::session::{Exit, Program, Signal, Usage};
 use crate::wire::{Link, LinkError};
 
+use super::clock::{Clock, Due};
 use super::files::{Files, Whose};
 use super::limits;
 use super::pipeline::{Conn, House};
@@ -30,6 +32,9 @@ use super::ssh::{End, Ssh};
 
 /// How long an order may wait for room at init, which never waits for anybody.
 const ORDER_LIMIT: Duration = Duration::from_secs(5);
+/// How long a client may take to hear why we end its connection, and to go. Less than
+/// `cellblock serve --stop-sessions` gives to what runs in cells.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// How long a connection that ended waits for its sessions to be hung up, for their receipts.
 const WIND_UP: Duration = Duration::from_secs(1);
 
@@ -49,9 +54,13 @@ pub struct Entered {
 /// Serves the holder of `grant` until the connection ends, and writes a receipt for each session.
 pub(super) fn serve(ssh: Ssh, conn: &Conn, grant: &Grant, told: &Told, house: &mut House) -> Result<(), End> {
     let (sessions, refusals) = (Sessions::default(), Refusals::default());
+    let clock = Clock::new(grant.tenant(), Instant::now());
     let files = Files::default();
-    let mut served = Served { ssh, cell: None, sessions, files, refusals, conn, grant, told, house };
+    let mut served = Served { ssh, cell: None, sessions, files, refusals, clock, conn, grant, told, house };
     let end = served.until_the_end();
+    if let Err(end) = &end {
+        served.say_goodbye(end);
+    }
     served.wind_up();
     end
 }
@@ -62,6 +71,7 @@ struct Served<'a> {
     sessions: Sessions,
     files: Files,
     refusals: Refusals,
+    clock: Clock,
     conn: &'a Conn,
     grant: &'a Grant,
     told: &'a Told,
@@ -85,6 +95,11 @@ enum Wake {
 impl<'a> Served<'a> {
     fn until_the_end(&mut self) -> Result<(), End> {
         loop {
+            match self.clock.due(Instant::now(), self.sessions.anybody()) {
+                None => {}
+                Some(Due::Warn(text)) => self.tell_all(&text)?,
+                Some(Due::End(end)) => return Err(end),
+            }
             match self.wait()? {
                 Wake::Told => return Err(End::Told),
                 Wake::Report => self.hear_cell()?,
@@ -109,7 +124,7 @@ impl<'a> Served<'a> {
         }
         let urgent = fds.len();
         fds.extend(self.files.watched());
-        let ready = poll::wait_readable(&fds, None).map_err(|errno| End::Failed(errno.to_string()))?;
+        let ready = poll::wait_readable(&fds, self.clock.next()).map_err(|errno| End::Failed(errno.to_string()))?;
         let (ready, of_files) = ready.split_at_checked(urgent).unwrap_or((&ready, &[]));
         Ok(match ready {
             [true, ..] => Wake::Told,
@@ -119,6 +134,38 @@ impl<'a> Served<'a> {
             [_, _, true, ..] => Wake::SshEnded,
             _none => of_files.iter().position(|ready| *ready).map_or(Wake::Nothing, Wake::Files),
         })
+    }
+
+    fn tell_all(&self, text: &str) -> Result<(), End> {
+        self.sessions
+            .running_channels()
+            .into_iter()
+            .try_for_each(|channel| self.ssh.reply(&Reply::SessionNotice { channel, text: text.to_owned() }, &[]))
+    }
+
+    /// Where we end a connection whose client did nothing wrong, its sessions are told why and end for
+    /// the client as by a hang-up, which they get when the connection is gone.
+    fn say_goodbye(&self, end: &End) {
+        let text = match end {
+            End::Told => "cellblock: the server is stopping; this connection ends",
+            End::Hours => "cellblock: this account closes; this connection ends",
+            End::Time => "cellblock: the time of this connection is over; it ends",
+            End::Closed | End::Grace | End::Tries | End::OutOfTurn(_) | End::Wrong(_) | End::Full | End::Failed(_) => {
+                return;
+            }
+        };
+        let channels = self.sessions.running_channels();
+        let exit = Exit::Signal { number: SIGHUP, name: "HUP".to_owned(), core: false };
+        let said = self.tell_all(text).and_then(|()| {
+            channels.iter().try_for_each(|channel| {
+                self.ssh.reply(&Reply::SessionEnded { channel: *channel, exit: exit.clone() }, &[])
+            })
+        });
+        // A client that is gone is told nothing; one without sessions has nothing to wait for.
+        if said.is_ok() && !channels.is_empty() {
+            let [_link, pidfd] = self.ssh.fds();
+            if poll::wait_readable(&[pidfd], Some(Instant::now() + GOODBYE)).is_err() {}
+        }
     }
 
     fn answer(&mut self, request: Request) -> Result<(), End> {

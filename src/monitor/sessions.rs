@@ -102,6 +102,17 @@ impl Sessions {
         self.by_number.get(&number).filter(|session| session.state == State::Running).map(|session| session.channel)
     }
 
+    /// The channels of all sessions that run and that the client holds.
+    pub(super) fn running_channels(&self) -> Vec<u32> {
+        let running = self.by_number.values().filter(|session| session.state == State::Running);
+        running.map(|session| session.channel).collect()
+    }
+
+    /// Whether some session runs that a client holds.
+    pub(super) fn anybody(&self) -> bool {
+        self.by_number.values().any(|session| session.state == State::Running)
+    }
+
     /// Takes a session out: it ended or did not start.
     pub(super) fn remove(&mut self, number: u64) -> Option<Session> {
         self.by_number.remove(&number)

@@ -10,6 +10,7 @@ use std::{
 use tracing::{error, info, warn};
 
 use crate::base::escape;
+use crate::sys::process::Ended;
 use crate::sys::{Errno, net, poll, process, signal};
 use crate::wire::login::{Reply, Request};
 use crate::wire::{Link, LinkError};
@@ -23,6 +24,9 @@ const MAX_NOTES: u32 = 32;
 const SEND_LIMIT: Duration = Duration::from_secs(5);
 /// How long a killed ssh process may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
+
+/// How a Rust program exits that panicked (std::process); one built for release aborts.
+const PANICKED: i32 = 101;
 
 /// Why a connection ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,10 @@ pub(super) enum End {
     Told,
     /// The tenant has as many connections as it may.
     Full,
+    /// It is outside of the tenant's hours.
+    Hours,
+    /// The connection lasted as long as it may.
+    Time,
     /// Something of ours failed; the log has it.
     Failed(String),
 }
@@ -55,6 +63,8 @@ impl fmt::Display for End {
             Self::Wrong(why) => write!(f, "ssh process sent a wrong message: {why}"),
             Self::Told => f.write_str("ended by the administrator"),
             Self::Full => f.write_str("the tenant has too many connections"),
+            Self::Hours => f.write_str("outside of the tenant's hours"),
+            Self::Time => f.write_str("as long as max_session_time"),
             Self::Failed(why) => f.write_str(why),
         }
     }
@@ -141,6 +151,16 @@ impl Ssh {
     /// Answers.
     pub(super) fn reply(&self, reply: &Reply, fds: &[BorrowedFd<'_>]) -> Result<(), End> {
         Ok(self.link.send_with(reply, fds)?)
+    }
+
+    /// Whether the process, which hung up, was killed by a signal or panicked. Reaps it.
+    pub(super) fn has_crashed(&self) -> bool {
+        let gone = poll::wait_readable(&[self.pidfd.as_fd()], Some(Instant::now() + KILL_LIMIT));
+        gone.is_ok_and(|ready| ready.contains(&true))
+            && match process::wait_for(self.pidfd.as_fd()) {
+                Ok(Ended::Killed { .. } | Ended::Exited(PANICKED)) => true,
+                Ok(Ended::Exited(_)) | Err(_) => false,
+            }
     }
 
     /// Ends the process, and with it the descriptors of sessions that it holds.

@@ -93,7 +93,11 @@ impl Grant {
     /// What the ssh process may know of it.
     #[must_use]
     pub fn outline(&self) -> LoggedIn {
-        LoggedIn { pty: self.gives_terminals() }
+        LoggedIn {
+            idle_timeout: self.tenant.idle_timeout,
+            channel_timeout: self.tenant.channel_timeout,
+            pty: self.gives_terminals(),
+        }
     }
 
     /// The session number `session`, named `id`, that `ask` comes to.

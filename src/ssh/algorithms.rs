@@ -16,6 +16,10 @@ use super::{end::End, flow};
 /// shorter than a person minds when the third of their keys is the right one.
 const REFUSAL: Duration = Duration::from_millis(100);
 
+/// With more bytes under one key the counters of AES-GCM and ChaCha20-Poly1305 come near their end
+/// (RFC 4344, 3.1; `Limits::new` of the library).
+const MOST_REKEY: usize = 1 << 30;
+
 const ID: &str = concat!("SSH-2.0-cellblock_", env!("CARGO_PKG_VERSION"));
 
 /// Without the strict-kex name here, the defence against CVE-2023-48795 (Terrapin) is off.
@@ -68,6 +72,7 @@ pub(crate) fn config(setup: &Setup) -> Result<Arc<Config>, End> {
     if keys.is_empty() {
         return Err(End::HostKey);
     }
+    let rekey_bytes = usize::try_from(setup.rekey_bytes).unwrap_or(MOST_REKEY).min(MOST_REKEY);
     let tries = usize::try_from(setup.max_auth_tries).unwrap_or(usize::MAX);
     Ok(Arc::new(Config {
         server_id: SshId::Standard(Cow::Borrowed(ID)),
@@ -79,7 +84,11 @@ pub(crate) fn config(setup: &Setup) -> Result<Arc<Config>, End> {
         max_auth_attempts: tries.saturating_add(1),
         keys,
         certificates: Vec::new(),
-        limits: Limits::default(),
+        limits: Limits {
+            rekey_write_limit: rekey_bytes,
+            rekey_read_limit: rekey_bytes,
+            rekey_time_limit: setup.rekey_time,
+        },
         window_size: flow::WINDOW,
         maximum_packet_size: 32 << 10,
         channel_buffer_size: 1,
@@ -94,9 +103,9 @@ pub(crate) fn config(setup: &Setup) -> Result<Arc<Config>, End> {
         },
         // The library would end idle shells after ten minutes.
         inactivity_timeout: None,
-        // TCP's own are used (`socket.rs`).
-        keepalive_interval: None,
-        keepalive_max: 0,
+        // Where none is set, TCP's own are used (`socket.rs`).
+        keepalive_interval: setup.client_alive_interval,
+        keepalive_max: usize::try_from(setup.client_alive_count_max).unwrap_or(usize::MAX),
         nodelay: true,
     }))
 }

@@ -19,6 +19,8 @@ pub(crate) enum End {
     Overrun,
     /// A host key does not decode.
     HostKey,
+    /// Nothing moved for `idle_timeout`.
+    Idle,
 }
 
 impl End {
@@ -26,7 +28,7 @@ impl End {
     pub(crate) fn is_ordinary(&self) -> bool {
         match self {
             Self::Ssh(error) => matches!(error, russh::Error::Disconnect | russh::Error::HUP),
-            Self::Link(_) | Self::OutOfTurn | Self::NoAnswer | Self::Overrun | Self::HostKey => false,
+            Self::Link(_) | Self::OutOfTurn | Self::NoAnswer | Self::Overrun | Self::HostKey | Self::Idle => false,
         }
     }
 }
@@ -39,6 +41,7 @@ impl fmt::Display for End {
             Self::OutOfTurn => f.write_str("the monitor answered out of turn"),
             Self::NoAnswer => f.write_str("the monitor did not answer"),
             Self::Overrun => f.write_str("the client sent more than its window allows"),
+            Self::Idle => f.write_str("nothing moved for idle_timeout"),
             Self::HostKey => f.write_str("a host key does not decode"),
         }
     }

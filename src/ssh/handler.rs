@@ -24,6 +24,7 @@ use super::{
     channels::{Channels, Preparing},
     end::End,
     flow::{Flow, Overrun},
+    idle::Activity,
     monitor::{Ends, Monitor, Refused},
     requests,
     session::{self, Streams},
@@ -50,6 +51,7 @@ pub(crate) struct Translator {
     flow: Flow,
     channels: Channels,
     banner: Option<String>,
+    activity: Activity,
     logged_in: Option<LoggedIn>,
     /// Told to the socket.
     login_is_through: Arc<AtomicBool>,
@@ -66,9 +68,21 @@ impl Translator {
         flow: Flow,
         channels: Channels,
         banner: Option<String>,
+        activity: Activity,
         login_is_through: Arc<AtomicBool>,
     ) -> Self {
-        Self { monitor, ends, flow, channels, banner, logged_in: None, login_is_through, next_number: 0, opened: 0 }
+        Self {
+            monitor,
+            ends,
+            flow,
+            channels,
+            banner,
+            activity,
+            logged_in: None,
+            login_is_through,
+            next_number: 0,
+            opened: 0,
+        }
     }
 
     async fn refuse(&mut self, user: &str, method: TriedMethod) -> Result<Auth, End> {
@@ -108,6 +122,9 @@ impl Translator {
                     handle: session.handle(),
                     flow: self.flow.clone(),
                     news,
+                    activity: self.activity.session(self.logged_in.and_then(|may| may.channel_timeout)),
+                    number,
+                    ends: self.ends.clone(),
                 };
                 self.spawn(id, number, running, streams);
                 Ok(())
@@ -223,6 +240,7 @@ impl Handler for Translator {
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), End> {
         self.login_is_through.store(true, Ordering::Relaxed);
+        self.activity.limit(self.logged_in.and_then(|may| may.idle_timeout));
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod end;
 mod filter;
 mod flow;
 mod handler;
+mod idle;
 mod monitor;
 mod ready;
 mod requests;

@@ -80,10 +80,18 @@ impl Ends {
     }
 
     /// Passes a notice on. One for a channel that the client has closed, or does not read, is dropped.
-    fn notice(&self, number: u32, text: String) {
+    pub(crate) fn notice(&self, number: u32, text: String) {
         if let Some((_, notices)) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&number)
             && notices.try_send(text).is_err()
         {}
+    }
+
+    /// Tells all sessions.
+    pub(crate) fn notice_all(&self, text: &str) {
+        let numbers: Vec<u32> = self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        for number in numbers {
+            self.notice(number, text.to_owned());
+        }
     }
 
     /// Nobody waits for it any more.

@@ -21,6 +21,7 @@ use super::{
     end::End,
     flow::{Flow, Gate},
     handler::Translator,
+    idle::{self, Activity, Step},
     monitor::{Ear, Ends, Monitor, Voice},
     sandbox,
     socket::Socket,
@@ -104,9 +105,19 @@ async fn serve_client(
 ) -> Result<(), End> {
     let setup = monitor.ask_setup().await?;
     let config = algorithms::config(&setup)?;
+    let (activity, told) = (Activity::new(), ends.clone());
     let flow = Flow::default();
     let channels = Channels::new(setup.max_channels);
     let stream = Gate::new(socket, flow.clone());
-    let translator = Translator::new(monitor, ends, flow, channels, setup.banner, login_is_through);
-    run_stream(config, stream, translator).await?.await
+    let translator = Translator::new(monitor, ends, flow, channels, setup.banner, activity.clone(), login_is_through);
+    let idle = async {
+        let mut warned = false;
+        while let Step::Warn(left) = activity.step(&mut warned).await {
+            told.notice_all(&idle::warning("this connection", left));
+        }
+    };
+    tokio::select! {
+        ended = async { run_stream(config, stream, translator).await?.await } => ended,
+        () = idle => Err(End::Idle),
+    }
 }

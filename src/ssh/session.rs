@@ -29,7 +29,13 @@ use tokio::{
     time::sleep,
 };
 
-use super::{end::End, flow::Flow, monitor::News, ready, requests};
+use super::{
+    end::End,
+    flow::Flow,
+    idle::{self, Activity, Step},
+    monitor::{Ends, News},
+    ready, requests,
+};
 
 /// As much as a pipe holds: one read empties it.
 const BUFFER: usize = 64 << 10;
@@ -70,14 +76,15 @@ impl Descriptor {
     }
 }
 
-/// A descriptor to write to.
-struct Sink(Arc<Descriptor>);
+/// A descriptor to write to, and where it is noted that something was.
+struct Sink(Arc<Descriptor>, Activity);
 
 impl AsyncWrite for Sink {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             let mut ready = ready!(self.0.0.poll_write_ready(cx))?;
             if let Ok(written) = ready.try_io(|file| file.get_ref().write(bytes)) {
+                self.1.moved();
                 return Poll::Ready(written);
             }
         }
@@ -143,23 +150,37 @@ pub(crate) struct Session {
     pub(crate) flow: Flow,
     /// How the program ended, and what its client is to be told before.
     pub(crate) news: News,
+    /// What moves here.
+    pub(crate) activity: Activity,
+    /// Its number towards the monitor.
+    pub(crate) number: u32,
+    /// Where it is told that it will end.
+    pub(crate) ends: Ends,
 }
 
 impl Session {
     /// Serves the session until the channel can be closed, and closes it.
     pub(crate) async fn run(self, streams: Streams) {
         let channel = u32::from(self.writer.id());
-        let Self { writer, handle, flow, news } = self;
+        let Self { writer, handle, flow, news, activity, number, ends } = self;
+        let idle = async {
+            let mut warned = false;
+            while let Step::Warn(left) = activity.step(&mut warned).await {
+                ends.notice(number, idle::warning("this session", left));
+            }
+        };
         let client = Client { writer, handle };
         match streams {
             Streams::Terminal(master) => {
-                let input = flow.pump(channel, Sink(Arc::clone(&master)));
-                during(input, serve_terminal(&client, &master, news)).await;
+                let input = flow.pump(channel, Sink(Arc::clone(&master), activity.clone()));
+                let served = during(input, serve_terminal(&client, &master, news, &activity));
+                tokio::select! { () = served => {} () = idle => {} }
             }
             Streams::Pipes { stdin, stdout, stderr } => {
                 // Ends with the client's last byte, and closes the program's standard input.
-                let input = flow.pump(channel, Sink(stdin));
-                during(input, serve_pipes(&client, &stdout, &stderr, news)).await;
+                let input = flow.pump(channel, Sink(stdin, activity.clone()));
+                let served = during(input, serve_pipes(&client, &stdout, &stderr, news, &activity));
+                tokio::select! { () = served => {} () = idle => {} }
             }
         }
         flow.discard(channel);
@@ -179,11 +200,11 @@ async fn during(side: impl Future<Output = ()>, main: impl Future<Output = ()>) 
     }
 }
 
-async fn serve_pipes(client: &Client, stdout: &Descriptor, stderr: &Descriptor, news: News) {
+async fn serve_pipes(client: &Client, stdout: &Descriptor, stderr: &Descriptor, news: News, activity: &Activity) {
     let News { exit, mut notices } = news;
     let output = async {
-        let out = copy(stdout, client.writer.make_writer());
-        let err = copy(stderr, client.writer.make_writer_ext(Some(STDERR)));
+        let out = copy(stdout, client.writer.make_writer(), activity);
+        let err = copy(stderr, client.writer.make_writer_ext(Some(STDERR)), activity);
         tokio::join!(out, err);
     };
     let end = async {
@@ -204,7 +225,7 @@ async fn serve_pipes(client: &Client, stdout: &Descriptor, stderr: &Descriptor, 
 }
 
 /// Copies until the program closes the stream or the client's side is gone.
-async fn copy(from: &Descriptor, to: impl AsyncWrite) {
+async fn copy(from: &Descriptor, to: impl AsyncWrite, activity: &Activity) {
     let mut to = std::pin::pin!(to);
     let mut buffer = vec![0; BUFFER];
     while let Ok(length) = from.read(&mut buffer).await {
@@ -212,10 +233,11 @@ async fn copy(from: &Descriptor, to: impl AsyncWrite) {
         if bytes.is_empty() || to.write_all(bytes).await.is_err() {
             return;
         }
+        activity.moved();
     }
 }
 
-async fn serve_terminal(client: &Client, master: &Descriptor, news: News) {
+async fn serve_terminal(client: &Client, master: &Descriptor, news: News, activity: &Activity) {
     let News { mut exit, mut notices } = news;
     let mut writer = std::pin::pin!(client.writer.make_writer());
     let mut buffer = vec![0; BUFFER];
@@ -248,6 +270,7 @@ async fn serve_terminal(client: &Client, master: &Descriptor, news: News) {
                 if bytes.is_empty() || writer.write_all(bytes).await.is_err() {
                     break;
                 }
+                activity.moved();
             }
             () = sleep(patience), if exited => break,
         }

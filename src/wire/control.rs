@@ -2,9 +2,16 @@
 //!
 //! The socket lies in `run_dir`, which only root enters.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
+
+use crate::base::Block;
+
+use super::door::Outcome;
 
 /// Longest text in an answer: it and the rest fit into a message.
 const MAX_TEXT: usize = 48 << 10;
@@ -20,6 +27,8 @@ pub fn socket(run_dir: &Path) -> PathBuf {
 pub enum Ask {
     /// Read the config again.
     Reload,
+    /// Whose connections are refused?
+    Penalties,
 }
 
 /// From the listener.
@@ -41,6 +50,27 @@ pub enum Answer {
         /// Why, with the findings drawn.
         why: String,
     },
+    /// Whose connections are refused.
+    Penalties {
+        /// The first [`MAX_PENALTIES`], the longest first.
+        penalties: Vec<Penalty>,
+        /// How many there are in all.
+        count: u64,
+    },
+}
+
+/// Most penalties in one answer: each has less than 40 bytes, so they fit into a message.
+pub const MAX_PENALTIES: usize = 500;
+
+/// An address, or a block of them, whose connections are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Penalty {
+    /// Whose.
+    pub source: Block,
+    /// What it did last.
+    pub cause: Outcome,
+    /// For how long yet.
+    pub left: Duration,
 }
 
 /// `text`, cut so that it fits into an answer.
@@ -68,5 +98,10 @@ mod tests {
         ours.send(&answer).unwrap();
         assert_eq!(theirs.receive().unwrap().0, answer);
         assert_eq!(bounded("short".into()), "short");
+        let source = Block::around("ffff:ffff::1".parse().unwrap(), 32, 128);
+        let penalty = Penalty { source, cause: Outcome::Crash, left: Duration::MAX };
+        let answer = Answer::Penalties { penalties: vec![penalty; MAX_PENALTIES], count: u64::MAX };
+        ours.send(&answer).unwrap();
+        assert_eq!(theirs.receive().unwrap().0, answer);
     }
 }

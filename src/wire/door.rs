@@ -17,4 +17,38 @@ pub enum Word {
         /// The pid of its init.
         pid: i32,
     },
+    /// The connection ended without a login, like this. The last word.
+    Ended(Outcome),
+}
+
+/// How a connection ended that nobody logged in to, in the words of OpenSSH's penalties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Outcome {
+    /// A process of ours crashed, or was caught saying what it must not.
+    Crash,
+    /// Tries to log in failed.
+    AuthFail,
+    /// The last of them was as nobody.
+    InvalidUser,
+    /// There was none.
+    NoAuth,
+    /// There was no more time.
+    GraceExceeded,
+    /// Somebody proved who they are and may not come in now.
+    RefusedConnection,
+}
+
+impl Outcome {
+    /// For the audit file and the admin: as in sshd_config(5).
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::AuthFail => "authfail",
+            Self::InvalidUser => "invaliduser",
+            Self::NoAuth => "noauth",
+            Self::GraceExceeded => "grace-exceeded",
+            Self::RefusedConnection => "refuseconnection",
+        }
+    }
 }

@@ -4,6 +4,8 @@
 //! when. Nothing that the ssh process says is believed beyond what the request itself claims: it
 //! reads the network and may have been taken over.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::Secret;
@@ -177,6 +179,14 @@ pub struct Setup {
     pub max_auth_tries: u32,
     /// Channels that may be open at once.
     pub max_channels: u32,
+    /// After how long a silent client is asked for a sign of life.
+    pub client_alive_interval: Option<Duration>,
+    /// How often in a row it may fail to give one.
+    pub client_alive_count_max: u32,
+    /// Bytes in either direction after which new keys are made.
+    pub rekey_bytes: u64,
+    /// Time after which new keys are made.
+    pub rekey_time: Duration,
 }
 
 /// What a logged-in connection may do, for the ssh process to answer requests without asking.
@@ -185,6 +195,10 @@ pub struct Setup {
 pub struct LoggedIn {
     /// Whether terminals are given.
     pub pty: bool,
+    /// How long nothing may move on the connection; `None`: for ever.
+    pub idle_timeout: Option<Duration>,
+    /// The same for each session.
+    pub channel_timeout: Option<Duration>,
 }
 
 /// Why a session did not start, as far as the client may know.
@@ -196,6 +210,8 @@ pub enum Refusal {
     TooMany,
     /// Too many connections of this tenant.
     TooManyConnections,
+    /// Outside of the tenant's hours.
+    Closed,
     /// The jail could not be started; the admin's log has the reason.
     JailFailed,
     /// No program can be given a command line of that length.
@@ -210,6 +226,7 @@ impl Refusal {
             Self::NotAllowed => "This request is not allowed here.",
             Self::TooMany => "Too many sessions are open.",
             Self::TooManyConnections => "Too many connections are open.",
+            Self::Closed => "This account is closed at this time.",
             Self::TooLong => "Your command is too long: a program's argument has less than 128 KiB.",
             Self::JailFailed => "Your session could not be started. Please tell the administrator.",
         }

@@ -130,6 +130,10 @@ impl FakeMonitor {
                     methods: vec![Method::PublicKey],
                     max_auth_tries: 3,
                     max_channels: 10,
+                    client_alive_interval: None,
+                    client_alive_count_max: 3,
+                    rekey_bytes: 1 << 30,
+                    rekey_time: std::time::Duration::from_secs(3600),
                 };
                 self.reply(&Reply::Setup(Box::new(setup)), Vec::new());
             }
@@ -139,7 +143,11 @@ impl FakeMonitor {
             }
             Request::LogIn { user, key } => {
                 let good = key == self.key && user == "alice";
-                let reply = if good { Reply::LoggedIn(LoggedIn { pty: true }) } else { NO.clone() };
+                let reply = if good {
+                    Reply::LoggedIn(LoggedIn { pty: true, idle_timeout: None, channel_timeout: None })
+                } else {
+                    NO.clone()
+                };
                 self.reply(&reply, Vec::new());
             }
             Request::StartSession { channel, program, terminal, environment } => {

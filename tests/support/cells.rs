@@ -14,8 +14,10 @@ use std::{
 };
 
 use cellblock::{
-    base::SessionId,
-    config::settings::{IdPool, Jail, Limits, Linger, MaxStartups, Network, Root, Server, Sftp, Tenant, User},
+    base::{Bytes, SessionId},
+    config::settings::{
+        IdPool, Jail, Limits, Linger, MaxStartups, Network, Penalties, RekeyLimit, Root, Server, Sftp, Tenant, User,
+    },
     jail::{Cell, Cells, Stock},
     sys::process::{self, Ended, Forked},
     wire::{
@@ -156,8 +158,12 @@ pub fn server(dir: &Path) -> Server {
         max_connections_per_source: 100,
         login_grace: Duration::from_secs(120),
         max_auth_tries: 6,
+        client_alive_interval: None,
+        client_alive_count_max: 3,
+        rekey_limit: RekeyLimit { bytes: Bytes(1 << 30), time: Duration::from_secs(3600) },
         banner: None,
         id_pool: IdPool { first: 524_288, count: 1_878_458_368, register: false },
+        penalties: Penalties::default(),
     }
 }
 
@@ -172,6 +178,10 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
         authorized_keys_file: None,
         trusted_user_ca_keys: Vec::new(),
         authorized_principals: Vec::new(),
+        open: None,
+        max_session_time: None,
+        idle_timeout: None,
+        channel_timeout: None,
         jail: Jail {
             root,
             user: User::Tenant,

@@ -15,6 +15,10 @@ fn tenant(name: &str, keys: Vec<AuthorizedKey>) -> Tenant {
         authorized_keys_file: None,
         trusted_user_ca_keys: Vec::new(),
         authorized_principals: Vec::new(),
+        open: None,
+        max_session_time: None,
+        idle_timeout: None,
+        channel_timeout: None,
         jail: Jail {
             root: Root::Host,
             user: User::Tenant,

@@ -40,6 +40,10 @@ fn granted(change: impl FnOnce(&mut Tenant, &mut KeyOptions)) -> Grant {
         authorized_keys_file: None,
         trusted_user_ca_keys: Vec::new(),
         authorized_principals: Vec::new(),
+        open: None,
+        max_session_time: None,
+        idle_timeout: None,
+        channel_timeout: None,
         jail: jail(),
     };
     let mut options = KeyOptions::default();
