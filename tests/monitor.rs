@@ -75,7 +75,7 @@ fn bench() -> Bench {
         };
         let mut house = House {
             tenant: Box::new(|name| Ok((name.as_str() == "alice").then(alice))),
-            file_keys: Box::new(|_| Vec::new()),
+            key_lines: Box::new(|_, _| Vec::new()),
             certificates: false,
             enter: Box::new(move |_| {
                 let (monitors, inits) = seqpacket::pair().unwrap();
@@ -119,6 +119,8 @@ fn alice() -> Tenant {
         authorized_keys_file: None,
         trusted_user_ca_keys: Vec::new(),
         authorized_principals: Vec::new(),
+        own_keys: false,
+        revoked_keys: None,
         jail: Jail {
             root: Root::Host,
             user: User::Tenant,

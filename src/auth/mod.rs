@@ -7,7 +7,9 @@ mod certificates;
 mod even;
 mod fields;
 mod keys;
+mod sources;
 
 pub use certificates::{BadCertificate, try_certificate};
 pub use even::even_out;
-pub use keys::{Claim, Refused, certified_fingerprint, fingerprint, prove, prove_certificate};
+pub use keys::{Claim, Lines, Refused, certified_fingerprint, fingerprint, prove, prove_certificate};
+pub use sources::{Source, key_lines};

@@ -4,6 +4,7 @@
 
 mod escape;
 mod failure;
+mod fields;
 mod name;
 mod secret;
 mod session_id;
@@ -11,6 +12,7 @@ mod units;
 
 pub use escape::{escape, escape_bytes};
 pub use failure::{Failure, Result, fail};
+pub use fields::Fields;
 pub use name::{ClassName, NameError, TenantName};
 pub use secret::Secret;
 pub use session_id::{SessionId, SessionIdError};

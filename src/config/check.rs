@@ -177,6 +177,10 @@ pub(super) fn tenant(
     if let Some(file) = &whole.authorized_keys_file {
         roots.check_keys_file(&file.value, file.place, findings);
     }
+    if let Some(list) = &whole.revoked_keys {
+        roots.check_revoked(&list.value, list.place, findings);
+    }
+    let own_keys = need(&whole.own_keys)?;
     let authorized_keys: Vec<_> = whole.authorized_keys.as_ref()?.value.iter().map(|line| line.key.clone()).collect();
     let trusted = whole.trusted_user_ca_keys.as_ref()?;
     let authorities: Vec<_> = trusted.value.iter().map(|line| line.key.blob.clone()).collect();
@@ -187,7 +191,7 @@ pub(super) fn tenant(
     }
     let by_certificate = !authorities.is_empty() && principals.is_none_or(|set| !set.value.is_empty());
     let locked = need(&whole.locked)?;
-    let has_no_key = authorized_keys.is_empty() && whole.authorized_keys_file.is_none() && !by_certificate;
+    let has_no_key = authorized_keys.is_empty() && whole.authorized_keys_file.is_none() && !by_certificate && !own_keys;
     // After an error the keys may be the ones that could not be read.
     if has_no_key && !locked && !findings.has_errors() {
         findings.push(
@@ -224,6 +228,8 @@ pub(super) fn tenant(
         authorized_keys_file: need(&whole.authorized_keys_file),
         trusted_user_ca_keys: authorities,
         authorized_principals,
+        own_keys,
+        revoked_keys: need(&whole.revoked_keys),
         jail,
     })
 }

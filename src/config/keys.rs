@@ -212,6 +212,12 @@ keys! {
     "" "authorized_principals" authorized_principals: Vec<String> = |r, v| r.principals(v),
         "list of names", Words("the tenant's name"),
         "The principals of such certificates that are the tenant, compared exactly. With an empty list there is none.";
+    "" "own_keys" own_keys: bool = |r, v| r.flag(v),
+        "true or false", Toml("false"),
+        "Whether keys in the tenant's own `~/.ssh/authorized_keys` let in as well. `ssh-copy-id` writes there. The file, `.ssh` and the home must belong to the tenant, or root inside, and be writable by nobody else.";
+    "" "revoked_keys" revoked_keys: PathBuf = |r, v| r.path(v),
+        "path", Words("no list"),
+        "Keys and certificates that are not taken any more: a list made by `ssh-keygen -k`, or public keys, one a line. Read at each login; while it cannot be read, no key lets in.";
     "" "root" root: Root = |r, v| r.root(v),
         "`\"host\"` or a path", Toml(r#""host""#),
         "What is `/` in the cell: a read-only view of the host's programs, or a directory. The directory must lie under one that only root can enter, and serves one tenant.";

@@ -17,6 +17,7 @@ mod nearest;
 mod raw;
 mod read;
 mod reference;
+pub mod revoked;
 mod roots;
 pub mod settings;
 mod show;

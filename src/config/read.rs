@@ -12,7 +12,7 @@ use std::{
 
 use toml::{Spanned, de::DeValue};
 
-use super::authorized_keys::{KeyLineError, parse_authority, parse_line};
+use super::authorized_keys::{KeyLineError, parse_authority, parse_line, remark};
 use super::capabilities;
 use super::files::FileId;
 use super::finding::{Finding, Findings, Place};
@@ -320,7 +320,13 @@ impl<'f> Reader<'f> {
         let lines = self.list(value, "a list of lines", |reader, value| {
             let Some(line) = value.get_ref().as_str() else { return reader.expected(value, "a line") };
             match parse(line) {
-                Ok(key) => Some(key.map(|key| KeyLine { line: line.to_owned(), key })),
+                Ok(key) => Some(key.map(|key| {
+                    if let Some((message, hint)) = remark(&key) {
+                        let finding = Finding::warning(reader.place(value), message);
+                        reader.report(finding.hint(hint));
+                    }
+                    KeyLine { line: line.to_owned(), key }
+                })),
                 Err(error) => {
                     let finding = Finding::error(reader.place(value), error.to_string());
                     reader.report(finding.maybe_hint(error.advice().map(str::to_owned)));

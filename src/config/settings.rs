@@ -78,6 +78,10 @@ pub struct Tenant {
     pub trusted_user_ca_keys: Vec<Vec<u8>>,
     /// Principals of their certificates that are this tenant.
     pub authorized_principals: Vec<String>,
+    /// Whether keys in the tenant's own `~/.ssh/authorized_keys` count.
+    pub own_keys: bool,
+    /// Keys and certificates that are not taken any more; read at each login.
+    pub revoked_keys: Option<PathBuf>,
     /// The jail.
     pub jail: Jail,
 }
@@ -93,6 +97,16 @@ pub struct AuthorizedKey {
     pub options: KeyOptions,
     /// What it is for.
     pub role: KeyRole,
+}
+
+impl AuthorizedKey {
+    /// Whether it is a security key whose touch somebody may rely on: the flags of its signatures are
+    /// not seen (docs/upstream.md).
+    #[must_use]
+    pub fn expects_touch(&self) -> bool {
+        // After the length of its type's name (RFC 4253, 6.6).
+        !self.options.no_touch_required && self.blob.get(4..).is_some_and(|name| name.starts_with(b"sk-"))
+    }
 }
 
 /// What a key of an authorized_keys line is for.
@@ -127,6 +141,8 @@ pub struct KeyOptions {
     pub no_x11_forwarding: bool,
     /// `no-user-rc`.
     pub no_user_rc: bool,
+    /// `no-touch-required`: nobody expects that the touch of a security key is checked.
+    pub no_touch_required: bool,
 }
 
 /// The settings of one jail.

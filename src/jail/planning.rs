@@ -347,6 +347,8 @@ mod tests {
             authorized_keys_file: None,
             trusted_user_ca_keys: Vec::new(),
             authorized_principals: Vec::new(),
+            own_keys: false,
+            revoked_keys: None,
             jail,
         }
     }

@@ -63,7 +63,7 @@ pub(super) fn wait_for_identity(ssh: &mut Ssh, conn: &Conn, house: &mut House) -
             },
             Request::LogInByCertificate { user, certificate } => {
                 let claim = claim(conn, &user, &certificate);
-                match logged(prove_certificate(&claim, &*house.tenant, &*house.file_keys)) {
+                match logged(prove_certificate(&claim, &*house.tenant, &*house.key_lines)) {
                     Ok(proved) => return Ok(proved),
                     Err(refused) => {
                         tries.failed = tries.failed.saturating_add(1);
@@ -96,7 +96,7 @@ struct Tries {
 }
 
 fn judge(house: &House, conn: &Conn, user: &str, key: &[u8]) -> Result<(Identity, Tenant), Refused> {
-    logged(prove(&claim(conn, user, key), &*house.tenant, &*house.file_keys))
+    logged(prove(&claim(conn, user, key), &*house.tenant, &*house.key_lines))
 }
 
 fn claim<'a>(conn: &Conn, user: &'a str, key: &'a [u8]) -> Claim<'a> {

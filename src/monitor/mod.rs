@@ -14,7 +14,7 @@ mod serve;
 mod sessions;
 mod ssh;
 
-pub use pipeline::{Conn, EnterCell, FindTenant, House, ReadKeys, converse, run};
+pub use pipeline::{Conn, EnterCell, FindTenant, House, ReadLines, converse, run};
 pub use seats::Seats;
 pub use serve::Entered;
 pub use sessions::MAX_CHANNELS;

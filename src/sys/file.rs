@@ -6,6 +6,7 @@
 //! A sticky, root-owned directory (`/tmp`) may be passed through, because nobody can exchange what
 //! root put there, but may not itself hold the file: others can link files into it.
 
+mod homes;
 mod trust;
 mod walk;
 
@@ -26,6 +27,7 @@ use super::{Errno, SysResult, error::retry};
 use trust::{owned_by_root, writable_by_root_only};
 use walk::Walk;
 
+pub use homes::read_beneath;
 pub use trust::{Distrust, Links, Untrusted};
 
 /// `O_NONBLOCK`, so that a FIFO is refused and not waited for.

@@ -106,6 +106,8 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
         authorized_keys_file: None,
         trusted_user_ca_keys: Vec::new(),
         authorized_principals: Vec::new(),
+        own_keys: false,
+        revoked_keys: None,
         jail: Jail {
             root,
             user: User::Tenant,

@@ -37,6 +37,8 @@ fn granted(change: impl FnOnce(&mut Tenant, &mut KeyOptions)) -> Grant {
         authorized_keys_file: None,
         trusted_user_ca_keys: Vec::new(),
         authorized_principals: Vec::new(),
+        own_keys: false,
+        revoked_keys: None,
         jail: jail(),
     };
     let mut options = KeyOptions::default();
