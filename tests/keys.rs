@@ -276,3 +276,73 @@ fn what_is_revoked_is_not_taken_and_without_the_list_nothing_is() {
     fs::set_permissions(&revoked, fs::Permissions::from_mode(0o644)).unwrap();
     assert_eq!(all(), (true, true, true));
 }
+
+/// "run as an unprivileged user …, clean environment, … killed at the end" (CVE-2021-41617: with no other groups)
+#[test]
+fn a_command_is_asked_for_keys_as_an_account_that_may_nothing() {
+    if !root() {
+        return;
+    }
+    let dir = Scratch::new();
+    // Where the account can get to, and only root can write.
+    let at = format!("/usr/local/lib/cellblock-test-{}", std::process::id());
+    fs::create_dir_all(&at).unwrap();
+    let program = |name: &str, body: &str| {
+        let path = format!("{at}/{name}");
+        fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    };
+    let said = dir.join("said");
+    fs::write(&said, "").unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    fs::set_permissions(&said, fs::Permissions::from_mode(0o666)).unwrap();
+    let tell = format!(
+        "{{ echo \"args $*\"; echo \"ids $(id -u) $(id -G)\"; grep -E '^(Cap(Eff|Prm|Bnd|Amb)|NoNewPrivs)' /proc/self/status; \
+         env; ls /proc/self/fd; }} > {}",
+        said.display()
+    );
+    let good = program("good", &format!("{tell}\necho \"command=\\\"echo asked\\\" $3 $2\""));
+    let bad = program("bad", "echo \"$3 $2\"; exit 3");
+    let hides = program("hides", "setsid sleep 600 & echo \"$3 $2\"; exit 0");
+    let floods = program("floods", "yes");
+    let command = |program: &str| {
+        format!(
+            "authorized_keys = []\nauthorized_keys_command = \"{program} %u %k %t %f 100%%\"\nauthorized_keys_command_user = \"nobody\""
+        )
+    };
+    let door = Door::with(HOST)
+        .tenant("asked", &command(&good))
+        .tenant("bad", &command(&bad))
+        .tenant("hides", &command(&hides))
+        .tenant("floods", &command(&floods))
+        .tenant("listed", &command(&bad).replace("authorized_keys = []", "authorized_keys = ['{key}']"))
+        .start();
+    assert_eq!(attempt(&door, "asked", &[]).text(), "asked", "{}", door.log());
+    let said = fs::read_to_string(&said).unwrap();
+    let own = fs::read_to_string(door.dir.join("id.pub")).unwrap();
+    let mut own = own.split(' ');
+    let (kind, blob) = (own.next().unwrap(), own.next().unwrap());
+    assert!(said.starts_with(&format!("args asked {blob} {kind} SHA256:")) && said.contains(" 100%\n"), "{said}");
+    assert!(said.contains("ids 65534 65534\n"), "{said}");
+    for line in ["CapEff", "CapPrm", "CapBnd", "CapAmb"] {
+        assert!(said.contains(&format!("{line}:\t0000000000000000")), "{said}");
+    }
+    assert!(said.contains("NoNewPrivs:\t1"));
+    let names: Vec<_> = said.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+    let names: Vec<_> = names.into_iter().filter(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(name)).collect();
+    assert!(names.len() == 4 && names.iter().all(|name| ["PATH", "USER", "LOGNAME", "HOME"].contains(name)), "{said}");
+
+    assert_eq!(attempt(&door, "bad", &[]).status, 255, "it ended with 3");
+    assert_eq!(attempt(&door, "floods", &[]).status, 255);
+    assert!(door.log().contains("it said more than"), "{}", door.log());
+    assert_eq!(attempt(&door, "listed", &[]).text(), "in", "nobody is asked where a key is known");
+    // What it leaves behind holds its output open, and so is ended with it when the time is up.
+    assert_eq!(attempt(&door, "hides", &[]).status, 255);
+    assert!(door.log().contains("it took more than"), "{}", door.log());
+    let left = Command::new("pgrep").args(["-u", "65534", "-f", "^sleep 600$"]).output().unwrap();
+    assert!(left.stdout.is_empty(), "{left:?}");
+    fs::set_permissions(&good, fs::Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(attempt(&door, "asked", &[]).status, 255, "others could have changed it");
+    fs::remove_dir_all(&at).unwrap();
+}

@@ -75,7 +75,7 @@ fn bench() -> Bench {
         };
         let mut house = House {
             tenant: Box::new(|name| Ok((name.as_str() == "alice").then(alice))),
-            key_lines: Box::new(|_, _| Vec::new()),
+            key_lines: Box::new(|_, _, _| Vec::new()),
             certificates: false,
             enter: Box::new(move |_| {
                 let (monitors, inits) = seqpacket::pair().unwrap();
@@ -121,6 +121,7 @@ fn alice() -> Tenant {
         authorized_principals: Vec::new(),
         own_keys: false,
         revoked_keys: None,
+        keys_command: None,
         jail: Jail {
             root: Root::Host,
             user: User::Tenant,

@@ -74,8 +74,8 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Reads the lines that a source has for a tenant.
-pub type Lines<'a> = dyn Fn(Source, &Tenant) -> Vec<AuthorizedKey> + 'a;
+/// Reads the lines that a source has for a tenant, or takes as long for a name that is nobody's.
+pub type Lines<'a> = dyn Fn(Source, Option<&Tenant>, &Claim<'_>) -> Vec<AuthorizedKey> + 'a;
 
 /// Judges `claim`: the identity that it proves, if the client holds the key, and its tenant.
 ///
@@ -90,8 +90,8 @@ pub fn prove(
     let nobodys = [nobodys_key(claim.key.len())];
     let mut judged = judge(tenant.as_ref().map_or(&nobodys, |tenant| &tenant.authorized_keys), claim);
     for source in Source::ALL {
-        if let (Some(tenant), Err(_)) = (&tenant, &judged) {
-            judged = better(judged, judge(&lines(source, tenant), claim), &Refused::Key);
+        if judged.is_err() {
+            judged = better(judged, judge(&lines(source, tenant.as_ref(), claim), claim), &Refused::Key);
         }
     }
     let (tenant, options) = admit(tenant, refused, judged)?;
@@ -115,8 +115,13 @@ pub fn prove_certificate(
         judged = better(judged, vouched(&offered, &tenant.authorized_keys, tenant, claim), &others);
         for source in Source::ALL {
             if judged.is_err() {
-                judged = better(judged, vouched(&offered, &lines(source, tenant), tenant, claim), &others);
+                let lines = lines(source, Some(tenant), claim);
+                judged = better(judged, vouched(&offered, &lines, tenant, claim), &others);
             }
+        }
+    } else {
+        for source in Source::ALL {
+            drop(lines(source, None, claim));
         }
     }
     let (tenant, Vouched { key_id, serial, authority, fingerprint, options }) = admit(tenant, refused, judged)?;

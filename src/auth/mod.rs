@@ -4,6 +4,7 @@
 //! client see why it was refused: every refusal is the same words after the same time.
 
 mod certificates;
+mod command;
 mod even;
 mod fields;
 mod keys;
@@ -12,4 +13,4 @@ mod sources;
 pub use certificates::{BadCertificate, try_certificate};
 pub use even::even_out;
 pub use keys::{Claim, Lines, Refused, certified_fingerprint, fingerprint, prove, prove_certificate};
-pub use sources::{Source, key_lines};
+pub use sources::{Source, ask_in_vain, key_lines};

@@ -4,12 +4,15 @@ use std::path::Path;
 
 use tracing::warn;
 
-use crate::base::{escape, fail};
+use crate::base::{TenantName, escape, fail};
 use crate::config::MAX_KEYS_FILE;
 use crate::config::authorized_keys::parse_file;
-use crate::config::settings::{AuthorizedKey, KeyRole, Root, Tenant, User};
+use crate::config::settings::{AuthorizedKey, KeyRole, KeysCommand, Root, Tenant, User};
 use crate::sys::Errno;
 use crate::sys::file::{Distrust, Links, TrustedDir, Untrusted, read_beneath, read_trusted};
+
+use super::command;
+use super::keys::Claim;
 
 /// The first ordinary user, as useradd(8) counts: owners in a tenant's tree are on disk as they are inside.
 const TENANT_ID: u32 = 1000;
@@ -27,20 +30,40 @@ pub enum Source {
     File,
     /// `~/.ssh/authorized_keys`, which is the tenant's (`own_keys`).
     Home,
+    /// `authorized_keys_command`.
+    Command,
 }
 
 impl Source {
     /// In the order in which they are asked.
-    pub(super) const ALL: [Self; 2] = [Self::File, Self::Home];
+    pub(super) const ALL: [Self; 3] = [Self::File, Self::Home, Self::Command];
 }
 
 /// The usable lines that `source` has for `tenant`; what is wrong with it is for the admin's log.
 #[must_use]
-pub fn key_lines(source: Source, tenant: &Tenant, state_dir: &Path) -> Vec<AuthorizedKey> {
+pub fn key_lines(source: Source, tenant: &Tenant, claim: &Claim<'_>, state_dir: &Path) -> Vec<AuthorizedKey> {
     match source {
+        Source::Command => tenant.keys_command.as_ref().map(|command| asked(command, claim)).unwrap_or_default(),
         Source::File => tenant.authorized_keys_file.as_deref().map(file_keys).unwrap_or_default(),
         Source::Home if tenant.own_keys => own_keys(tenant, state_dir),
         Source::Home => Vec::new(),
+    }
+}
+
+/// Asks `command` about a name that is nobody's, for the time that it takes.
+pub fn ask_in_vain(command: &KeysCommand, claim: &Claim<'_>) {
+    if claim.user.parse::<TenantName>().is_ok() {
+        drop(asked(command, claim));
+    }
+}
+
+fn asked(command: &KeysCommand, claim: &Claim<'_>) -> Vec<AuthorizedKey> {
+    match command::ask(command, claim.user, claim.key) {
+        Ok(output) => parsed(&output, command.words.first().map_or("", String::as_str), MOST_COMPLAINTS),
+        Err(failure) => {
+            warn!("{failure}");
+            Vec::new()
+        }
     }
 }
 

@@ -59,6 +59,7 @@ pub(super) fn server(layer: &ServerLayer, findings: &mut Findings) -> Option<Ser
             count: need(&layer.id_pool_count)?,
             register: need(&layer.id_pool_register)?,
         },
+        keys_command: None,
     })
 }
 
@@ -181,6 +182,7 @@ pub(super) fn tenant(
         roots.check_revoked(&list.value, list.place, findings);
     }
     let own_keys = need(&whole.own_keys)?;
+    let keys_command = roots.commands.check(whole, findings);
     let authorized_keys: Vec<_> = whole.authorized_keys.as_ref()?.value.iter().map(|line| line.key.clone()).collect();
     let trusted = whole.trusted_user_ca_keys.as_ref()?;
     let authorities: Vec<_> = trusted.value.iter().map(|line| line.key.blob.clone()).collect();
@@ -191,7 +193,11 @@ pub(super) fn tenant(
     }
     let by_certificate = !authorities.is_empty() && principals.is_none_or(|set| !set.value.is_empty());
     let locked = need(&whole.locked)?;
-    let has_no_key = authorized_keys.is_empty() && whole.authorized_keys_file.is_none() && !by_certificate && !own_keys;
+    let has_no_key = authorized_keys.is_empty()
+        && whole.authorized_keys_file.is_none()
+        && !by_certificate
+        && !own_keys
+        && keys_command.is_none();
     // After an error the keys may be the ones that could not be read.
     if has_no_key && !locked && !findings.has_errors() {
         findings.push(
@@ -230,6 +236,7 @@ pub(super) fn tenant(
         authorized_principals,
         own_keys,
         revoked_keys: need(&whole.revoked_keys),
+        keys_command,
         jail,
     })
 }

@@ -11,6 +11,7 @@ mod explain;
 mod files;
 mod finding;
 mod keys;
+mod keys_command;
 mod load;
 mod merge;
 mod nearest;

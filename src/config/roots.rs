@@ -10,6 +10,7 @@ use std::{
 use super::authorized_keys::{parse_file, remark};
 use super::files::{FileId, Files};
 use super::finding::{Finding, Findings, Place};
+use super::keys_command::Commands;
 use super::revoked::{MAX_REVOKED, Presented, is_revoked};
 use super::settings::{KeyRole, Server};
 use crate::base::TenantName;
@@ -27,6 +28,7 @@ pub(super) struct Roots {
     used: BTreeMap<PathBuf, (TenantName, Place)>,
     keys_files: Vec<(PathBuf, Place)>,
     keys_seen: HashSet<PathBuf>,
+    pub(super) commands: Commands,
     /// Of those, the ones with a `cert-authority` line.
     naming_authorities: HashSet<PathBuf>,
 }

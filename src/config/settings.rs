@@ -37,6 +37,9 @@ pub struct Server {
     pub banner: Option<String>,
     /// Where tenants' id ranges come from.
     pub id_pool: IdPool,
+    /// The command of `[defaults]`, which is asked about names that are nobody's as well, so that
+    /// nobody can tell them by time.
+    pub keys_command: Option<KeysCommand>,
 }
 
 /// OpenSSH's `start:rate:full`.
@@ -82,8 +85,23 @@ pub struct Tenant {
     pub own_keys: bool,
     /// Keys and certificates that are not taken any more; read at each login.
     pub revoked_keys: Option<PathBuf>,
+    /// Asked for more keys when nothing else lets in.
+    pub keys_command: Option<KeysCommand>,
     /// The jail.
     pub jail: Jail,
+}
+
+/// `authorized_keys_command`: a program that prints lines of keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysCommand {
+    /// The absolute path of the program and its arguments, in which `%u %k %t %f %%` are filled in.
+    pub words: Vec<String>,
+    /// The account that it runs as, and its ids; never root.
+    pub user: String,
+    /// Its uid.
+    pub uid: u32,
+    /// Its only group.
+    pub gid: u32,
 }
 
 /// One line of OpenSSH's authorized_keys format (sshd(8)).

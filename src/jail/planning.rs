@@ -349,6 +349,7 @@ mod tests {
             authorized_principals: Vec::new(),
             own_keys: false,
             revoked_keys: None,
+            keys_command: None,
             jail,
         }
     }

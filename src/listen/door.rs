@@ -12,7 +12,7 @@ use std::{
 use tracing::{error, warn};
 
 use crate::account::Audit;
-use crate::auth::key_lines;
+use crate::auth::{Source, ask_in_vain, key_lines};
 use crate::base::{Result, fail};
 use crate::config::settings::{Linger, Server, Tenant};
 use crate::config::{self, Compiled};
@@ -84,9 +84,17 @@ impl Door {
         let signals = Signals::block(&[signal::SIGTERM]).map_err(|errno| fail("blocking", "signals", errno))?;
         let compiled = Rc::clone(&self.compiled);
         let state_dir = self.server.state_dir.clone();
+        let unknown = self.server.keys_command.clone();
         Ok(House {
             tenant: Box::new(move |name| compiled.tenant(name)),
-            key_lines: Box::new(move |source, tenant| key_lines(source, tenant, &state_dir)),
+            key_lines: Box::new(move |source, tenant, claim| match (tenant, &unknown) {
+                (Some(tenant), _) => key_lines(source, tenant, claim, &state_dir),
+                (None, Some(command)) if source == Source::Command => {
+                    ask_in_vain(command, claim);
+                    Vec::new()
+                }
+                (None, _) => Vec::new(),
+            }),
             certificates: self.compiled.takes_certificates(),
             enter: Box::new(move |tenant| {
                 let Cell { link, pidfd, pid, forgone, name: _, started: _ } = cells.enter(tenant)?;

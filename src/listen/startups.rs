@@ -131,6 +131,7 @@ mod tests {
             max_auth_tries: 6,
             banner: None,
             id_pool: IdPool { first: 1, count: 1, register: false },
+            keys_command: None,
         }
     }
 

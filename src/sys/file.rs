@@ -123,6 +123,21 @@ pub fn read_trusted(path: &Path, links: Links, cap: usize) -> Result<Vec<u8>, Un
     Ok(buffer)
 }
 
+/// Whether `path` is a regular file that [`read_trusted`] would read, whatever its size: one that may be
+/// executed by root's order.
+pub fn trusted_file(path: &Path, links: Links) -> Result<(), Untrusted> {
+    let (dir, name, real) = parent(path, links)?;
+    let judge = || {
+        let stat = statat(&dir.fd, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Distrust::NotFile);
+        }
+        owned_by_root(&stat)?;
+        writable_by_root_only(&stat)
+    };
+    judge().map_err(|why| Untrusted { path: real, why })
+}
+
 /// Reads a file whose owner does not matter (`/proc`, `/etc/passwd`), at most `cap` bytes; more is `EFBIG`.
 pub fn read_capped(path: &Path, cap: usize) -> SysResult<Vec<u8>> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

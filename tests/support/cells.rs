@@ -94,6 +94,7 @@ pub fn server(dir: &Path) -> Server {
         max_auth_tries: 6,
         banner: None,
         id_pool: IdPool { first: 524_288, count: 1_878_458_368, register: false },
+        keys_command: None,
     }
 }
 
@@ -108,6 +109,7 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
         authorized_principals: Vec::new(),
         own_keys: false,
         revoked_keys: None,
+        keys_command: None,
         jail: Jail {
             root,
             user: User::Tenant,

@@ -39,6 +39,7 @@ fn granted(change: impl FnOnce(&mut Tenant, &mut KeyOptions)) -> Grant {
         authorized_principals: Vec::new(),
         own_keys: false,
         revoked_keys: None,
+        keys_command: None,
         jail: jail(),
     };
     let mut options = KeyOptions::default();
