@@ -363,7 +363,8 @@ print(rounds)
 for line in sorted(found): print(line)
 ";
 
-/// CVE-2016-9962: "tenant … loops on `/proc/*/fd`, `/proc/*/root`, ptrace while 500 sessions join → never sees a host fd"
+/// CVE-2016-9962: "tenant … loops on `/proc/*/fd`, `/proc/*/root`, ptrace while 500 sessions join → never sees a host fd".
+/// Two hundred here: each is looked at in several rounds.
 #[test]
 fn who_looks_while_sessions_start_sees_nothing_of_what_starts_them() {
     if !root() {
@@ -373,7 +374,7 @@ fn who_looks_while_sessions_start_sees_nothing_of_what_starts_them() {
     let mut prying = door.spawn("eve", &format!("exec /usr/bin/python3 -c \"{PRY}\""));
     assert_eq!(prying.line(), "up");
     let master = door.master("eve");
-    for _ in 0..500 {
+    for _ in 0..200 {
         assert_eq!(master.run("exec true").status, 0);
     }
     prying.write("\n");
