@@ -206,6 +206,20 @@ pub struct Jail {
     pub motd: bool,
 }
 
+/// CAP_NET_RAW (capabilities(7)).
+const NET_RAW: u64 = 1 << 13;
+
+impl Jail {
+    /// Capabilities that programs in the cell may carry as files, and that nobody gets by starting
+    /// them: execve(2) fails with EPERM where a file carries one that the bounding set lacks, as
+    /// Debian's `ping` does with CAP_NET_RAW. Only with `no_new_privs`, under which an exec gives
+    /// nothing.
+    #[must_use]
+    pub fn carried(&self) -> u64 {
+        if self.no_new_privs && self.syscalls.contains(&CallSet::Ping) { NET_RAW } else { 0 }
+    }
+}
+
 /// What is `/` in the cell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Root {

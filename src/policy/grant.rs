@@ -107,6 +107,7 @@ impl Grant {
         Ok(Start {
             session,
             id,
+            peer: Some(self.ends.peer),
             program,
             terminal,
             account,
@@ -139,6 +140,7 @@ impl Grant {
         Some(Start {
             session,
             id,
+            peer: None,
             program: Program::Probe,
             terminal: None,
             account,

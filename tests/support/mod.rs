@@ -52,6 +52,13 @@ pub fn root() -> bool {
     false
 }
 
+/// How long a test waits for what takes no time, before it says that it does not happen: `seconds`,
+/// and where all is slow `PATIENCE` times as long (tests/vm/init).
+pub fn patience(seconds: u64) -> Duration {
+    let times = env::var("PATIENCE").ok().and_then(|times| times.parse::<u64>().ok()).unwrap_or(1);
+    Duration::from_secs(seconds * times)
+}
+
 /// Whether root here may raise hard limits and lower OOM scores (`CAP_SYS_RESOURCE`): in containers it may not.
 pub fn may_raise_limits() -> bool {
     let own = procfs::status(std::process::id() as i32, "CapEff").unwrap();
@@ -74,5 +81,5 @@ pub fn until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
 
 /// As [`until`], and a failed test if it does not come true.
 pub fn soon(what: &str, condition: impl FnMut() -> bool) {
-    assert!(until(Duration::from_secs(15), condition), "did not happen within 15 s: {what}");
+    assert!(until(patience(15), condition), "did not happen in time: {what}");
 }
