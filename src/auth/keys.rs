@@ -38,6 +38,8 @@ pub enum Refused {
     Locked,
     /// The key is not among the tenant's.
     Key,
+    /// The password is not the tenant's.
+    Password,
     /// The key's `from=` does not cover the address.
     From,
     /// The key's `from=` cannot be relied on.
@@ -48,6 +50,8 @@ pub enum Refused {
     Revoked,
     /// What is revoked could not be found out.
     Revocation(String),
+    /// This method is not asked for now.
+    NotInTurn,
     /// The certificate lets nobody in.
     Certificate(BadCertificate),
     /// The config could not be asked.
@@ -61,11 +65,13 @@ impl fmt::Display for Refused {
             Self::Unknown => f.write_str("unknown tenant"),
             Self::Locked => f.write_str("tenant is locked"),
             Self::Key => f.write_str("key is not authorized"),
+            Self::Password => f.write_str("wrong password"),
             Self::From => f.write_str("key is not authorized from this address"),
             Self::BadFrom(why) => write!(f, "key has a bad from= list: {why}"),
             Self::Expired => f.write_str("key has expired"),
             Self::Revoked => f.write_str("key is revoked"),
             Self::Revocation(why) => write!(f, "no key is taken, because the revoked keys are not known: {why}"),
+            Self::NotInTurn => f.write_str("method is not asked for"),
             Self::Certificate(why) => why.fmt(f),
             Self::Config(why) => write!(f, "config: {why}"),
         }

@@ -89,9 +89,13 @@ fn run(path: &Path, wanted: Option<&TenantName>) -> Result<(Loaded, Option<Expla
     let mut roots = Roots::default();
     let keys_command = roots.commands.check(&defaults, &mut findings);
     let server = server.map(|server| Server { keys_command, ..server });
+    let stranger = check::stranger(&defaults);
     let bases = Bases::new(defaults, &sections.classes, &mut findings);
 
-    let compiling = server.as_ref().and_then(|server| kept(Builder::new(server), &mut findings));
+    let compiling = server
+        .as_ref()
+        .zip(stranger.as_ref())
+        .and_then(|(server, stranger)| kept(Builder::new(server, stranger), &mut findings));
     let mut pass = Pass { files: &files, bases: &bases, roots, compiling, wanted, explained: None, ids: 0, findings };
     pass.tenants(&sections.tenants);
     let Pass { roots, compiling, explained, ids, mut findings, .. } = pass;

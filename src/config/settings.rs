@@ -6,7 +6,9 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration}
 
 use serde::{Deserialize, Serialize};
 
+use super::password_hash::PasswordHash;
 use crate::base::{Bytes, ClassName, Cores, TenantName};
+use crate::wire::login::Method;
 
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +44,13 @@ pub struct Server {
     pub keys_command: Option<KeysCommand>,
 }
 
+/// What `[defaults]` say that is asked of those who are nobody, so that they see what others see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stranger {
+    /// Sequences of methods.
+    pub auth: Vec<Vec<Method>>,
+}
+
 /// OpenSSH's `start:rate:full`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MaxStartups {
@@ -73,6 +82,11 @@ pub struct Tenant {
     pub class: Option<ClassName>,
     /// Nobody logs in as this tenant.
     pub locked: bool,
+    /// Sequences of methods, each of which lets in when all of it is passed in this order: OpenSSH's
+    /// `AuthenticationMethods`. Never empty, and no sequence is.
+    pub auth: Vec<Vec<Method>>,
+    /// What a password is compared with.
+    pub password: Option<PasswordHash>,
     /// Keys given in the config.
     pub authorized_keys: Vec<AuthorizedKey>,
     /// More keys, read at each login; a root-owned file outside every jail.

@@ -17,8 +17,8 @@ use crate::base::{Result, fail};
 use crate::config::settings::{Linger, Server, Tenant};
 use crate::config::{self, Compiled};
 use crate::jail::{Cell, Cells, review};
-use crate::monitor::{Conn, Entered, House, MAX_CHANNELS, Seats, run};
-use crate::policy::Ends;
+use crate::monitor::{Conn, Entered, Hashing, House, MAX_CHANNELS, Seats, run};
+use crate::policy::{Ends, next_methods};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{net, process, random, title};
 use crate::wire::Link;
@@ -50,6 +50,7 @@ impl Door {
         let setup = Setup {
             host_keys: host_keys::load(&server)?,
             banner: server.banner.clone(),
+            methods: next_methods(&loaded.compiled.stranger()?.auth, &[]),
             max_auth_tries: server.max_auth_tries,
             max_channels: MAX_CHANNELS,
         };
@@ -86,6 +87,7 @@ impl Door {
         let state_dir = self.server.state_dir.clone();
         let unknown = self.server.keys_command.clone();
         Ok(House {
+            stranger: compiled.stranger()?,
             tenant: Box::new(move |name| compiled.tenant(name)),
             key_lines: Box::new(move |source, tenant, claim| match (tenant, &unknown) {
                 (Some(tenant), _) => key_lines(source, tenant, claim, &state_dir),
@@ -104,6 +106,7 @@ impl Door {
             login_grace: self.server.login_grace,
             state_dir: self.server.state_dir.clone(),
             seats: Seats::prepare(&self.server.run_dir)?,
+            hashing: Hashing::prepare(&self.server.run_dir)?,
             audit,
             signals,
             listener,

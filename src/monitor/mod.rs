@@ -5,15 +5,18 @@
 //! bounded messages, in the order that `phase` allows.
 
 pub mod confine;
+mod hashing;
 mod limits;
 mod login;
 mod phase;
 mod pipeline;
+mod progress;
 mod seats;
 mod serve;
 mod sessions;
 mod ssh;
 
+pub use hashing::Hashing;
 pub use pipeline::{Conn, EnterCell, FindTenant, House, ReadLines, converse, run};
 pub use seats::Seats;
 pub use serve::Entered;

@@ -124,7 +124,7 @@ impl Grant {
     #[must_use]
     pub fn probe(&self, session: u64, id: SessionId) -> Option<Start> {
         match self.identity.proof() {
-            Proof::Key { .. } | Proof::Certificate { .. } => return None,
+            Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password => return None,
             Proof::HostRoot => {}
         }
         let jail = &self.tenant.jail;

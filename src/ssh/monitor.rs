@@ -13,7 +13,7 @@ use std::{
 
 use cellblock::wire::{
     Link, LinkError,
-    login::{LoggedIn, Refusal, Reply, Request, Setup},
+    login::{LoggedIn, Method, Refusal, Reply, Request, Setup},
     session::Exit,
 };
 use tokio::{
@@ -101,6 +101,15 @@ impl Ends {
     }
 }
 
+/// The client is not in.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// What it may go on with.
+    pub(crate) next: Vec<Method>,
+    /// What it showed was right, and more is needed.
+    pub(crate) partial: bool,
+}
+
 type Answer = (Reply, Vec<OwnedFd>);
 
 /// Receives from the monitor.
@@ -132,9 +141,9 @@ impl Ear {
                 Reply::SessionEnded { channel, exit } => self.ends.report(channel, exit),
                 Reply::SessionNotice { channel, text } => self.ends.notice(channel, text),
                 Reply::Setup(_)
-                | Reply::KeyAcceptable(_)
+                | Reply::KeyAcceptable
                 | Reply::LoggedIn(_)
-                | Reply::LoginRefused
+                | Reply::LoginRefused { .. }
                 | Reply::SessionStarted { .. }
                 | Reply::SessionRefused { .. } => {
                     if self.answers.try_send((reply, fds)).is_err() {
@@ -188,9 +197,9 @@ impl Monitor {
     pub(crate) async fn ask_setup(&mut self) -> Result<Setup, End> {
         match self.ask(&Request::Confined).await?.0 {
             Reply::Setup(setup) => Ok(*setup),
-            Reply::KeyAcceptable(_)
+            Reply::KeyAcceptable
             | Reply::LoggedIn(_)
-            | Reply::LoginRefused
+            | Reply::LoginRefused { .. }
             | Reply::SessionStarted { .. }
             | Reply::SessionRefused { .. }
             | Reply::SessionNotice { .. }
@@ -199,12 +208,12 @@ impl Monitor {
     }
 
     /// Would this key be accepted?
-    pub(crate) async fn ask_offer_key(&mut self, user: String, key: Vec<u8>) -> Result<bool, End> {
+    pub(crate) async fn ask_offer_key(&mut self, user: String, key: Vec<u8>) -> Result<Result<(), Refused>, End> {
         match self.ask(&Request::OfferKey { user, key }).await?.0 {
-            Reply::KeyAcceptable(acceptable) => Ok(acceptable),
+            Reply::KeyAcceptable => Ok(Ok(())),
+            Reply::LoginRefused { next, partial } => Ok(Err(Refused { next, partial })),
             Reply::Setup(_)
             | Reply::LoggedIn(_)
-            | Reply::LoginRefused
             | Reply::SessionStarted { .. }
             | Reply::SessionRefused { .. }
             | Reply::SessionNotice { .. }
@@ -212,31 +221,18 @@ impl Monitor {
         }
     }
 
-    /// This key signed. Is the client in?
-    pub(crate) async fn ask_log_in(&mut self, user: String, key: Vec<u8>) -> Result<Option<LoggedIn>, End> {
-        self.logged_in(&Request::LogIn { user, key }).await
-    }
-
-    async fn logged_in(&mut self, request: &Request) -> Result<Option<LoggedIn>, End> {
+    /// `request` proves something, or tries to: is the client in?
+    pub(crate) async fn ask_log_in(&mut self, request: &Request) -> Result<Result<LoggedIn, Refused>, End> {
         match self.ask(request).await?.0 {
-            Reply::LoggedIn(logged_in) => Ok(Some(logged_in)),
-            Reply::LoginRefused => Ok(None),
+            Reply::LoggedIn(logged_in) => Ok(Ok(logged_in)),
+            Reply::LoginRefused { next, partial } => Ok(Err(Refused { next, partial })),
             Reply::Setup(_)
-            | Reply::KeyAcceptable(_)
+            | Reply::KeyAcceptable
             | Reply::SessionStarted { .. }
             | Reply::SessionRefused { .. }
             | Reply::SessionNotice { .. }
             | Reply::SessionEnded { .. } => Err(End::OutOfTurn),
         }
-    }
-
-    /// The key that this certificate is for signed. Is the client in?
-    pub(crate) async fn ask_log_in_by_certificate(
-        &mut self,
-        user: String,
-        certificate: Vec<u8>,
-    ) -> Result<Option<LoggedIn>, End> {
-        self.logged_in(&Request::LogInByCertificate { user, certificate }).await
     }
 
     /// Starts a program; `request` is a `StartSession` for channel `number`.
@@ -252,9 +248,9 @@ impl Monitor {
                 Reply::SessionStarted { .. }
                 | Reply::SessionRefused { .. }
                 | Reply::Setup(_)
-                | Reply::KeyAcceptable(_)
+                | Reply::KeyAcceptable
                 | Reply::LoggedIn(_)
-                | Reply::LoginRefused
+                | Reply::LoginRefused { .. }
                 | Reply::SessionNotice { .. }
                 | Reply::SessionEnded { .. },
                 _fds,

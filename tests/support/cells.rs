@@ -166,6 +166,8 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
         name: name.parse().unwrap(),
         class: None,
         locked: false,
+        auth: vec![vec![cellblock::wire::login::Method::PublicKey]],
+        password: None,
         authorized_keys: Vec::new(),
         authorized_keys_file: None,
         trusted_user_ca_keys: Vec::new(),

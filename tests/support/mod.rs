@@ -29,6 +29,7 @@ pub mod procfs;
 mod scratch;
 mod terminal;
 mod tree;
+pub mod typist;
 
 pub use client::{Master, Ran, Running, run_bounded};
 pub use counts::Counts;

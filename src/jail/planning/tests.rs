@@ -30,6 +30,8 @@ fn tenant(root: Root) -> Tenant {
         name: "alice".parse().unwrap(),
         class: None,
         locked: false,
+        auth: vec![vec![crate::wire::login::Method::PublicKey]],
+        password: None,
         authorized_keys: Vec::new(),
         authorized_keys_file: None,
         trusted_user_ca_keys: Vec::new(),
