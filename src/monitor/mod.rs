@@ -5,6 +5,7 @@
 //! bounded messages, in the order that `phase` allows.
 
 pub mod confine;
+mod files;
 mod hashing;
 mod limits;
 mod login;

@@ -7,6 +7,7 @@ mod account;
 mod environment;
 mod grant;
 mod identity;
+mod internal_sftp;
 mod pattern;
 mod rlimits;
 mod sequence;
