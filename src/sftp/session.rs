@@ -128,15 +128,7 @@ impl Session {
             }
             Request::FSync { handle } => self.handles.file(handle).ok_or(Status::Failure(None))?.file.sync_all()?,
             Request::CopyData { from, read_at, length, to, write_at } => {
-                let mut file = |handle| self.handles.file(handle)?.file.try_clone().ok();
-                let (source, target) = file(from).zip(file(to)).ok_or(Status::Failure(None))?;
-                let copied = copy::copy((&source, read_at), (&target, write_at), length)?;
-                for (handle, read, written) in [(from, copied, 0), (to, 0, copied)] {
-                    if let Some(file) = self.handles.file(handle) {
-                        file.read = file.read.saturating_add(read);
-                        file.written = file.written.saturating_add(written);
-                    }
-                }
+                self.copy_data((from, read_at), (to, write_at), length)?;
             }
             Request::LStat { path: at } => return self.tell(id, fs::symlink_metadata(path(at)?), replies),
             Request::Stat { path: at } => return self.tell(id, fs::metadata(path(at)?), replies),
@@ -146,23 +138,11 @@ impl Session {
                 return Ok(Answer::Sent);
             }
             Request::OpenDir { path: at } => {
-                if !self.handles.has_room() {
-                    return Err(Errno::EMFILE.into());
-                }
-                let listing = Listing::open(path(at)?)?;
-                let handle = self.handles.add(Open::Directory(Box::new(listing))).ok_or(Errno::EMFILE)?;
+                let handle = self.open_directory(path(at)?)?;
                 replies.handle(id, handle);
                 return Ok(Answer::Sent);
             }
-            Request::ReadDir { handle } => {
-                let listing = self.handles.directory(handle).ok_or(Status::Failure(None))?;
-                let entries = listing.next(&mut self.accounts, self.clock.get_or_insert_with(Clock::new))?;
-                if entries.is_empty() {
-                    return Err(Status::Eof);
-                }
-                replies.names(id, &entries);
-                return Ok(Answer::Sent);
-            }
+            Request::ReadDir { handle } => return self.read_directory(id, handle, replies),
             Request::ReadLink { path: at } => {
                 replies.name(id, fs::read_link(path(at)?)?.as_os_str().as_bytes());
                 return Ok(Answer::Sent);
@@ -200,6 +180,37 @@ impl Session {
             Request::Unknown => return Err(Status::Unsupported),
         }
         Ok(Answer::Done)
+    }
+
+    fn copy_data(&mut self, from: (Handle, u64), to: (Handle, u64), length: u64) -> Result<(), Status> {
+        let mut file = |handle| self.handles.file(handle)?.file.try_clone().ok();
+        let (source, target) = file(from.0).zip(file(to.0)).ok_or(Status::Failure(None))?;
+        let copied = copy::copy((&source, from.1), (&target, to.1), length)?;
+        for (handle, read, written) in [(from.0, copied, 0), (to.0, 0, copied)] {
+            if let Some(file) = self.handles.file(handle) {
+                file.read = file.read.saturating_add(read);
+                file.written = file.written.saturating_add(written);
+            }
+        }
+        Ok(())
+    }
+
+    fn open_directory(&mut self, path: &Path) -> Result<Handle, Status> {
+        if !self.handles.has_room() {
+            return Err(Errno::EMFILE.into());
+        }
+        let listing = Listing::open(path)?;
+        Ok(self.handles.add(Open::Directory(Box::new(listing))).ok_or(Errno::EMFILE)?)
+    }
+
+    fn read_directory(&mut self, id: u32, handle: Handle, replies: &mut Replies) -> Result<Answer, Status> {
+        let listing = self.handles.directory(handle).ok_or(Status::Failure(None))?;
+        let entries = listing.next(&mut self.accounts, self.clock.get_or_insert_with(Clock::new))?;
+        if entries.is_empty() {
+            return Err(Status::Eof);
+        }
+        replies.names(id, &entries);
+        Ok(Answer::Sent)
     }
 
     /// Requests that change names and attributes, and are answered by a status alone.
