@@ -78,7 +78,7 @@ fn bench() -> Bench {
         };
         let mut house = House {
             tenant: Box::new(|name| Ok((name.as_str() == "alice").then(alice))),
-            file_keys: Box::new(|_| Vec::new()),
+            key_lines: Box::new(|_, _, _| Vec::new()),
             certificates: false,
             enter: Box::new(move |_| {
                 let (monitors, inits) = seqpacket::pair().unwrap();
@@ -141,6 +141,9 @@ fn alice() -> Tenant {
         max_session_time: None,
         idle_timeout: None,
         channel_timeout: None,
+        own_keys: false,
+        revoked_keys: None,
+        keys_command: None,
         jail: Jail {
             root: Root::Host,
             user: User::Tenant,

@@ -12,6 +12,7 @@ use ssh_key::{Algorithm, Certificate, HashAlg, certificate::CertType, public::Ke
 
 use crate::base::escape;
 use crate::config::authorized_keys::check_key;
+use crate::config::revoked::PresentedCertificate;
 use crate::config::settings::{AuthorizedKey, KeyOptions, KeyRole, Tenant};
 use crate::policy::{BadPattern, networks_allow};
 
@@ -114,6 +115,17 @@ impl Offered {
         Ok(Self { certificate, authority })
     }
 
+    /// The blob of the certified key.
+    pub(super) fn key(&self) -> Result<Vec<u8>, BadCertificate> {
+        blob_of(self.certificate.public_key()).ok_or(BadCertificate::Malformed)
+    }
+
+    /// By what it can be revoked, besides its key.
+    pub(super) fn presented(&self) -> PresentedCertificate<'_> {
+        let (serial, key_id) = (self.certificate.serial(), self.certificate.key_id());
+        PresentedCertificate { authority: &self.authority, serial, key_id }
+    }
+
     /// `SHA256:…` of the certified key.
     pub(super) fn fingerprint(&self) -> String {
         self.certificate.public_key().fingerprint(HashAlg::Sha256).to_string()
@@ -153,9 +165,7 @@ impl Offered {
             return Err(BadCertificate::Host);
         }
         self.check_signature()?;
-        let key = certificate.public_key();
-        let blob = blob_of(key).ok_or(BadCertificate::Malformed)?;
-        check_key(&blob, &KeyRole::User).map_err(|why| BadCertificate::Key(why.to_string()))?;
+        check_key(&self.key()?, &KeyRole::User).map_err(|why| BadCertificate::Key(why.to_string()))?;
 
         // An empty list meant everybody once, and is nobody (OpenSSH 10.3). Names are compared whole:
         // one with a comma is no list (CVE-2026-35414).
@@ -211,6 +221,7 @@ impl Offered {
             no_agent_forwarding: !grants("permit-agent-forwarding"),
             no_x11_forwarding: !grants("permit-X11-forwarding"),
             no_user_rc: !grants("permit-user-rc"),
+            no_touch_required: grants("no-touch-required"),
             ..KeyOptions::default()
         };
         for (name, value) in self.certificate.critical_options().iter() {
@@ -245,6 +256,7 @@ fn both(line: &KeyOptions, certificate: &KeyOptions) -> Result<KeyOptions, BadCe
         no_agent_forwarding: line.no_agent_forwarding || certificate.no_agent_forwarding,
         no_x11_forwarding: line.no_x11_forwarding || certificate.no_x11_forwarding,
         no_user_rc: line.no_user_rc || certificate.no_user_rc,
+        no_touch_required: line.no_touch_required && certificate.no_touch_required,
     })
 }
 

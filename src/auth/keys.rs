@@ -1,14 +1,18 @@
 //! Login by public key: inline keys and those in a file, their options, and whole-blob comparison.
 
-use std::{fmt, net::IpAddr, path::Path};
+use std::{fmt, net::IpAddr};
 
 use ssh_key::{HashAlg, PublicKey};
 
 use crate::base::{NameError, Result, TenantName};
+use crate::config::revoked::{MAX_REVOKED, Presented, is_revoked};
 use crate::config::settings::{AuthorizedKey, KeyOptions, KeyRole, Tenant};
 use crate::policy::{BadPattern, Identity, Proof, from_allows};
 
+use crate::sys::file::{Links, read_trusted};
+
 use super::certificates::{BadCertificate, Offered, Vouched};
+use super::sources::Source;
 
 /// What a client says and has.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +46,10 @@ pub enum Refused {
     BadFrom(BadPattern),
     /// The key's `expiry-time=` has passed.
     Expired,
+    /// Key, authority or certificate are revoked.
+    Revoked,
+    /// What is revoked could not be found out.
+    Revocation(String),
     /// This method is not asked for now.
     NotInTurn,
     /// The certificate lets nobody in.
@@ -61,6 +69,8 @@ impl fmt::Display for Refused {
             Self::From => f.write_str("key is not authorized from this address"),
             Self::BadFrom(why) => write!(f, "key has a bad from= list: {why}"),
             Self::Expired => f.write_str("key has expired"),
+            Self::Revoked => f.write_str("key is revoked"),
+            Self::Revocation(why) => write!(f, "no key is taken, because the revoked keys are not known: {why}"),
             Self::NotInTurn => f.write_str("method is not asked for"),
             Self::Certificate(why) => why.fmt(f),
             Self::Config(why) => write!(f, "config: {why}"),
@@ -70,22 +80,28 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// Reads the lines that a source has for a tenant, or takes as long for a name that is nobody's.
+pub type Lines<'a> = dyn Fn(Source, Option<&Tenant>, &Claim<'_>) -> Vec<AuthorizedKey> + 'a;
+
 /// Judges `claim`: the identity that it proves, if the client holds the key, and its tenant.
 ///
-/// `tenant` looks a name up; `file_keys` reads more keys. Locked and unknown tenants cost the same
+/// `tenant` looks a name up; `lines` reads what lines of keys a source has for it. Locked and unknown tenants cost the same
 /// look-ups and comparisons as others; see also [`even_out`](super::even_out).
 pub fn prove(
     claim: &Claim<'_>,
     tenant: &dyn Fn(&TenantName) -> Result<Option<Tenant>>,
-    file_keys: &dyn Fn(&Path) -> Vec<AuthorizedKey>,
+    lines: &Lines<'_>,
 ) -> Result<(Identity, Tenant), Refused> {
     let (tenant, refused) = look_up(claim, tenant);
     let nobodys = [nobodys_key(claim.key.len())];
     let mut judged = judge(tenant.as_ref().map_or(&nobodys, |tenant| &tenant.authorized_keys), claim);
-    if let Some(path) = tenant.as_ref().and_then(|tenant| tenant.authorized_keys_file.as_deref()) {
-        judged = better(judged, judge(&file_keys(path), claim), &Refused::Key);
+    for source in Source::ALL {
+        if judged.is_err() {
+            judged = better(judged, judge(&lines(source, tenant.as_ref(), claim), claim), &Refused::Key);
+        }
     }
     let (tenant, options) = admit(tenant, refused, judged)?;
+    check_revoked(&tenant, &Presented { key: claim.key, certificate: None })?;
     let proof = Proof::Key { fingerprint: fingerprint(claim.key), options };
     Ok((Identity::proved(tenant.name.clone(), proof, claim.peer), tenant))
 }
@@ -94,7 +110,7 @@ pub fn prove(
 pub fn prove_certificate(
     claim: &Claim<'_>,
     tenant: &dyn Fn(&TenantName) -> Result<Option<Tenant>>,
-    file_keys: &dyn Fn(&Path) -> Vec<AuthorizedKey>,
+    lines: &Lines<'_>,
 ) -> Result<(Identity, Tenant), Refused> {
     let offered = Offered::decode(claim.key).map_err(Refused::Certificate)?;
     let (tenant, refused) = look_up(claim, tenant);
@@ -103,13 +119,33 @@ pub fn prove_certificate(
         let others = Refused::Certificate(BadCertificate::Authority);
         judged = offered.by_trusted(tenant, claim.peer, claim.now).map_err(Refused::Certificate);
         judged = better(judged, vouched(&offered, &tenant.authorized_keys, tenant, claim), &others);
-        if let Some(path) = tenant.authorized_keys_file.as_deref() {
-            judged = better(judged, vouched(&offered, &file_keys(path), tenant, claim), &others);
+        for source in Source::ALL {
+            if judged.is_err() {
+                let lines = lines(source, Some(tenant), claim);
+                judged = better(judged, vouched(&offered, &lines, tenant, claim), &others);
+            }
+        }
+    } else {
+        for source in Source::ALL {
+            drop(lines(source, None, claim));
         }
     }
     let (tenant, Vouched { key_id, serial, authority, fingerprint, options }) = admit(tenant, refused, judged)?;
+    let key = offered.key().map_err(Refused::Certificate)?;
+    check_revoked(&tenant, &Presented { key: &key, certificate: Some(offered.presented()) })?;
     let proof = Proof::Certificate { key_id, serial, authority, fingerprint, options };
     Ok((Identity::proved(tenant.name.clone(), proof, claim.peer), tenant))
+}
+
+/// Nobody is let in on a key while it is not known what is revoked.
+fn check_revoked(tenant: &Tenant, shown: &Presented<'_>) -> Result<(), Refused> {
+    let Some(path) = &tenant.revoked_keys else { return Ok(()) };
+    let list = read_trusted(path, Links::Refuse, MAX_REVOKED).map_err(|why| Refused::Revocation(why.to_string()))?;
+    match is_revoked(&list, shown) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Refused::Revoked),
+        Err(bad) => Err(Refused::Revocation(format!("{}: {bad}", path.display()))),
+    }
 }
 
 /// The tenant of the name that was claimed, and why that is not one who may log in.

@@ -4,12 +4,15 @@
 //! client see why it was refused: every refusal is the same words after the same time.
 
 mod certificates;
+mod command;
 mod even;
 mod fields;
 mod keys;
 mod password;
+mod sources;
 
 pub use certificates::{BadCertificate, try_certificate};
 pub use even::{even_out, even_out_password};
-pub use keys::{Claim, Refused, certified_fingerprint, fingerprint, prove, prove_certificate};
+pub use keys::{Claim, Lines, Refused, certified_fingerprint, fingerprint, prove, prove_certificate};
 pub use password::{hash, prove_password};
+pub use sources::{Source, ask_in_vain, key_lines};

@@ -86,6 +86,15 @@ pub fn parse_line(line: &str) -> Result<Option<AuthorizedKey>, KeyLineError> {
     Ok(Some(AuthorizedKey { blob, comment, options, role }))
 }
 
+/// What an admin should know of a key that can be used.
+#[must_use]
+pub fn remark(key: &AuthorizedKey) -> Option<(&'static str, &'static str)> {
+    key.expects_touch().then_some((
+        "that somebody touches a security key is not checked: what runs on their machine can use it alone",
+        "add no-touch-required to the line if that will do",
+    ))
+}
+
 /// One line of `trusted_user_ca_keys`: the key of an authority, without options.
 pub fn parse_authority(line: &str) -> Result<Option<AuthorizedKey>, KeyLineError> {
     let Some(key) = parse_line(line)? else { return Ok(None) };
@@ -127,7 +136,7 @@ fn is_key_type(word: &str) -> bool {
     matches!(
         word,
         "ssh-ed25519" | "ssh-rsa" | "ssh-dss" | "ecdsa-sha2-nistp256" | "ecdsa-sha2-nistp384" | "ecdsa-sha2-nistp521"
-    ) || word.starts_with("sk-")
+    ) || matches!(word, "sk-ssh-ed25519@openssh.com" | "sk-ecdsa-sha2-nistp256@openssh.com")
         || word.contains("-cert-v0")
 }
 
@@ -186,10 +195,6 @@ fn refuse_kind(kind: &str) -> Result<(), KeyLineError> {
     }
     if kind.contains("-cert-v0") {
         return Err(KeyLineError::new("a certificate is not a key").hint("give the key that the certificate is for"));
-    }
-    if kind.starts_with("sk-") {
-        return Err(KeyLineError::new("security keys are refused, because their proof of touch cannot be checked yet")
-            .hint("ssh-keygen -t ed25519"));
     }
     if !is_key_type(kind) {
         return Err(KeyLineError::new(format!("\"{}\" is no key type", shorten(kind)))
@@ -299,6 +304,13 @@ fn set_flag(line: &mut Line, name: &str) -> Result<(), KeyLineError> {
         "no-x11-forwarding" => options.no_x11_forwarding = true,
         "user-rc" => options.no_user_rc = false,
         "no-user-rc" => options.no_user_rc = true,
+        "no-touch-required" => options.no_touch_required = true,
+        "verify-required" => {
+            return Err(KeyLineError::new(
+                "option \"verify-required\" cannot be honoured: what a security key says of its user is not seen",
+            )
+            .hint("no key is better than one that is used without its PIN; docs/upstream.md has the reason"));
+        }
         "cert-authority" => line.authority = true,
         known @ ("from" | "expiry-time" | "command" | "principals") => {
             return Err(KeyLineError::new(format!("option \"{known}\" needs a value")));

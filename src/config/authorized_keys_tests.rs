@@ -45,7 +45,8 @@ fn weak_and_foreign_keys_are_refused_with_the_reason() {
     assert_eq!(reason(RSA_1024), "an RSA key of 1024 bits can be broken; at least 2048 are needed");
     assert_eq!(reason("ssh-dss AAAA"), "DSA keys have 1024 bits and are no longer safe");
     assert_eq!(reason("ssh-ed25519-cert-v01@openssh.com AAAA"), "a certificate is not a key");
-    assert!(reason("sk-ssh-ed25519@openssh.com AAAA").contains("proof of touch"));
+    assert!(reason("webauthn-sk-ecdsa-sha2-nistp256@openssh.com AAAA").contains("webauthn-sk-ecdsa"));
+    assert!(reason("sk-x@openssh.com AAAA").contains("\"sk-x@openssh.com\""));
     assert_eq!(reason("ssh-ed25519"), "nothing follows the key type \"ssh-ed25519\"");
     assert_eq!(reason("ssh-ed25519 AAAA"), "this is not a whole ssh-ed25519 key");
     assert_eq!(reason(ED25519.trim_end_matches('B')), "this is not a whole ssh-ed25519 key");
@@ -90,13 +91,31 @@ fn an_option_that_is_not_honoured_makes_the_line_an_error() {
         "permitlisten=\"1\"",
         "environment=\"A=b\"",
         "verify-required",
-        "no-touch-required",
         "unheard-of",
         "no-pty=\"yes\"",
     ] {
         let name = option.split('=').next().unwrap();
         assert!(refusal(option).contains(&format!("\"{name}\"")), "{option}: {}", refusal(option));
     }
+}
+
+#[test]
+fn a_security_key_is_a_key_and_its_touch_is_remarked_on() {
+    let of = |options: &str, name: &str, parts: &[&[u8]]| {
+        let mut blob = Vec::new();
+        for part in [&[name.as_bytes()], parts].concat() {
+            blob.extend(u32::try_from(part.len()).unwrap().to_be_bytes());
+            blob.extend(part);
+        }
+        key(&format!("{options}{name} {} c", BASE64.encode(blob)))
+    };
+    let ed25519 = |options: &str| of(options, "sk-ssh-ed25519@openssh.com", &[&[7; 32], b"ssh:"]);
+    assert!(ed25519("").expects_touch() && remark(&ed25519("")).is_some());
+    assert_eq!(remark(&ed25519("no-touch-required ")), None);
+    let point = BASE64.decode(P256.split_once(' ').unwrap().1).unwrap()[39..].to_vec();
+    let ecdsa = of("no-pty ", "sk-ecdsa-sha2-nistp256@openssh.com", &[b"nistp256", &point, b"ssh:"]);
+    assert!(ecdsa.expects_touch() && ecdsa.options.no_pty);
+    assert_eq!(remark(&key(ED25519)), None);
 }
 
 #[test]

@@ -66,6 +66,7 @@ pub(super) fn server(layer: &ServerLayer, findings: &mut Findings) -> Option<Ser
             register: need(&layer.id_pool_register)?,
         },
         penalties: penalties(layer, findings)?,
+        keys_command: None,
     })
 }
 
@@ -226,6 +227,11 @@ pub(super) fn tenant(
     if let Some(file) = &whole.authorized_keys_file {
         roots.check_keys_file(&file.value, file.place, findings);
     }
+    if let Some(list) = &whole.revoked_keys {
+        roots.check_revoked(&list.value, list.place, findings);
+    }
+    let own_keys = need(&whole.own_keys)?;
+    let keys_command = roots.commands.check(whole, findings);
     let authorized_keys: Vec<_> = whole.authorized_keys.as_ref()?.value.iter().map(|line| line.key.clone()).collect();
     let trusted = whole.trusted_user_ca_keys.as_ref()?;
     let authorities: Vec<_> = trusted.value.iter().map(|line| line.key.blob.clone()).collect();
@@ -237,7 +243,11 @@ pub(super) fn tenant(
     let by_certificate = !authorities.is_empty() && principals.is_none_or(|set| !set.value.is_empty());
     let locked = need(&whole.locked)?;
     let auth = need(&whole.auth)?.0;
-    let has_key = !authorized_keys.is_empty() || whole.authorized_keys_file.is_some() || by_certificate;
+    let has_key = !authorized_keys.is_empty()
+        || whole.authorized_keys_file.is_some()
+        || by_certificate
+        || own_keys
+        || keys_command.is_some();
     login::check(&name, place, whole, &login::Means { auth: &auth, has_key, locked }, files, findings);
     let authorized_principals = need(&whole.authorized_principals).unwrap_or_else(|| vec![name.to_string()]);
     let jail = jail(whole)?;
@@ -278,6 +288,9 @@ pub(super) fn tenant(
         max_session_time: need(&whole.max_session_time),
         idle_timeout: need(&whole.idle_timeout),
         channel_timeout: need(&whole.channel_timeout),
+        own_keys,
+        revoked_keys: need(&whole.revoked_keys),
+        keys_command,
         jail,
     })
 }

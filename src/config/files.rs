@@ -209,6 +209,8 @@ fn distrusted(file: FileId, untrusted: &Untrusted) -> Finding {
         Distrust::Os(errno) => format!("{path} cannot be read: {errno}"),
         why @ (Distrust::Owner(_)
         | Distrust::Writable(_)
+        | Distrust::Stranger(_)
+        | Distrust::Loose(_)
         | Distrust::NotFile
         | Distrust::NotDirectory
         | Distrust::Link

@@ -297,6 +297,18 @@ keys! {
     "" "authorized_principals" authorized_principals: Vec<String> = |r, v| r.principals(v),
         "list of names", Words("the tenant's name"),
         "The principals of such certificates that are the tenant, compared exactly. With an empty list there is none.";
+    "" "own_keys" own_keys: bool = |r, v| r.flag(v),
+        "true or false", Toml("false"),
+        "Whether keys in the tenant's own `~/.ssh/authorized_keys` let in as well. `ssh-copy-id` writes there. The file, `.ssh` and the home must belong to the tenant, or root inside, and be writable by nobody else.";
+    "" "authorized_keys_command" authorized_keys_command: Vec<String> = |r, v| r.key_command(v),
+        "command line", Words("no command"),
+        "A program that is asked for more such lines when nothing else lets in, for at most 10 seconds each time. `%u` is the name that is asked for, `%k` the key or certificate, `%t` its type, `%f` its fingerprint. It and its directories must belong to root. Set it under `[defaults]`: where only some tenants have it, the time that a refusal takes tells them from names that do not exist.";
+    "" "authorized_keys_command_user" authorized_keys_command_user: String = |r, v| r.account(v),
+        "name of a host account", Words("none; needed with `authorized_keys_command`"),
+        "Whom that program runs as. An account of its own, without files.";
+    "" "revoked_keys" revoked_keys: PathBuf = |r, v| r.path(v),
+        "path", Words("no list"),
+        "Keys and certificates that are not taken any more: a list made by `ssh-keygen -k`, or public keys, one a line. Read at each login; while it cannot be read, no key lets in.";
     "" "root" root: Root = |r, v| r.root(v),
         "`\"host\"` or a path", Toml(r#""host""#),
         "What is `/` in the cell: a read-only view of the host's programs, or a directory. The directory must lie under one that only root can enter, and serves one tenant.";

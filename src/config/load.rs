@@ -86,6 +86,9 @@ fn run(path: &Path, wanted: Option<&TenantName>) -> Result<(Loaded, Option<Expla
         defaults.cover(own);
         defaults.class = None;
     }
+    let mut roots = Roots::default();
+    let keys_command = roots.commands.check(&defaults, &mut findings);
+    let server = server.map(|server| Server { keys_command, ..server });
     let stranger = check::stranger(&defaults);
     let bases = Bases::new(defaults, &sections.classes, &mut findings);
 
@@ -93,16 +96,7 @@ fn run(path: &Path, wanted: Option<&TenantName>) -> Result<(Loaded, Option<Expla
         .as_ref()
         .zip(stranger.as_ref())
         .and_then(|(server, stranger)| kept(Builder::new(server, stranger), &mut findings));
-    let mut pass = Pass {
-        files: &files,
-        bases: &bases,
-        roots: Roots::default(),
-        compiling,
-        wanted,
-        explained: None,
-        ids: 0,
-        findings,
-    };
+    let mut pass = Pass { files: &files, bases: &bases, roots, compiling, wanted, explained: None, ids: 0, findings };
     pass.tenants(&sections.tenants);
     let Pass { roots, compiling, explained, ids, mut findings, .. } = pass;
     if let Some(server) = &server {

@@ -12,7 +12,7 @@ use std::{
 
 use toml::{Spanned, de::DeValue};
 
-use super::authorized_keys::{KeyLineError, parse_authority, parse_line};
+use super::authorized_keys::{KeyLineError, parse_authority, parse_line, remark};
 use super::capabilities;
 use super::files::FileId;
 use super::finding::{Finding, Findings, Place};
@@ -371,6 +371,31 @@ impl<'f> Reader<'f> {
         self.lines(value, parse_line)
     }
 
+    /// A program with arguments, divided at blanks: no shell sees it.
+    pub(super) fn key_command(&mut self, value: Value<'_, '_>) -> Option<Vec<String>> {
+        let text = self.text(value, "a command line")?;
+        if text.contains(['"', '\'', '\\']) {
+            return self.error(value, "the command line is divided at blanks and knows no quotes");
+        }
+        let words: Vec<String> = text.split_ascii_whitespace().map(str::to_owned).collect();
+        if !words.first().is_some_and(|program| program.starts_with('/') && !program.contains('%')) {
+            return self.error(value, "the command line begins with the absolute path of a program");
+        }
+        for word in &words {
+            let mut rest = word.as_str();
+            while let Some((_before, after)) = rest.split_once('%') {
+                if !after.starts_with(['u', 'k', 't', 'f', '%']) {
+                    let token: String = after.chars().take(1).collect();
+                    let finding = Finding::error(self.place(value), format!("there is no token `%{token}` here"));
+                    self.report(finding.hint("%u, %k, %t, %f and %% are known"));
+                    return None;
+                }
+                rest = after.get(1..).unwrap_or_default();
+            }
+        }
+        Some(words)
+    }
+
     pub(super) fn authorities(&mut self, value: Value<'_, '_>) -> Option<Vec<KeyLine>> {
         self.lines(value, parse_authority)
     }
@@ -395,7 +420,13 @@ impl<'f> Reader<'f> {
         let lines = self.list(value, "a list of lines", |reader, value| {
             let Some(line) = value.get_ref().as_str() else { return reader.expected(value, "a line") };
             match parse(line) {
-                Ok(key) => Some(key.map(|key| KeyLine { line: line.to_owned(), key })),
+                Ok(key) => Some(key.map(|key| {
+                    if let Some((message, hint)) = remark(&key) {
+                        let finding = Finding::warning(reader.place(value), message);
+                        reader.report(finding.hint(hint));
+                    }
+                    KeyLine { line: line.to_owned(), key }
+                })),
                 Err(error) => {
                     let finding = Finding::error(reader.place(value), error.to_string());
                     reader.report(finding.maybe_hint(error.advice().map(str::to_owned)));

@@ -7,9 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::authorized_keys::parse_file;
+use super::authorized_keys::{parse_file, remark};
 use super::files::{FileId, Files};
 use super::finding::{Finding, Findings, Place};
+use super::keys_command::Commands;
+use super::revoked::{MAX_REVOKED, Presented, is_revoked};
 use super::settings::{KeyRole, Server};
 use crate::base::TenantName;
 use crate::sys::Errno;
@@ -26,6 +28,7 @@ pub(super) struct Roots {
     used: BTreeMap<PathBuf, (TenantName, Place)>,
     keys_files: Vec<(PathBuf, Place)>,
     keys_seen: HashSet<PathBuf>,
+    pub(super) commands: Commands,
     /// Of those, the ones with a `cert-authority` line.
     naming_authorities: HashSet<PathBuf>,
 }
@@ -104,9 +107,32 @@ impl Roots {
         if keys.iter().any(|key| key.role != KeyRole::User) {
             self.naming_authorities.insert(path.to_owned());
         }
+        if let Some((message, hint)) = keys.iter().find_map(remark) {
+            findings.push(Finding::warning(place, format!("{shown}: {message}")).hint(hint));
+        }
         for (line, error) in errors {
             let finding = Finding::warning(place, format!("{shown}:{line} lets nobody in: {error}"));
             findings.push(finding.maybe_hint(error.advice().map(str::to_owned)));
+        }
+    }
+
+    /// Checks one tenant's list of revoked keys. Whatever is wrong with it would keep everybody out.
+    pub(super) fn check_revoked(&mut self, path: &Path, place: Place, findings: &mut Findings) {
+        if !self.keys_seen.insert(path.to_owned()) {
+            return;
+        }
+        self.keys_files.push((path.to_owned(), place));
+        let bytes = match read_trusted(path, Links::Refuse, MAX_REVOKED) {
+            Ok(bytes) => bytes,
+            Err(untrusted) => {
+                let finding = Finding::error(place, format!("the revoked keys cannot be used: {untrusted}"));
+                let missing = untrusted.is_missing().then(|| format!("touch {}", path.display()));
+                return findings.push(finding.maybe_hint(missing.or(untrusted.hint())));
+            }
+        };
+        if let Err(bad) = is_revoked(&bytes, &Presented { key: &[], certificate: None }) {
+            let message = format!("the revoked keys in {} cannot be used: {bad}", path.display());
+            findings.push(Finding::error(place, message).hint(bad.advice()));
         }
     }
 

@@ -49,6 +49,9 @@ pub struct Server {
     pub id_pool: IdPool,
     /// What addresses that misbehave are turned away for.
     pub penalties: Penalties,
+    /// The command of `[defaults]`, which is asked about names that are nobody's as well, so that
+    /// nobody can tell them by time.
+    pub keys_command: Option<KeysCommand>,
 }
 
 /// OpenSSH's `PerSourcePenalties`, `PerSourcePenaltyExemptList` and `PerSourceNetBlockSize`. A time of
@@ -190,6 +193,12 @@ pub struct Tenant {
     pub idle_timeout: Option<Duration>,
     /// The same for each of its sessions.
     pub channel_timeout: Option<Duration>,
+    /// Whether keys in the tenant's own `~/.ssh/authorized_keys` count.
+    pub own_keys: bool,
+    /// Keys and certificates that are not taken any more; read at each login.
+    pub revoked_keys: Option<PathBuf>,
+    /// Asked for more keys when nothing else lets in.
+    pub keys_command: Option<KeysCommand>,
     /// The jail.
     pub jail: Jail,
 }
@@ -203,6 +212,19 @@ pub struct OpenHours {
     pub zone: Option<String>,
 }
 
+/// `authorized_keys_command`: a program that prints lines of keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeysCommand {
+    /// The absolute path of the program and its arguments, in which `%u %k %t %f %%` are filled in.
+    pub words: Vec<String>,
+    /// The account that it runs as, and its ids; never root.
+    pub user: String,
+    /// Its uid.
+    pub uid: u32,
+    /// Its only group.
+    pub gid: u32,
+}
+
 /// One line of OpenSSH's authorized_keys format (sshd(8)).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorizedKey {
@@ -214,6 +236,16 @@ pub struct AuthorizedKey {
     pub options: KeyOptions,
     /// What it is for.
     pub role: KeyRole,
+}
+
+impl AuthorizedKey {
+    /// Whether it is a security key whose touch somebody may rely on: the flags of its signatures are
+    /// not seen (docs/upstream.md).
+    #[must_use]
+    pub fn expects_touch(&self) -> bool {
+        // After the length of its type's name (RFC 4253, 6.6).
+        !self.options.no_touch_required && self.blob.get(4..).is_some_and(|name| name.starts_with(b"sk-"))
+    }
 }
 
 /// What a key of an authorized_keys line is for.
@@ -248,6 +280,8 @@ pub struct KeyOptions {
     pub no_x11_forwarding: bool,
     /// `no-user-rc`.
     pub no_user_rc: bool,
+    /// `no-touch-required`: nobody expects that the touch of a security key is checked.
+    pub no_touch_required: bool,
 }
 
 /// The settings of one jail.

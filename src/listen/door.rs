@@ -12,14 +12,13 @@ use std::{
 use tracing::{error, warn};
 
 use crate::account::Audit;
+use crate::auth::{Source, ask_in_vain, key_lines};
 use crate::base::{Result, fail};
-use crate::config::authorized_keys::parse_file;
-use crate::config::settings::{AuthorizedKey, Linger, Server, Tenant};
-use crate::config::{self, Compiled, MAX_KEYS_FILE};
+use crate::config::settings::{Linger, Server, Tenant};
+use crate::config::{self, Compiled};
 use crate::jail::{Cell, Cells, review};
 use crate::monitor::{Conn, Entered, Hashing, House, MAX_CHANNELS, Seats, Tally, run};
 use crate::policy::{Ends, next_methods};
-use crate::sys::file::{Links, read_trusted};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{net, process, random, title};
 use crate::wire::Link;
@@ -89,10 +88,19 @@ impl Door {
         // All other signals stay blocked as the listener had them; what is exec'd resets them.
         let signals = Signals::block(&[signal::SIGTERM]).map_err(|errno| fail("blocking", "signals", errno))?;
         let compiled = Rc::clone(&self.compiled);
+        let state_dir = self.server.state_dir.clone();
+        let unknown = self.server.keys_command.clone();
         Ok(House {
             stranger: compiled.stranger()?,
             tenant: Box::new(move |name| compiled.tenant(name)),
-            file_keys: Box::new(file_keys),
+            key_lines: Box::new(move |source, tenant, claim| match (tenant, &unknown) {
+                (Some(tenant), _) => key_lines(source, tenant, claim, &state_dir),
+                (None, Some(command)) if source == Source::Command => {
+                    ask_in_vain(command, claim);
+                    Vec::new()
+                }
+                (None, _) => Vec::new(),
+            }),
             certificates: self.compiled.takes_certificates(),
             enter: Box::new(move |tenant| {
                 let Cell { link, pidfd, pid, forgone, name: _, started: _ } = cells.enter(tenant)?;
@@ -148,20 +156,4 @@ fn service_ids(server: &Server) -> Result<(u32, u32)> {
             .hint("`user` in [server] names an account without privileges"));
     }
     Ok((user.uid(), user.primary_group_id()))
-}
-
-/// The usable keys of a file; what is wrong with it is for the admin, the client learns nothing.
-fn file_keys(path: &Path) -> Vec<AuthorizedKey> {
-    let text = match read_trusted(path, Links::Refuse, MAX_KEYS_FILE) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(why) => {
-            warn!("{}", fail("reading the keys in", path.display(), why));
-            return Vec::new();
-        }
-    };
-    let (keys, wrong) = parse_file(&text);
-    for (line, why) in wrong {
-        warn!("{}:{line}: key is not used: {why}", path.display());
-    }
-    keys
 }

@@ -136,6 +136,7 @@ mod tests {
             banner: None,
             id_pool: IdPool { first: 1, count: 1, register: false },
             penalties: Penalties::default(),
+            keys_command: None,
         }
     }
 

@@ -143,13 +143,13 @@ impl Login<'_> {
     }
 
     fn judge_key(&mut self, user: &str, key: &[u8]) -> Result<(Identity, Tenant), Refused> {
-        let judged = prove(&self.claim(user, key), &*self.house.tenant, &*self.house.file_keys);
+        let judged = prove(&self.claim(user, key), &*self.house.tenant, &*self.house.key_lines);
         self.in_turn(user, judged)
     }
 
     fn judge_certificate(&mut self, user: &str, certificate: &[u8]) -> Result<(Identity, Tenant), Refused> {
         let claim = self.claim(user, certificate);
-        let judged = prove_certificate(&claim, &*self.house.tenant, &*self.house.file_keys);
+        let judged = prove_certificate(&claim, &*self.house.tenant, &*self.house.key_lines);
         self.in_turn(user, judged)
     }
 

@@ -21,7 +21,7 @@ mod ssh;
 
 pub use hashing::Hashing;
 pub use outcome::Tally;
-pub use pipeline::{Conn, EnterCell, FindTenant, House, ReadKeys, converse, run};
+pub use pipeline::{Conn, EnterCell, FindTenant, House, ReadLines, converse, run};
 pub use seats::Seats;
 pub use serve::Entered;
 pub use sessions::MAX_CHANNELS;

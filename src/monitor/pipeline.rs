@@ -3,15 +3,16 @@
 use std::{
     fmt,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use tracing::{error, info, warn};
 
 use crate::account::{Audit, CertificateText, Event, LastLogin, exchange};
+use crate::auth::Lines;
 use crate::base::{Result, TenantName};
-use crate::config::settings::{AuthorizedKey, Stranger, Tenant};
+use crate::config::settings::{Stranger, Tenant};
 use crate::policy::{Ends, Grant, Identity, Proof, Told, grant};
 use crate::sys::signal::Signals;
 use crate::sys::title;
@@ -46,8 +47,8 @@ pub struct Conn {
 
 /// Looks a tenant up.
 pub type FindTenant = dyn Fn(&TenantName) -> Result<Option<Tenant>>;
-/// Reads an authorized_keys file.
-pub type ReadKeys = dyn Fn(&Path) -> Vec<AuthorizedKey>;
+/// Reads the lines of keys that a source has for a tenant.
+pub type ReadLines = Lines<'static>;
 /// Joins a tenant's cell, or starts it.
 pub type EnterCell = dyn Fn(&Tenant) -> Result<Entered>;
 
@@ -57,8 +58,8 @@ pub struct House {
     pub stranger: Stranger,
     /// Looks a tenant up in the compiled config.
     pub tenant: Box<FindTenant>,
-    /// Reads an authorized_keys file; what is wrong with it goes to the admin's log.
-    pub file_keys: Box<ReadKeys>,
+    /// Reads lines of keys that are not in the config; what is wrong with them goes to the admin's log.
+    pub key_lines: Box<ReadLines>,
     /// Joins the tenant's cell, or starts it.
     pub enter: Box<EnterCell>,
     /// Whether anybody at all may come by certificate.

@@ -6,6 +6,7 @@
 //! A sticky, root-owned directory (`/tmp`) may be passed through, because nobody can exchange what
 //! root put there, but may not itself hold the file: others can link files into it.
 
+mod homes;
 mod trust;
 mod walk;
 
@@ -26,6 +27,7 @@ use super::{Errno, SysResult, error::retry};
 use trust::{owned_by_root, writable_by_root_only};
 use walk::Walk;
 
+pub use homes::read_beneath;
 pub use trust::{Distrust, Links, Untrusted};
 
 /// `O_NONBLOCK`, so that a FIFO is refused and not waited for.
@@ -119,6 +121,21 @@ pub fn read_trusted(path: &Path, links: Links, cap: usize) -> Result<Vec<u8>, Un
     let mut buffer = Vec::new();
     dir.read(&name, cap, &mut buffer).map_err(|why| Untrusted { path: real, why })?;
     Ok(buffer)
+}
+
+/// Whether `path` is a regular file that [`read_trusted`] would read, whatever its size: one that may be
+/// executed by root's order.
+pub fn trusted_file(path: &Path, links: Links) -> Result<(), Untrusted> {
+    let (dir, name, real) = parent(path, links)?;
+    let judge = || {
+        let stat = statat(&dir.fd, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Distrust::NotFile);
+        }
+        owned_by_root(&stat)?;
+        writable_by_root_only(&stat)
+    };
+    judge().map_err(|why| Untrusted { path: real, why })
 }
 
 /// Reads a file whose owner does not matter (`/proc`, `/etc/passwd`), at most `cap` bytes; more is `EFBIG`.

@@ -84,7 +84,7 @@ impl Message {
         self
     }
 
-    fn mpint(self, bytes: &[u8]) -> Self {
+    pub fn mpint(self, bytes: &[u8]) -> Self {
         let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
         let mut number = bytes[zeros..].to_vec();
         if number.first().is_some_and(|byte| byte & 0x80 != 0) {
@@ -306,6 +306,15 @@ impl Attacker {
             .byte(0)
             .text("ssh-ed25519")
             .bytes(&key.blob())
+    }
+
+    /// A publickey request for the key `blob` of type `kind`, with what `sign` makes of what is to be signed.
+    pub fn signed_by(&self, user: &str, kind: &str, blob: &[u8], sign: impl FnOnce(&[u8]) -> Vec<u8>) -> Message {
+        let fields = |message: Message| {
+            message.text(user).text("ssh-connection").text("publickey").byte(1).text(kind).bytes(blob)
+        };
+        let signature = sign(&fields(Message::start().bytes(&self.session_id).byte(50)).0);
+        fields(Message::new(50)).bytes(&signature)
     }
 
     /// As [`Attacker::signed`], for a certificate (in base64) of an ed25519 key.

@@ -164,6 +164,7 @@ pub fn server(dir: &Path) -> Server {
         banner: None,
         id_pool: IdPool { first: 524_288, count: 1_878_458_368, register: false },
         penalties: Penalties::default(),
+        keys_command: None,
     }
 }
 
@@ -182,6 +183,9 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
         max_session_time: None,
         idle_timeout: None,
         channel_timeout: None,
+        own_keys: false,
+        revoked_keys: None,
+        keys_command: None,
         jail: Jail {
             root,
             user: User::Tenant,

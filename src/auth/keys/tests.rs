@@ -19,6 +19,9 @@ fn tenant(name: &str, keys: Vec<AuthorizedKey>) -> Tenant {
         max_session_time: None,
         idle_timeout: None,
         channel_timeout: None,
+        own_keys: false,
+        revoked_keys: None,
+        keys_command: None,
         jail: Jail {
             root: Root::Host,
             user: User::Tenant,
@@ -51,7 +54,10 @@ fn key(blob: &[u8], options: KeyOptions) -> AuthorizedKey {
 fn proved(tenant: &Tenant, user: &str, blob: &[u8], in_file: &[AuthorizedKey]) -> Result<KeyOptions, Refused> {
     let claim = Claim { user, key: blob, peer: "192.0.2.1".parse().unwrap(), now: 1000 };
     let find = |name: &TenantName| Ok((*name == tenant.name).then(|| tenant.clone()));
-    let (identity, _) = prove(&claim, &find, &|_| in_file.to_vec())?;
+    let (identity, _) = prove(&claim, &find, &|source, tenant, _| {
+        let has = source == Source::File && tenant.is_some_and(|tenant| tenant.authorized_keys_file.is_some());
+        if has { in_file.to_vec() } else { Vec::new() }
+    })?;
     let Proof::Key { options, .. } = identity.proof() else { panic!("proved by a key") };
     Ok(options.clone())
 }

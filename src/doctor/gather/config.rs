@@ -122,6 +122,8 @@ fn distrusted(why: &Untrusted) -> Trust {
         Distrust::Os(errno) => Trust::Unseen(format!("{}: {errno}", why.path.display())),
         Distrust::Owner(_)
         | Distrust::Writable(_)
+        | Distrust::Stranger(_)
+        | Distrust::Loose(_)
         | Distrust::NotFile
         | Distrust::NotDirectory
         | Distrust::Link

@@ -41,6 +41,9 @@ fn tenant(root: Root) -> Tenant {
         channel_timeout: None,
         trusted_user_ca_keys: Vec::new(),
         authorized_principals: Vec::new(),
+        own_keys: false,
+        revoked_keys: None,
+        keys_command: None,
         jail,
     }
 }

@@ -44,6 +44,9 @@ fn granted(change: impl FnOnce(&mut Tenant, &mut KeyOptions)) -> Grant {
         max_session_time: None,
         idle_timeout: None,
         channel_timeout: None,
+        own_keys: false,
+        revoked_keys: None,
+        keys_command: None,
         jail: jail(),
     };
     let mut options = KeyOptions::default();

@@ -27,6 +27,10 @@ pub enum Distrust {
     Owner(u32),
     /// Group or others may write; the permission bits.
     Writable(u32),
+    /// It belongs to this id, as owners stand on disk, which is neither the tenant's nor root's.
+    Stranger(u32),
+    /// Others than its owner may write; the permission bits.
+    Loose(u32),
     /// Not a regular file.
     NotFile,
     /// Not a directory.
@@ -45,6 +49,8 @@ impl fmt::Display for Distrust {
             Self::Os(errno) => write!(f, "{errno}"),
             Self::Owner(uid) => write!(f, "it belongs to uid {uid}, not to root"),
             Self::Writable(mode) => write!(f, "others than root can write to it (mode {mode:04o})"),
+            Self::Stranger(uid) => write!(f, "it belongs to uid {uid} of the tenant's tree, not to the tenant"),
+            Self::Loose(mode) => write!(f, "others than its owner can write to it (mode {mode:04o})"),
             Self::NotFile => f.write_str("it is not a regular file"),
             Self::NotDirectory => f.write_str("it is not a directory"),
             Self::Link => f.write_str("it is a symbolic link"),
@@ -94,9 +100,13 @@ impl Untrusted {
             Distrust::Owner(_) => Some(format!("chown root {path}")),
             Distrust::Writable(_) => Some(format!("chmod go-w {path}")),
             Distrust::Link => Some(format!("name the file itself: readlink -f {path}")),
-            Distrust::Os(_) | Distrust::NotFile | Distrust::NotDirectory | Distrust::TooLarge(_) | Distrust::Form => {
-                None
-            }
+            Distrust::Os(_)
+            | Distrust::Stranger(_)
+            | Distrust::Loose(_)
+            | Distrust::NotFile
+            | Distrust::NotDirectory
+            | Distrust::TooLarge(_)
+            | Distrust::Form => None,
         }
     }
 }
