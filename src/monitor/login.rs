@@ -68,6 +68,10 @@ pub(super) fn wait_for_identity(ssh: &mut Ssh, conn: &Conn, house: &mut House) -
             Request::StartSession { .. } | Request::SignalSession { .. } | Request::LeaveSession { .. } => {
                 return Err(End::OutOfTurn("session request"));
             }
+            Request::Connect { .. }
+            | Request::Listen { .. }
+            | Request::Accepted { .. }
+            | Request::ForwardEnded { .. } => return Err(End::OutOfTurn("request for a forward")),
             Request::Note { .. } => {}
         }
     }

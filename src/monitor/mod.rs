@@ -5,6 +5,7 @@
 //! bounded messages, in the order that `phase` allows.
 
 pub mod confine;
+mod forwards;
 mod limits;
 mod login;
 mod phase;
