@@ -282,8 +282,8 @@ keys! {
         "size", Toml(r#""0""#),
         "Largest core file.";
     "" "allow" allow: BTreeSet<Allow> = |r, v| r.allow(v),
-        "list of words", Toml(r#"["shell", "exec", "pty", "env", "signal"]"#),
-        "Which requests are answered: a login shell, a command, a terminal, environment variables, signals.";
+        "list of words", Toml(r#"["shell", "exec", "sftp", "pty", "env", "signal", "local-forward", "remote-forward", "agent"]"#),
+        "Which requests are answered: a login shell, a command (`exec`, as `scp -O`, rsync and git make it), `sftp`, a terminal (`pty`), environment variables, signals, connections from the cell to ports and sockets (`local-forward`: `ssh -L`, `-D`, `-W`), listening in the cell (`remote-forward`: `ssh -R`), the client's agent (`agent`: `ssh -A`), its display (`x11`: `ssh -X`). A key's own `restrict` or `no-…` options switch off more. The rest is refused, and the client told so.";
     "" "command" command: String = |r, v| r.command(v),
         "text", Words("what the client asks for"),
         "Runs instead of what the client asks for, which it finds in `SSH_ORIGINAL_COMMAND`.";

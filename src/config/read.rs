@@ -308,8 +308,7 @@ impl<'f> Reader<'f> {
     }
 
     pub(super) fn allow(&mut self, value: Value<'_, '_>) -> Option<BTreeSet<Allow>> {
-        const ALL: [Allow; 5] = [Allow::Shell, Allow::Exec, Allow::Pty, Allow::Env, Allow::Signal];
-        let words = ALL.map(|allow| (word(allow), allow));
+        let words = Allow::ALL.map(|allow| (word(allow), allow));
         self.list(value, "a list of words", |reader, value| reader.word(value, &words))
             .map(|list| list.into_iter().collect())
     }

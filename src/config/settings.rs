@@ -291,10 +291,36 @@ pub enum Allow {
     Shell,
     /// A command.
     Exec,
+    /// The subsystem `sftp`, by our own server.
+    Sftp,
     /// A terminal.
     Pty,
     /// Environment variables, by `accept_env`.
     Env,
     /// Signals.
     Signal,
+    /// Connections out of the cell's network, to ports and to sockets: `ssh -L`, `-D`, `-W`, `-J`.
+    LocalForward,
+    /// Listening in the cell, on ports and on sockets: `ssh -R`.
+    RemoteForward,
+    /// The client's agent, as a socket in the cell: `ssh -A`.
+    Agent,
+    /// The client's display: `ssh -X`.
+    X11,
+}
+
+impl Allow {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::Shell,
+        Self::Exec,
+        Self::Sftp,
+        Self::Pty,
+        Self::Env,
+        Self::Signal,
+        Self::LocalForward,
+        Self::RemoteForward,
+        Self::Agent,
+        Self::X11,
+    ];
 }

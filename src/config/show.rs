@@ -131,8 +131,13 @@ pub(super) const fn word(allow: Allow) -> &'static str {
     match allow {
         Allow::Shell => "shell",
         Allow::Exec => "exec",
+        Allow::Sftp => "sftp",
         Allow::Pty => "pty",
         Allow::Env => "env",
         Allow::Signal => "signal",
+        Allow::LocalForward => "local-forward",
+        Allow::RemoteForward => "remote-forward",
+        Allow::Agent => "agent",
+        Allow::X11 => "x11",
     }
 }

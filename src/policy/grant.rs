@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use crate::base::{SessionId, TenantName};
-use crate::config::settings::{Allow, Linger, Tenant};
+use crate::config::settings::{Allow, KeyOptions, Linger, Tenant};
 use crate::wire::init::{Greeting, Start};
 use crate::wire::login::{LoggedIn, Refusal};
 use crate::wire::session::{Program, Terminal};
@@ -154,15 +154,21 @@ impl Grant {
     /// Whether signals are delivered.
     #[must_use]
     pub fn takes_signals(&self) -> bool {
-        self.tenant.jail.allow.contains(&Allow::Signal)
+        self.allows(Allow::Signal)
     }
 
     fn gives_terminals(&self) -> bool {
-        let no_pty = match self.identity.proof() {
-            Proof::Key { options, .. } => options.no_pty,
-            Proof::HostRoot => false,
+        self.allows(Allow::Pty)
+    }
+
+    /// Whether requests of this kind are answered: by the class, and by the key that was used.
+    #[must_use]
+    pub fn allows(&self, kind: Allow) -> bool {
+        let by_key = match self.identity.proof() {
+            Proof::Key { options, .. } => key_allows(options, kind),
+            Proof::HostRoot => true,
         };
-        self.tenant.jail.allow.contains(&Allow::Pty) && !no_pty
+        by_key && self.tenant.jail.allow.contains(&kind)
     }
 
     /// What runs, and what the client asked for where that is something else.
@@ -215,6 +221,17 @@ impl Grant {
         ];
         out.extend(original.map(|command| ("SSH_ORIGINAL_COMMAND", command)));
         out
+    }
+}
+
+/// What a line of `authorized_keys` leaves of a kind (sshd(8), `restrict` and the `no-` options).
+fn key_allows(options: &KeyOptions, kind: Allow) -> bool {
+    match kind {
+        Allow::Pty => !options.no_pty,
+        Allow::LocalForward | Allow::RemoteForward => !options.no_port_forwarding,
+        Allow::Agent => !options.no_agent_forwarding,
+        Allow::X11 => !options.no_x11_forwarding,
+        Allow::Shell | Allow::Exec | Allow::Sftp | Allow::Env | Allow::Signal => true,
     }
 }
 

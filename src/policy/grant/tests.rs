@@ -119,6 +119,25 @@ fn kinds_that_are_switched_off_are_refused() {
 }
 
 #[test]
+fn a_key_switches_off_what_its_class_allows_and_never_more_on() {
+    let off = |options: &mut KeyOptions| {
+        options.no_pty = true;
+        options.no_port_forwarding = true;
+        options.no_agent_forwarding = true;
+        options.no_x11_forwarding = true;
+    };
+    let all = |tenant: &mut Tenant, _: &mut KeyOptions| tenant.jail.allow.extend(Allow::ALL);
+    let restricted = granted(|tenant, options| {
+        all(tenant, options);
+        off(options);
+    });
+    let left: Vec<Allow> = Allow::ALL.into_iter().filter(|kind| restricted.allows(*kind)).collect();
+    assert_eq!(left, [Allow::Shell, Allow::Exec, Allow::Sftp, Allow::Env, Allow::Signal]);
+    assert!(Allow::ALL.into_iter().all(|kind| granted(all).allows(kind)));
+    assert!(!Allow::ALL.into_iter().any(|kind| granted(|tenant, _| tenant.jail.allow.clear()).allows(kind)));
+}
+
+#[test]
 fn a_forced_command_runs_instead_and_is_told_what_was_asked_for() {
     let grant = granted(|_, options| options.command = Some("from-key".into()));
     let start = run(&grant, exec("ls -l"), false).unwrap();
