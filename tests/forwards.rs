@@ -13,14 +13,11 @@
 mod support;
 
 use std::{
-    fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
-    os::unix::net::{UnixListener, UnixStream},
-    path::Path,
     process::{Child, Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -29,7 +26,6 @@ use support::{Door, Running, free_port, root, run_bounded, soon};
 /// A client that stays connected, with what it says on stderr.
 struct Client {
     child: Child,
-    stderr: std::sync::mpsc::Receiver<String>,
 }
 
 impl Client {
@@ -41,30 +37,7 @@ impl Client {
             command.arg("-N");
         }
         command.args(["-l", door.login(tenant), "door"]).args(line);
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, stderr) = std::sync::mpsc::channel();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, stderr }
-    }
-
-    /// Waits for a line on stderr with `text`.
-    fn says(&self, text: &str) -> String {
-        let end = Instant::now() + Duration::from_secs(30);
-        let mut seen = Vec::new();
-        while let Ok(line) = self.stderr.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            if line.contains(text) {
-                return line;
-            }
-            seen.push(line);
-        }
-        panic!("{text:?} was not said: {seen:?}")
-    }
-
-    /// The port that `-R 0` got.
-    fn allocated(&self) -> u16 {
-        self.says("Allocated port").split(' ').nth(2).unwrap().parse().unwrap()
+        Self { child: command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap() }
     }
 }
 
@@ -159,7 +132,8 @@ fn curl_through_a_socks_forward_reaches_the_cells_loopback_and_not_the_hosts() {
     let bob = free_port();
     let _client = Client::start(&door, "bob", &["-D", &bob.to_string()], None);
     soon("bob's client listens", || TcpStream::connect(("127.0.0.1", bob)).is_ok());
-    let (status, text) = curl(&["--socks5-hostname", &format!("127.0.0.1:{bob}"), &format!("http://localhost:{port}/")]);
+    let (status, text) =
+        curl(&["--socks5-hostname", &format!("127.0.0.1:{bob}"), &format!("http://localhost:{port}/")]);
     assert_ne!(status, 0, "{text}");
 }
 
@@ -213,7 +187,9 @@ fn a_peer_that_does_not_read_stops_its_own_forward_alone() {
     let _stalled = server(
         &door,
         "alice",
-        &format!("import socket,time\ns=socket.create_server(('127.0.0.1',{stalled}))\nprint('up')\nc=[]\nwhile True: c.append(s.accept())"),
+        &format!(
+            "import socket,time\ns=socket.create_server(('127.0.0.1',{stalled}))\nprint('up')\nc=[]\nwhile True: c.append(s.accept())"
+        ),
     );
     let _lively = echo(&door, "alice", lively);
     let (locals, master) = ([free_port(), free_port()], door.master("alice"));
@@ -266,7 +242,11 @@ fn a_hundred_at_once_arrive_whole_and_leave_a_line_each_and_nothing_else() {
     drop(streams);
     soon("all have ended", || events(&door, "forward_end").len() == 101);
     for event in &events(&door, "forward_end")[1..] {
-        assert_eq!((event["kind"].as_str(), event["tenant"].as_str()), (Some("direct-tcpip"), Some("alice")), "{event}");
+        assert_eq!(
+            (event["kind"].as_str(), event["tenant"].as_str()),
+            (Some("direct-tcpip"), Some("alice")),
+            "{event}"
+        );
         assert_eq!(event["target"], format!("localhost:{port}"), "{event}");
         assert!(event["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{event}");
         assert_eq!((event["to_cell"].as_u64(), event["to_client"].as_u64()), (Some(1000), Some(1000)), "{event}");

@@ -62,7 +62,13 @@ impl Links {
 
     fn add(&mut self, socket: OwnedFd) {
         let expected_until = Some(Instant::now() + ARRIVAL);
-        self.monitors.push(Monitor { id: self.next, link: Link::new(socket), expected_until, visits: false, forwards: false });
+        self.monitors.push(Monitor {
+            id: self.next,
+            link: Link::new(socket),
+            expected_until,
+            visits: false,
+            forwards: false,
+        });
         self.next += 1;
     }
 

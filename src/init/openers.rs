@@ -82,7 +82,8 @@ impl Openers {
     /// Starts a child. `Err` is what to report at once.
     pub(super) fn start(&mut self, link: LinkId, order: Open, sessions: &mut Sessions) -> Result<(), Report> {
         let Open { forward, socket, account, linger: _ } = order;
-        let failed = |(step, errno): (Step, Errno)| Report::NotOpened { forward, step: step.into(), errno: errno.raw() };
+        let failed =
+            |(step, errno): (Step, Errno)| Report::NotOpened { forward, step: step.into(), errno: errno.raw() };
         let left = open::leaves(&socket);
         let pending = self.pending.iter().filter(|opener| opener.link == link).count();
         let traces = self.traces.iter().filter(|trace| trace.link == link).count();
@@ -106,9 +107,8 @@ impl Openers {
     }
 
     fn clear(&mut self, is_meant: impl Fn(LinkId, u64) -> bool, sessions: &mut Sessions) {
-        let (gone, stay) = std::mem::take(&mut self.traces)
-            .into_iter()
-            .partition(|trace: &Trace| is_meant(trace.link, trace.forward));
+        let (gone, stay) =
+            std::mem::take(&mut self.traces).into_iter().partition(|trace: &Trace| is_meant(trace.link, trace.forward));
         self.traces = stay;
         for trace in gone {
             // As the tenant, who may have put something else in its place; the best that can be done.

@@ -75,7 +75,8 @@ fn is_protocol(name: &str) -> bool {
 
 /// The bytes of an even number of hexadecimal digits.
 fn bytes(cookie: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = cookie.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
+    let digits: Vec<u8> =
+        cookie.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
     if digits.is_empty() || digits.len() > MAX_COOKIE || digits.len() % 2 != 0 {
         return None;
     }

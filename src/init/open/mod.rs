@@ -60,14 +60,18 @@ pub(super) fn leaves(socket: &Socket) -> Option<Left> {
     match socket {
         Socket::To(_) | Socket::Loopback(_) => None,
         Socket::Path(path) => Some(Left::Path(path.clone())),
-        Socket::Private { directory, name } => Some(Left::Directory { directory: directory.clone(), name: name.clone() }),
+        Socket::Private { directory, name } => {
+            Some(Left::Directory { directory: directory.clone(), name: name.clone() })
+        }
         Socket::Display { directory, .. } => Some(Left::Display { directory: directory.clone() }),
     }
 }
 
 /// Opens it. Paths that are not absolute begin at the home, which is the working directory.
 pub(super) fn open(socket: &Socket, account: &Account) -> Opened {
-    std::env::set_current_dir(&account.home).or_else(|_no_home| std::env::set_current_dir("/")).map_err(errno("going home"))?;
+    std::env::set_current_dir(&account.home)
+        .or_else(|_no_home| std::env::set_current_dir("/"))
+        .map_err(errno("going home"))?;
     // Whoever may connect to a listener may do so as the client: nobody but the tenant.
     credentials::set_umask(0o177);
     match socket {
@@ -92,8 +96,7 @@ pub(super) fn open(socket: &Socket, account: &Account) -> Opened {
 
 /// Removes what was left: sockets and the files that we made, and no more. `number` is a display's.
 pub(super) fn remove(left: &Left, number: u16) {
-    let is_socket =
-        |path: &Path| fs::symlink_metadata(path).is_ok_and(|facts| facts.file_type().is_socket());
+    let is_socket = |path: &Path| fs::symlink_metadata(path).is_ok_and(|facts| facts.file_type().is_socket());
     let gone = match left {
         Left::Path(path) if is_socket(Path::new(path)) => fs::remove_file(path),
         Left::Path(_) => Ok(()),
@@ -171,9 +174,7 @@ fn display(directory: &str, protocol: &str, cookie: &[u8]) -> Opened {
                 return Ok((number, vec![socket]));
             }
             // Left by a cell's earlier client, whose connection was cut.
-            Err(Errno::EADDRINUSE) if is_dead(&path) => {
-                if fs::remove_file(&path).is_err() {}
-            }
+            Err(Errno::EADDRINUSE) if is_dead(&path) => if fs::remove_file(&path).is_err() {},
             Err(Errno::EADDRINUSE) => {}
             Err(errno) => return Err(("listening", errno)),
         }

@@ -121,7 +121,8 @@ impl Servers {
         if let Some(full) = host.strip_suffix('.') {
             return vec![full.to_owned()];
         }
-        let mut out: Vec<String> = self.search.iter().map(|domain| format!("{host}.{}", domain.trim_matches('.'))).collect();
+        let mut out: Vec<String> =
+            self.search.iter().map(|domain| format!("{host}.{}", domain.trim_matches('.'))).collect();
         let first = host.bytes().filter(|b| *b == b'.').count() >= self.dots;
         out.insert(if first { 0 } else { out.len() }, host.to_owned());
         out
@@ -176,7 +177,8 @@ mod tests {
 
     #[test]
     fn names_are_completed_as_resolv_conf_says() {
-        let servers = Servers::parse("search a.example b.example.\nnameserver 192.0.2.1\nnameserver x\noptions ndots:2\n");
+        let servers =
+            Servers::parse("search a.example b.example.\nnameserver 192.0.2.1\nnameserver x\noptions ndots:2\n");
         assert_eq!(servers.servers, ["192.0.2.1:53".parse().unwrap()]);
         assert_eq!(servers.candidates("web"), ["web.a.example", "web.b.example", "web"]);
         assert_eq!(servers.candidates("a.b.c"), ["a.b.c", "a.b.c.a.example", "a.b.c.b.example"]);

@@ -199,8 +199,7 @@ impl Forwards {
     }
 
     async fn report(&self, number: u32, counts: &Counts) {
-        let (to_cell, to_client) =
-            (counts.to_cell.load(Ordering::Relaxed), counts.to_client.load(Ordering::Relaxed));
+        let (to_cell, to_client) = (counts.to_cell.load(Ordering::Relaxed), counts.to_client.load(Ordering::Relaxed));
         let request = Request::ForwardEnded { forward: number, to_cell, to_client };
         // The monitor is gone, and this process about to be.
         if self.voice.send(&request).await.is_err() {}
