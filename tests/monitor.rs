@@ -24,7 +24,7 @@ use std::{
 use cellblock::{
     account::Audit,
     base::Bytes,
-    config::settings::{Allow, AuthorizedKey, Jail, KeyOptions, Limits, Linger, Network, Root, Tenant, User},
+    config::settings::{Allow, AuthorizedKey, Jail, KeyOptions, KeyRole, Limits, Linger, Network, Root, Tenant, User},
     monitor::{Conn, Entered, House, Seats, converse},
     policy::Ends,
     sys::{
@@ -76,6 +76,7 @@ fn bench() -> Bench {
         let mut house = House {
             tenant: Box::new(|name| Ok((name.as_str() == "alice").then(alice))),
             file_keys: Box::new(|_| Vec::new()),
+            certificates: false,
             enter: Box::new(move |_| {
                 let (monitors, inits) = seqpacket::pair().unwrap();
                 let init = sleeper();
@@ -113,8 +114,11 @@ fn alice() -> Tenant {
             blob: KEY.to_vec(),
             comment: String::new(),
             options: KeyOptions::default(),
+            role: KeyRole::User,
         }],
         authorized_keys_file: None,
+        trusted_user_ca_keys: Vec::new(),
+        authorized_principals: Vec::new(),
         jail: Jail {
             root: Root::Host,
             user: User::Tenant,

@@ -34,7 +34,15 @@ pub enum Event<'a> {
         reason: String,
     },
     /// Somebody logged in.
-    Login { connection: &'a str, peer: SocketAddr, tenant: &'a TenantName, method: &'static str, key: &'a str },
+    Login {
+        connection: &'a str,
+        peer: SocketAddr,
+        tenant: &'a TenantName,
+        method: &'static str,
+        key: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        certificate: Option<CertificateText<'a>>,
+    },
     /// A session started.
     SessionStart {
         connection: &'a str,
@@ -108,6 +116,17 @@ pub enum Event<'a> {
         reason: String,
         seconds: u64,
     },
+}
+
+/// The certificate that somebody logged in with.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct CertificateText<'a> {
+    /// What its authority calls it, escaped.
+    pub id: &'a str,
+    /// Its number.
+    pub serial: u64,
+    /// `SHA256:…` of the authority's key.
+    pub authority: &'a str,
 }
 
 /// How a session ended.

@@ -10,7 +10,7 @@ mod log;
 mod refused;
 
 pub use audit::Audit;
-pub use event::{Event, ExitText, now_text, text_ago, text_ago_short};
+pub use event::{CertificateText, Event, ExitText, now_text, text_ago, text_ago_short};
 pub use last_login::{LastLogin, exchange};
 pub use log::start_logging;
 pub use refused::Refusals;

@@ -5,15 +5,17 @@ use std::{fmt, net::IpAddr, path::Path};
 use ssh_key::{HashAlg, PublicKey};
 
 use crate::base::{NameError, Result, TenantName};
-use crate::config::settings::{AuthorizedKey, KeyOptions, Tenant};
+use crate::config::settings::{AuthorizedKey, KeyOptions, KeyRole, Tenant};
 use crate::policy::{BadPattern, Identity, Proof, from_allows};
+
+use super::certificates::{BadCertificate, Offered, Vouched};
 
 /// What a client says and has.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
     /// The user name as sent.
     pub user: &'a str,
-    /// The key blob.
+    /// The blob of its key, or of its certificate.
     pub key: &'a [u8],
     /// Where it is.
     pub peer: IpAddr,
@@ -38,6 +40,8 @@ pub enum Refused {
     BadFrom(BadPattern),
     /// The key's `expiry-time=` has passed.
     Expired,
+    /// The certificate lets nobody in.
+    Certificate(BadCertificate),
     /// The config could not be asked.
     Config(String),
 }
@@ -52,6 +56,7 @@ impl fmt::Display for Refused {
             Self::From => f.write_str("key is not authorized from this address"),
             Self::BadFrom(why) => write!(f, "key has a bad from= list: {why}"),
             Self::Expired => f.write_str("key has expired"),
+            Self::Certificate(why) => why.fmt(f),
             Self::Config(why) => write!(f, "config: {why}"),
         }
     }
@@ -68,45 +73,96 @@ pub fn prove(
     tenant: &dyn Fn(&TenantName) -> Result<Option<Tenant>>,
     file_keys: &dyn Fn(&Path) -> Vec<AuthorizedKey>,
 ) -> Result<(Identity, Tenant), Refused> {
+    let (tenant, refused) = look_up(claim, tenant);
+    let nobodys = [nobodys_key(claim.key.len())];
+    let mut judged = judge(tenant.as_ref().map_or(&nobodys, |tenant| &tenant.authorized_keys), claim);
+    if let Some(path) = tenant.as_ref().and_then(|tenant| tenant.authorized_keys_file.as_deref()) {
+        judged = better(judged, judge(&file_keys(path), claim), &Refused::Key);
+    }
+    let (tenant, options) = admit(tenant, refused, judged)?;
+    let proof = Proof::Key { fingerprint: fingerprint(claim.key), options };
+    Ok((Identity::proved(tenant.name.clone(), proof, claim.peer), tenant))
+}
+
+/// As [`prove`], for a client that holds the key which the certificate `claim.key` is for.
+pub fn prove_certificate(
+    claim: &Claim<'_>,
+    tenant: &dyn Fn(&TenantName) -> Result<Option<Tenant>>,
+    file_keys: &dyn Fn(&Path) -> Vec<AuthorizedKey>,
+) -> Result<(Identity, Tenant), Refused> {
+    let offered = Offered::decode(claim.key).map_err(Refused::Certificate)?;
+    let (tenant, refused) = look_up(claim, tenant);
+    let mut judged = Err(Refused::Certificate(BadCertificate::Authority));
+    if let Some(tenant) = &tenant {
+        let others = Refused::Certificate(BadCertificate::Authority);
+        judged = offered.by_trusted(tenant, claim.peer, claim.now).map_err(Refused::Certificate);
+        judged = better(judged, vouched(&offered, &tenant.authorized_keys, tenant, claim), &others);
+        if let Some(path) = tenant.authorized_keys_file.as_deref() {
+            judged = better(judged, vouched(&offered, &file_keys(path), tenant, claim), &others);
+        }
+    }
+    let (tenant, Vouched { key_id, serial, authority, fingerprint, options }) = admit(tenant, refused, judged)?;
+    let proof = Proof::Certificate { key_id, serial, authority, fingerprint, options };
+    Ok((Identity::proved(tenant.name.clone(), proof, claim.peer), tenant))
+}
+
+/// The tenant of the name that was claimed, and why that is not one who may log in.
+fn look_up(
+    claim: &Claim<'_>,
+    tenant: &dyn Fn(&TenantName) -> Result<Option<Tenant>>,
+) -> (Option<Tenant>, Option<Refused>) {
     let name: Result<TenantName, NameError> = claim.user.parse();
     let found = match &name {
         Ok(name) => tenant(name).map_err(|failure| Refused::Config(failure.to_string())),
         Err(why) => Err(Refused::Name(*why)),
     };
-    let (tenant, refused) = match found {
+    match found {
         Ok(Some(tenant)) => {
             let refused = tenant.locked.then_some(Refused::Locked);
             (Some(tenant), refused)
         }
         Ok(None) => (None, Some(Refused::Unknown)),
         Err(refused) => (None, Some(refused)),
-    };
-
-    let nobodys = [nobodys_key(claim.key.len())];
-    let mut judged = judge(tenant.as_ref().map_or(&nobodys, |tenant| &tenant.authorized_keys), claim);
-    if let Some(path) = tenant.as_ref().and_then(|tenant| tenant.authorized_keys_file.as_deref()) {
-        let from_file = judge(&file_keys(path), claim);
-        judged = match (judged, from_file) {
-            (Ok(options), _) | (Err(_), Ok(options)) => Ok(options),
-            (Err(Refused::Key), Err(why)) | (Err(why), Err(_)) => Err(why),
-        };
     }
+}
 
+/// The first that lets in; otherwise a reason that says more than `nothing`, that no line is meant.
+fn better<T>(first: Result<T, Refused>, second: Result<T, Refused>, nothing: &Refused) -> Result<T, Refused> {
+    match (first, second) {
+        (Ok(in_), _) | (Err(_), Ok(in_)) => Ok(in_),
+        (Err(why), Err(other)) => Err(if why == *nothing { other } else { why }),
+    }
+}
+
+fn admit<T>(
+    tenant: Option<Tenant>,
+    refused: Option<Refused>,
+    judged: Result<T, Refused>,
+) -> Result<(Tenant, T), Refused> {
     match (refused, tenant) {
         (Some(refused), _) => Err(refused),
         (None, None) => Err(Refused::Unknown),
-        (None, Some(tenant)) => {
-            let proof = Proof::Key { fingerprint: fingerprint(claim.key), options: judged? };
-            Ok((Identity::proved(tenant.name.clone(), proof, claim.peer), tenant))
-        }
+        (None, Some(tenant)) => judged.map(|judged| (tenant, judged)),
     }
+}
+
+/// What the first `cert-authority` line says that vouches for the certificate.
+fn vouched(offered: &Offered, keys: &[AuthorizedKey], tenant: &Tenant, claim: &Claim<'_>) -> Result<Vouched, Refused> {
+    let nothing = Refused::Certificate(BadCertificate::Authority);
+    let mut verdict = Err(nothing.clone());
+    for key in keys {
+        let vouched = || offered.by_line(key, tenant, claim.peer, claim.now).map_err(Refused::Certificate);
+        let this = vouched().and_then(|vouched| usable(&key.options, claim).map(|()| vouched));
+        verdict = better(verdict, this, &nothing);
+    }
+    verdict
 }
 
 /// The options of the first line that lets the claim in; all lines are looked at.
 fn judge(keys: &[AuthorizedKey], claim: &Claim<'_>) -> Result<KeyOptions, Refused> {
     let mut verdict = Err(Refused::Key);
     for key in keys {
-        if !same(&key.blob, claim.key) {
+        if !same(&key.blob, claim.key) || key.role != KeyRole::User {
             continue;
         }
         let this = usable(&key.options, claim).map(|()| key.options.clone());
@@ -136,7 +192,12 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 /// A key that nobody has, for tenants that do not exist: all bytes 0, while a blob starts with the
 /// length of its type's name, which is never 0.
 fn nobodys_key(length: usize) -> AuthorizedKey {
-    AuthorizedKey { blob: vec![0; length.max(1)], comment: String::new(), options: KeyOptions::default() }
+    AuthorizedKey {
+        blob: vec![0; length.max(1)],
+        comment: String::new(),
+        options: KeyOptions::default(),
+        role: KeyRole::User,
+    }
 }
 
 /// `SHA256:…` of a key blob, as `ssh-keygen -l` prints it.
@@ -146,6 +207,12 @@ pub fn fingerprint(blob: &[u8]) -> String {
         Ok(key) => key.fingerprint(HashAlg::Sha256).to_string(),
         Err(_unknown_type) => "unreadable key".to_owned(),
     }
+}
+
+/// `SHA256:…` of the key that the certificate `blob` is for.
+#[must_use]
+pub fn certified_fingerprint(blob: &[u8]) -> String {
+    Offered::decode(blob).map_or_else(|_bad| "unreadable certificate".to_owned(), |offered| offered.fingerprint())
 }
 
 #[cfg(test)]

@@ -3,8 +3,11 @@
 //! Runs in the monitor. Reads the config and root's key files, changes nothing, and never lets a
 //! client see why it was refused: every refusal is the same words after the same time.
 
+mod certificates;
 mod even;
+mod fields;
 mod keys;
 
+pub use certificates::{BadCertificate, try_certificate};
 pub use even::even_out;
-pub use keys::{Claim, Refused, fingerprint, prove};
+pub use keys::{Claim, Refused, certified_fingerprint, fingerprint, prove, prove_certificate};

@@ -10,13 +10,16 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use ssh_key::public::{KeyData, PublicKey};
 
-use super::settings::{AuthorizedKey, KeyOptions};
+use super::settings::{AuthorizedKey, KeyOptions, KeyRole};
 
 /// Longest line: OpenSSH's own buffer, and an RSA key of 16,384 bits has 2,800 characters.
 pub const MAX_LINE: usize = 8192;
 
 /// Fewer bits have been factored or soon will be; OpenSSH's own default is 1024 only for its age.
 const MIN_RSA_BITS: usize = 2048;
+
+/// NIST's least for keys that are used beyond 2030: whoever factors an authority's key is everybody.
+const MIN_RSA_AUTHORITY_BITS: usize = 3072;
 
 /// More make every offered signature expensive to check; OpenSSH's own maximum.
 const MAX_RSA_BITS: usize = 16_384;
@@ -65,14 +68,41 @@ pub fn parse_line(line: &str) -> Result<Option<AuthorizedKey>, KeyLineError> {
         return Ok(None);
     }
     // sshd's order: a line that starts with a known type has no options.
-    let (options, key) = if is_key_type(first_word(line)) {
-        (KeyOptions::default(), line)
+    let (Line { options, authority, principals }, key) = if is_key_type(first_word(line)) {
+        (Line::default(), line)
     } else {
         let (options, key) = split_options(line)?;
         (parse_options(options)?, key)
     };
-    let (blob, comment) = parse_key(key)?;
-    Ok(Some(AuthorizedKey { blob, comment, options }))
+    let role = match (authority, principals) {
+        (true, principals) => KeyRole::Authority { principals },
+        (false, None) => KeyRole::User,
+        (false, Some(_)) => {
+            return Err(KeyLineError::new("option \"principals\" is for certificates, and this key is no authority")
+                .hint("write it as in cert-authority,principals=\"alice\""));
+        }
+    };
+    let (blob, comment) = parse_key(key, &role)?;
+    Ok(Some(AuthorizedKey { blob, comment, options, role }))
+}
+
+/// One line of `trusted_user_ca_keys`: the key of an authority, without options.
+pub fn parse_authority(line: &str) -> Result<Option<AuthorizedKey>, KeyLineError> {
+    let Some(key) = parse_line(line)? else { return Ok(None) };
+    if key.options != KeyOptions::default() || key.role != KeyRole::User {
+        return Err(KeyLineError::new("the key of an authority has no options here")
+            .hint("set `authorized_principals`, or put the line into `authorized_keys` with cert-authority"));
+    }
+    let role = KeyRole::Authority { principals: None };
+    check_key(&key.blob, &role)?;
+    Ok(Some(AuthorizedKey { role, ..key }))
+}
+
+/// Whether the key in `blob` is of a kind and size that may log in, or certify keys that do.
+pub fn check_key(blob: &[u8], role: &KeyRole) -> Result<PublicKey, KeyLineError> {
+    let key = PublicKey::from_bytes(blob).map_err(|_bad| KeyLineError::new("this is not a whole key"))?;
+    check_kind(&key, role)?;
+    Ok(key)
 }
 
 /// A whole file: the keys that can be used, and for each other line its number, from 1, and why not.
@@ -102,7 +132,7 @@ fn is_key_type(word: &str) -> bool {
 }
 
 /// The blob and the comment of `TYPE BASE64 [COMMENT]`.
-fn parse_key(text: &str) -> Result<(Vec<u8>, String), KeyLineError> {
+fn parse_key(text: &str, role: &KeyRole) -> Result<(Vec<u8>, String), KeyLineError> {
     let kind = first_word(text);
     refuse_kind(kind)?;
     let rest = text.strip_prefix(kind).unwrap_or_default().trim_start_matches([' ', '\t']);
@@ -121,11 +151,25 @@ fn parse_key(text: &str) -> Result<(Vec<u8>, String), KeyLineError> {
     if key.algorithm().as_str() != kind {
         return Err(KeyLineError::new(format!("the line says {kind}, the key in it is {}", key.algorithm().as_str())));
     }
+    check_kind(&key, role)?;
+    Ok((blob, comment.to_owned()))
+}
+
+fn check_kind(key: &PublicKey, role: &KeyRole) -> Result<(), KeyLineError> {
+    // Whose algorithm would be that of the key in it.
+    if let KeyData::Certificate(_) = key.key_data() {
+        return Err(KeyLineError::new("a certificate is not a key").hint("give the key that the certificate is for"));
+    }
+    refuse_kind(key.algorithm().as_str())?;
+    let (least, whose) = match role {
+        KeyRole::User => (MIN_RSA_BITS, "an RSA key"),
+        KeyRole::Authority { .. } => (MIN_RSA_AUTHORITY_BITS, "an authority's RSA key"),
+    };
     if let KeyData::Rsa(rsa) = key.key_data() {
         let bits = rsa.n().as_positive_bytes().map_or(0, significant_bits);
-        if bits < MIN_RSA_BITS {
+        if bits < least {
             return Err(KeyLineError::new(format!(
-                "an RSA key of {bits} bits can be broken; at least {MIN_RSA_BITS} are needed"
+                "{whose} of {bits} bits can be broken; at least {least} are needed"
             ))
             .hint("ssh-keygen -t ed25519"));
         }
@@ -133,7 +177,7 @@ fn parse_key(text: &str) -> Result<(Vec<u8>, String), KeyLineError> {
             return Err(KeyLineError::new(format!("an RSA key has at most {MAX_RSA_BITS} bits")));
         }
     }
-    Ok((blob, comment.to_owned()))
+    Ok(())
 }
 
 fn refuse_kind(kind: &str) -> Result<(), KeyLineError> {
@@ -185,22 +229,30 @@ fn split_options(line: &str) -> Result<(&str, &str), KeyLineError> {
     })
 }
 
+/// What precedes the key on a line.
+#[derive(Debug, Default)]
+struct Line {
+    options: KeyOptions,
+    authority: bool,
+    principals: Option<Vec<String>>,
+}
+
 /// In the order given: what comes later wins, as in `restrict,pty`.
-fn parse_options(mut text: &str) -> Result<KeyOptions, KeyLineError> {
-    let mut options = KeyOptions::default();
+fn parse_options(mut text: &str) -> Result<Line, KeyLineError> {
+    let mut line = Line::default();
     loop {
         let end = text.find(['=', ',']).unwrap_or(text.len());
         let (name, rest) = text.split_at(end);
         let rest = if let Some(value) = rest.strip_prefix('=') {
             let (value, rest) = unquote(name, value)?;
-            set_value(&mut options, name, value)?;
+            set_value(&mut line, name, value)?;
             rest
         } else {
-            set_flag(&mut options, name)?;
+            set_flag(&mut line, name)?;
             rest
         };
         if rest.is_empty() {
-            return Ok(options);
+            return Ok(line);
         }
         text = rest
             .strip_prefix(',')
@@ -227,7 +279,8 @@ fn unquote<'a>(name: &str, text: &'a str) -> Result<(String, &'a str), KeyLineEr
     Err(KeyLineError::new("a quote is opened and not closed"))
 }
 
-fn set_flag(options: &mut KeyOptions, name: &str) -> Result<(), KeyLineError> {
+fn set_flag(line: &mut Line, name: &str) -> Result<(), KeyLineError> {
+    let options = &mut line.options;
     match name.to_ascii_lowercase().as_str() {
         "restrict" => {
             options.no_pty = true;
@@ -246,7 +299,8 @@ fn set_flag(options: &mut KeyOptions, name: &str) -> Result<(), KeyLineError> {
         "no-x11-forwarding" => options.no_x11_forwarding = true,
         "user-rc" => options.no_user_rc = false,
         "no-user-rc" => options.no_user_rc = true,
-        known @ ("from" | "expiry-time" | "command") => {
+        "cert-authority" => line.authority = true,
+        known @ ("from" | "expiry-time" | "command" | "principals") => {
             return Err(KeyLineError::new(format!("option \"{known}\" needs a value")));
         }
         other => return Err(not_honoured(other)),
@@ -254,7 +308,8 @@ fn set_flag(options: &mut KeyOptions, name: &str) -> Result<(), KeyLineError> {
     Ok(())
 }
 
-fn set_value(options: &mut KeyOptions, name: &str, value: String) -> Result<(), KeyLineError> {
+fn set_value(line: &mut Line, name: &str, value: String) -> Result<(), KeyLineError> {
+    let options = &mut line.options;
     let once = |given: bool| {
         if given { Err(KeyLineError::new(format!("option \"{name}\" is given twice"))) } else { Ok(()) }
     };
@@ -267,6 +322,10 @@ fn set_value(options: &mut KeyOptions, name: &str, value: String) -> Result<(), 
         "command" => {
             once(options.command.is_some())?;
             options.command = Some(value);
+        }
+        "principals" => {
+            once(line.principals.is_some())?;
+            line.principals = Some(parse_principals(&value)?);
         }
         "expiry-time" => {
             let expiry = parse_expiry(&value)?;
@@ -281,12 +340,19 @@ fn not_honoured(name: &str) -> KeyLineError {
     match name {
         "environment" => KeyLineError::new("option \"environment\" is off: it could change how programs start")
             .hint("use `set_env` of the tenant"),
-        "cert-authority" | "principals" => KeyLineError::new(format!("option \"{name}\" is not honoured"))
-            .hint("certificates are not accepted yet; give the user's own key"),
         "" => KeyLineError::new("an option is empty"),
         name => KeyLineError::new(format!("option \"{}\" is not honoured, so the key is not used", shorten(name)))
-            .hint("from, expiry-time, command, restrict, pty and the no-… options are"),
+            .hint("from, expiry-time, command, cert-authority, principals, restrict, pty and the no-… options are"),
     }
+}
+
+/// The names of `principals=`, none of them empty.
+fn parse_principals(value: &str) -> Result<Vec<String>, KeyLineError> {
+    let names: Vec<String> = value.split(',').map(str::to_owned).collect();
+    if names.iter().any(String::is_empty) {
+        return Err(KeyLineError::new("a name in \"principals\" is empty"));
+    }
+    Ok(names)
 }
 
 /// Addresses, networks and patterns of addresses. A host name could only be matched by asking

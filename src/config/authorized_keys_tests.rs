@@ -85,8 +85,6 @@ fn what_is_malformed_is_refused() {
 #[test]
 fn an_option_that_is_not_honoured_makes_the_line_an_error() {
     for option in [
-        "cert-authority",
-        "principals=\"a\"",
         "tunnel=\"0\"",
         "permitopen=\"a:1\"",
         "permitlisten=\"1\"",
@@ -99,6 +97,25 @@ fn an_option_that_is_not_honoured_makes_the_line_an_error() {
         let name = option.split('=').next().unwrap();
         assert!(refusal(option).contains(&format!("\"{name}\"")), "{option}: {}", refusal(option));
     }
+}
+
+#[test]
+fn an_authority_is_one_by_its_line_and_never_a_key_as_well() {
+    let role = |text: &str| key(&format!("{text} {ED25519}")).role;
+    assert_eq!(role("no-pty"), KeyRole::User);
+    assert_eq!(role("cert-authority"), KeyRole::Authority { principals: None });
+    let named = KeyRole::Authority { principals: Some(vec!["a".into(), "b c".into()]) };
+    assert_eq!(role("principals=\"a,b c\",Cert-Authority,no-pty"), named);
+    assert!(refusal("principals=\"a\"").contains("no authority"));
+    assert!(refusal("cert-authority,principals").contains("needs a value"));
+    for empty in ["", ",", "a,", ",a"] {
+        assert!(refusal(&format!("cert-authority,principals=\"{empty}\"")).contains("is empty"), "{empty}");
+    }
+    assert!(parse_line(&format!("cert-authority {RSA_2048}")).unwrap_err().to_string().contains("3072"));
+    assert!(parse_authority(RSA_2048).unwrap_err().to_string().contains("3072"));
+    assert!(parse_authority(&format!("no-pty {ED25519}")).unwrap_err().to_string().contains("no options"));
+    assert!(parse_authority(&format!("cert-authority {ED25519}")).unwrap_err().to_string().contains("no options"));
+    assert_eq!(parse_authority(P256).unwrap().unwrap().role, KeyRole::Authority { principals: None });
 }
 
 #[test]
@@ -139,7 +156,7 @@ fn expiry_times_are_read_in_every_form_and_the_earliest_counts() {
 
 #[test]
 fn a_file_gives_its_good_keys_and_the_numbers_of_its_bad_lines() {
-    let text = format!("# keys\n{ED25519} a\n\ncert-authority {ED25519} b\r\n{P256} c");
+    let text = format!("# keys\n{ED25519} a\n\ntunnel {ED25519} b\r\n{P256} c");
     let (keys, errors) = parse_file(&text);
     assert_eq!(keys.iter().map(|key| key.comment.as_str()).collect::<Vec<_>>(), ["a", "c"]);
     assert_eq!(errors.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [4]);

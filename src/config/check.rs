@@ -178,14 +178,24 @@ pub(super) fn tenant(
         roots.check_keys_file(&file.value, file.place, findings);
     }
     let authorized_keys: Vec<_> = whole.authorized_keys.as_ref()?.value.iter().map(|line| line.key.clone()).collect();
+    let trusted = whole.trusted_user_ca_keys.as_ref()?;
+    let authorities: Vec<_> = trusted.value.iter().map(|line| line.key.blob.clone()).collect();
+    let principals = whole.authorized_principals.as_ref();
+    if let Some(set) = principals.filter(|_| authorities.is_empty()) {
+        let finding = Finding::warning(set.place, "`authorized_principals` does nothing: no authority is trusted");
+        findings.push(finding.hint("set `trusted_user_ca_keys`"));
+    }
+    let by_certificate = !authorities.is_empty() && principals.is_none_or(|set| !set.value.is_empty());
     let locked = need(&whole.locked)?;
+    let has_no_key = authorized_keys.is_empty() && whole.authorized_keys_file.is_none() && !by_certificate;
     // After an error the keys may be the ones that could not be read.
-    if authorized_keys.is_empty() && whole.authorized_keys_file.is_none() && !locked && !findings.has_errors() {
+    if has_no_key && !locked && !findings.has_errors() {
         findings.push(
             Finding::warning(place, format!("nobody can log in as `{name}`: there is no key"))
                 .hint("set `authorized_keys` or `authorized_keys_file`, or `locked = true` if that is meant"),
         );
     }
+    let authorized_principals = need(&whole.authorized_principals).unwrap_or_else(|| vec![name.to_string()]);
     let jail = jail(whole)?;
     if let (Some(high), most) = (&whole.limits_memory_high, jail.limits.memory)
         && high.value >= most
@@ -212,6 +222,8 @@ pub(super) fn tenant(
         locked,
         authorized_keys,
         authorized_keys_file: need(&whole.authorized_keys_file),
+        trusted_user_ca_keys: authorities,
+        authorized_principals,
         jail,
     })
 }

@@ -17,8 +17,9 @@ use crate::sys::{map::Map, memfd};
 
 const MAGIC: &[u8; 8] = b"cellblk1";
 
-/// Magic, tenants (u64), start of the tenant records, start of the index, slots.
-const HEADER: usize = 8 + 4 * 8;
+/// Magic, tenants (u64), start of the tenant records, start of the index, slots, how many tenants
+/// certificates are taken for.
+const HEADER: usize = 8 + 5 * 8;
 
 /// Hash (u64) and start of the record (u64); 0, inside the header, means an empty slot.
 const SLOT: usize = 16;
@@ -32,12 +33,13 @@ pub struct Builder {
     bytes: Vec<u8>,
     tenants_at: usize,
     index: Vec<(u64, usize)>,
+    certified: usize,
 }
 
 impl Builder {
     /// Starts with the server's record.
     pub fn new(server: &Server) -> Result<Self> {
-        let mut builder = Self { bytes: vec![0; HEADER], tenants_at: HEADER, index: Vec::new() };
+        let mut builder = Self { bytes: vec![0; HEADER], tenants_at: HEADER, index: Vec::new(), certified: 0 };
         builder.record(server)?;
         builder.tenants_at = builder.bytes.len();
         Ok(builder)
@@ -48,6 +50,11 @@ impl Builder {
         let at = self.record(tenant)?;
         self.index.push((hash(tenant.name.as_str()), at));
         Ok(())
+    }
+
+    /// Certificates are taken for one more tenant.
+    pub fn add_certified(&mut self) {
+        self.certified += 1;
     }
 
     /// How many tenants were added.
@@ -88,7 +95,7 @@ impl Builder {
             self.bytes.extend_from_slice(&hash.to_le_bytes());
             self.bytes.extend_from_slice(&wide(at).to_le_bytes());
         }
-        let header = [self.index.len(), self.tenants_at, index_at, slots];
+        let header = [self.index.len(), self.tenants_at, index_at, slots, self.certified];
         let header = header.into_iter().flat_map(|field| wide(field).to_le_bytes());
         let header: Vec<u8> = MAGIC.iter().copied().chain(header).collect();
         if let Some(space) = self.bytes.get_mut(..HEADER) {
@@ -108,6 +115,7 @@ pub struct Compiled {
     tenants_at: usize,
     index_at: usize,
     slots: usize,
+    certified: usize,
 }
 
 impl Compiled {
@@ -116,13 +124,14 @@ impl Compiled {
             let bytes = map.bytes();
             let field = |n: usize| number(bytes, 8 + 8 * n);
             (bytes.get(..8)? == MAGIC).then_some(())?;
-            let (count, tenants_at, index_at, slots) = (field(0)?, field(1)?, field(2)?, field(3)?);
+            let (count, tenants_at, index_at, slots, certified) =
+                (field(0)?, field(1)?, field(2)?, field(3)?, field(4)?);
             let end = slots.checked_mul(SLOT)?.checked_add(index_at)?;
             (end == bytes.len() && slots.is_power_of_two() && count < slots).then_some(())?;
-            Some((count, tenants_at, index_at, slots))
+            Some((count, tenants_at, index_at, slots, certified))
         };
-        let (count, tenants_at, index_at, slots) = header().ok_or_else(damaged)?;
-        Ok(Self { map, count, tenants_at, index_at, slots })
+        let (count, tenants_at, index_at, slots, certified) = header().ok_or_else(damaged)?;
+        Ok(Self { map, count, tenants_at, index_at, slots, certified })
     }
 
     /// `[server]`.
@@ -159,6 +168,12 @@ impl Compiled {
             at = end;
             Ok(tenant)
         })
+    }
+
+    /// Whether certificates are taken for anybody.
+    #[must_use]
+    pub fn takes_certificates(&self) -> bool {
+        self.certified > 0
     }
 
     /// How many tenants there are.

@@ -205,7 +205,13 @@ keys! {
         "Who can log in: lines as in OpenSSH's `authorized_keys`. A line with an option that is not honoured is an error.";
     "" "authorized_keys_file" authorized_keys_file: PathBuf = |r, v| r.path(v),
         "path", Words("no file"),
-        "More such lines, read at each login. The file must belong to root and lie outside of every tenant's root.";
+        "More such lines, read at each login. The file must belong to root and lie outside of every tenant's root. Where nothing else in the config names an authority, the first `cert-authority` line takes effect with a reload.";
+    "" "trusted_user_ca_keys" trusted_user_ca_keys: Vec<KeyLine> = |r, v| r.authorities(v),
+        "list of lines", Toml("[]"),
+        "Public keys of authorities: whoever has a user certificate by one of them, for a principal of `authorized_principals`, can log in.";
+    "" "authorized_principals" authorized_principals: Vec<String> = |r, v| r.principals(v),
+        "list of names", Words("the tenant's name"),
+        "The principals of such certificates that are the tenant, compared exactly. With an empty list there is none.";
     "" "root" root: Root = |r, v| r.root(v),
         "`\"host\"` or a path", Toml(r#""host""#),
         "What is `/` in the cell: a read-only view of the host's programs, or a directory. The directory must lie under one that only root can enter, and serves one tenant.";

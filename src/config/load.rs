@@ -16,7 +16,7 @@ use super::keys::{Layer, ServerLayer, TenantLayer};
 use super::merge::Bases;
 use super::raw::{self, Named};
 use super::roots::Roots;
-use super::settings::{Server, Tenant};
+use super::settings::{KeyRole, Server, Tenant};
 use crate::base::{Failure, TenantName};
 
 /// A config without errors.
@@ -208,6 +208,13 @@ impl Pass<'_> {
     }
 
     fn compile(&mut self, tenant: &Tenant) {
+        let names_authorities = |path| self.roots.names_authorities(path);
+        let certified = !tenant.trusted_user_ca_keys.is_empty()
+            || tenant.authorized_keys.iter().any(|key| key.role != KeyRole::User)
+            || tenant.authorized_keys_file.as_deref().is_some_and(names_authorities);
+        if let Some(all) = self.compiling.as_mut().filter(|_| certified) {
+            all.add_certified();
+        }
         if let Some(Err(failure)) = self.compiling.as_mut().map(|all| all.add(tenant)) {
             self.findings.push(Finding::error(Place::file(FileId::Main), failure.to_string()));
         }

@@ -12,11 +12,11 @@ use std::{
 
 use toml::{Spanned, de::DeValue};
 
-use super::authorized_keys::parse_line;
+use super::authorized_keys::{KeyLineError, parse_authority, parse_line};
 use super::capabilities;
 use super::files::FileId;
 use super::finding::{Finding, Findings, Place};
-use super::settings::{Allow, CallSet, Linger, MaxStartups, Network, Root};
+use super::settings::{Allow, AuthorizedKey, CallSet, Linger, MaxStartups, Network, Root};
 use super::show::{Capabilities, KeyLine, Variables, call_set, word};
 use crate::base::{Bytes, ClassName, Cores, Span};
 use crate::sys::landlock;
@@ -293,9 +293,33 @@ impl<'f> Reader<'f> {
     }
 
     pub(super) fn key_lines(&mut self, value: Value<'_, '_>) -> Option<Vec<KeyLine>> {
+        self.lines(value, parse_line)
+    }
+
+    pub(super) fn authorities(&mut self, value: Value<'_, '_>) -> Option<Vec<KeyLine>> {
+        self.lines(value, parse_authority)
+    }
+
+    pub(super) fn principals(&mut self, value: Value<'_, '_>) -> Option<Vec<String>> {
+        self.list(value, "a list of names", |reader, value| {
+            let text = reader.text(value, "a name")?;
+            if text.is_empty() || text.contains(',') {
+                let finding = Finding::error(reader.place(value), "a principal is one name, without commas");
+                reader.report(finding.hint("write a list of them as [\"alice\", \"admins\"]"));
+                return None;
+            }
+            Some(text.to_owned())
+        })
+    }
+
+    fn lines(
+        &mut self,
+        value: Value<'_, '_>,
+        parse: fn(&str) -> Result<Option<AuthorizedKey>, KeyLineError>,
+    ) -> Option<Vec<KeyLine>> {
         let lines = self.list(value, "a list of lines", |reader, value| {
             let Some(line) = value.get_ref().as_str() else { return reader.expected(value, "a line") };
-            match parse_line(line) {
+            match parse(line) {
                 Ok(key) => Some(key.map(|key| KeyLine { line: line.to_owned(), key })),
                 Err(error) => {
                     let finding = Finding::error(reader.place(value), error.to_string());

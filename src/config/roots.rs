@@ -10,7 +10,7 @@ use std::{
 use super::authorized_keys::parse_file;
 use super::files::{FileId, Files};
 use super::finding::{Finding, Findings, Place};
-use super::settings::Server;
+use super::settings::{KeyRole, Server};
 use crate::base::TenantName;
 use crate::sys::Errno;
 use crate::sys::file::{Links, TrustedDir, Untrusted, read_trusted};
@@ -26,6 +26,8 @@ pub(super) struct Roots {
     used: BTreeMap<PathBuf, (TenantName, Place)>,
     keys_files: Vec<(PathBuf, Place)>,
     keys_seen: HashSet<PathBuf>,
+    /// Of those, the ones with a `cert-authority` line.
+    naming_authorities: HashSet<PathBuf>,
 }
 
 impl Roots {
@@ -98,10 +100,19 @@ impl Roots {
         let Ok(text) = str::from_utf8(&bytes) else {
             return findings.push(Finding::error(place, format!("{shown} is not UTF-8")));
         };
-        for (line, error) in parse_file(text).1 {
+        let (keys, errors) = parse_file(text);
+        if keys.iter().any(|key| key.role != KeyRole::User) {
+            self.naming_authorities.insert(path.to_owned());
+        }
+        for (line, error) in errors {
             let finding = Finding::warning(place, format!("{shown}:{line} lets nobody in: {error}"));
             findings.push(finding.maybe_hint(error.advice().map(str::to_owned)));
         }
+    }
+
+    /// Whether the file of keys, which was checked, names authorities.
+    pub(super) fn names_authorities(&self, path: &Path) -> bool {
+        self.naming_authorities.contains(path)
     }
 
     /// Checks what only all tenants together can show: what lies inside a root, where a tenant

@@ -74,6 +74,10 @@ pub struct Tenant {
     pub authorized_keys: Vec<AuthorizedKey>,
     /// More keys, read at each login; a root-owned file outside every jail.
     pub authorized_keys_file: Option<PathBuf>,
+    /// Who may certify keys for this tenant: the whole blobs of their keys.
+    pub trusted_user_ca_keys: Vec<Vec<u8>>,
+    /// Principals of their certificates that are this tenant.
+    pub authorized_principals: Vec<String>,
     /// The jail.
     pub jail: Jail,
 }
@@ -87,6 +91,20 @@ pub struct AuthorizedKey {
     pub comment: String,
     /// What precedes it.
     pub options: KeyOptions,
+    /// What it is for.
+    pub role: KeyRole,
+}
+
+/// What a key of an authorized_keys line is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyRole {
+    /// Whoever signs with it is let in.
+    User,
+    /// `cert-authority`: whoever has a certificate by it is.
+    Authority {
+        /// `principals=`: of which the certificate must name one; `None`: the tenant's name.
+        principals: Option<Vec<String>>,
+    },
 }
 
 /// The options that are honoured. A line with any other option is an error, and its key not used.

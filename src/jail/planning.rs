@@ -345,6 +345,8 @@ mod tests {
             locked: false,
             authorized_keys: Vec::new(),
             authorized_keys_file: None,
+            trusted_user_ca_keys: Vec::new(),
+            authorized_principals: Vec::new(),
             jail,
         }
     }

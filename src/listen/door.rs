@@ -87,6 +87,7 @@ impl Door {
         Ok(House {
             tenant: Box::new(move |name| compiled.tenant(name)),
             file_keys: Box::new(file_keys),
+            certificates: self.compiled.takes_certificates(),
             enter: Box::new(move |tenant| {
                 let Cell { link, pidfd, pid, forgone, name: _, started: _ } = cells.enter(tenant)?;
                 Ok(Entered { link, pidfd, pid, forgone })

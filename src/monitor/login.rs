@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tracing::{error, info};
 
 use crate::account::Event;
-use crate::auth::{Claim, Refused, even_out, fingerprint, prove};
+use crate::auth::{Claim, Refused, certified_fingerprint, even_out, fingerprint, prove, prove_certificate};
 use crate::base::escape;
 use crate::config::settings::Tenant;
 use crate::policy::Identity;
@@ -41,10 +41,13 @@ pub(super) fn wait_for_identity(ssh: &mut Ssh, conn: &Conn, house: &mut House) -
             Request::OfferKey { user, key } => {
                 tries.offers = tries.offers.saturating_add(1);
                 let judged = judge(house, conn, &user, &key);
-                let acceptable = judged.is_ok();
+                // It may be the key of a certificate, which is seen only when it has signed.
+                let acceptable = judged.is_ok() || house.certificates;
                 if let Err(refused) = judged {
-                    tries.failed = tries.failed.saturating_add(1);
-                    record_refusal(house, conn, &user, "publickey", Some(&key), &refused.to_string());
+                    if !acceptable {
+                        tries.failed = tries.failed.saturating_add(1);
+                        record_refusal(house, conn, &user, "publickey", Some(fingerprint(&key)), &refused.to_string());
+                    }
                     even_out(started);
                 }
                 ssh.reply(&Reply::KeyAcceptable(acceptable), &[])?;
@@ -53,11 +56,24 @@ pub(super) fn wait_for_identity(ssh: &mut Ssh, conn: &Conn, house: &mut House) -
                 Ok(proved) => return Ok(proved),
                 Err(refused) => {
                     tries.failed = tries.failed.saturating_add(1);
-                    record_refusal(house, conn, &user, "publickey", Some(&key), &refused.to_string());
+                    record_refusal(house, conn, &user, "publickey", Some(fingerprint(&key)), &refused.to_string());
                     even_out(started);
                     ssh.reply(&Reply::LoginRefused, &[])?;
                 }
             },
+            Request::LogInByCertificate { user, certificate } => {
+                let claim = claim(conn, &user, &certificate);
+                match logged(prove_certificate(&claim, &*house.tenant, &*house.file_keys)) {
+                    Ok(proved) => return Ok(proved),
+                    Err(refused) => {
+                        tries.failed = tries.failed.saturating_add(1);
+                        let key = Some(certified_fingerprint(&certificate));
+                        record_refusal(house, conn, &user, "certificate", key, &refused.to_string());
+                        even_out(started);
+                        ssh.reply(&Reply::LoginRefused, &[])?;
+                    }
+                }
+            }
             Request::TriedMethod { user, method } => {
                 if let Some(name) = method_name(method) {
                     tries.failed = tries.failed.saturating_add(1);
@@ -84,8 +100,14 @@ struct Tries {
 }
 
 fn judge(house: &House, conn: &Conn, user: &str, key: &[u8]) -> Result<(Identity, Tenant), Refused> {
-    let claim = Claim { user, key, peer: conn.ends.peer.ip(), now: Timestamp::now().as_second() };
-    let judged = prove(&claim, &*house.tenant, &*house.file_keys);
+    logged(prove(&claim(conn, user, key), &*house.tenant, &*house.file_keys))
+}
+
+fn claim<'a>(conn: &Conn, user: &'a str, key: &'a [u8]) -> Claim<'a> {
+    Claim { user, key, peer: conn.ends.peer.ip(), now: Timestamp::now().as_second() }
+}
+
+fn logged(judged: Result<(Identity, Tenant), Refused>) -> Result<(Identity, Tenant), Refused> {
     if let Err(Refused::Config(why)) = &judged {
         error!("{why}");
     }
@@ -102,7 +124,7 @@ fn method_name(method: TriedMethod) -> Option<&'static str> {
     }
 }
 
-fn record_refusal(house: &mut House, conn: &Conn, user: &str, method: &'static str, key: Option<&[u8]>, reason: &str) {
+fn record_refusal(house: &mut House, conn: &Conn, user: &str, method: &'static str, key: Option<String>, reason: &str) {
     let user = escape(user);
     info!("{} login refused for \"{user}\" from {}: {reason}", conn.id, conn.ends.peer);
     house.audit.record(&Event::LoginRefused {
@@ -110,7 +132,7 @@ fn record_refusal(house: &mut House, conn: &Conn, user: &str, method: &'static s
         peer: conn.ends.peer,
         user,
         method,
-        key: key.map(fingerprint),
+        key,
         reason: reason.to_owned(),
     });
 }

@@ -35,6 +35,9 @@ pub(super) fn turn(phase: Phase, request: Request) -> Turn {
         (Phase::LoggingIn, Request::LogIn { .. }) => ("LogIn", true),
         (Phase::Confining | Phase::Open, Request::LogIn { .. }) => ("LogIn", false),
 
+        (Phase::LoggingIn, Request::LogInByCertificate { .. }) => ("LogInByCertificate", true),
+        (Phase::Confining | Phase::Open, Request::LogInByCertificate { .. }) => ("LogInByCertificate", false),
+
         (Phase::LoggingIn, Request::TriedMethod { .. }) => ("TriedMethod", true),
         (Phase::Confining | Phase::Open, Request::TriedMethod { .. }) => ("TriedMethod", false),
 
@@ -78,6 +81,7 @@ mod tests {
             (Request::Confined, [true, false, false]),
             (Request::OfferKey { user: "a".into(), key: vec![] }, [false, true, false]),
             (Request::LogIn { user: "a".into(), key: vec![] }, [false, true, false]),
+            (Request::LogInByCertificate { user: "a".into(), certificate: vec![] }, [false, true, false]),
             (Request::TriedMethod { user: "a".into(), method: TriedMethod::None }, [false, true, false]),
             (
                 Request::StartSession { channel: 0, program: Program::Shell, terminal: None, environment: Vec::new() },

@@ -9,7 +9,7 @@ use std::{
 
 use tracing::{error, info, warn};
 
-use crate::account::{Audit, Event, LastLogin, exchange};
+use crate::account::{Audit, CertificateText, Event, LastLogin, exchange};
 use crate::base::{Result, TenantName};
 use crate::config::settings::{AuthorizedKey, Tenant};
 use crate::policy::{Ends, Grant, Identity, Proof, Told, grant};
@@ -55,6 +55,8 @@ pub struct House {
     pub file_keys: Box<ReadKeys>,
     /// Joins the tenant's cell, or starts it.
     pub enter: Box<EnterCell>,
+    /// Whether anybody at all may come by certificate.
+    pub certificates: bool,
     /// What the ssh process is told.
     pub setup: Setup,
     /// From accept to logged in.
@@ -189,11 +191,24 @@ fn turn_away(ssh: &mut Ssh, house: &House, grant: &Grant) -> End {
 }
 
 fn record_login(house: &mut House, conn: &Conn, identity: &Identity) {
-    // Root of the host does not come by ssh.
-    let Proof::Key { fingerprint, .. } = identity.proof() else { return };
     let (tenant, peer) = (identity.tenant(), conn.ends.peer);
-    info!("{} {tenant} logged in from {peer} with {fingerprint}", conn.id);
-    house.audit.record(&Event::Login { connection: &conn.id, peer, tenant, method: "publickey", key: fingerprint });
+    let (key, certificate) = match identity.proof() {
+        Proof::Key { fingerprint, .. } => (fingerprint, None),
+        Proof::Certificate { key_id, serial, authority, fingerprint, .. } => {
+            (fingerprint, Some(CertificateText { id: key_id, serial: *serial, authority }))
+        }
+        // Does not come by ssh.
+        Proof::HostRoot => return,
+    };
+    match &certificate {
+        None => info!("{} {tenant} logged in from {peer} with {key}", conn.id),
+        Some(CertificateText { id, serial, authority }) => {
+            let what = format!("certificate \"{id}\" (serial {serial}) by {authority}");
+            info!("{} {tenant} logged in from {peer} with {key}, {what}", conn.id);
+        }
+    }
+    let method = if certificate.is_some() { "certificate" } else { "publickey" };
+    house.audit.record(&Event::Login { connection: &conn.id, peer, tenant, method, key, certificate });
 }
 
 /// The line that greets, and this login for the next one. A full disk keeps nobody out.

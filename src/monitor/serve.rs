@@ -132,9 +132,11 @@ impl Served<'_> {
             Request::ForwardEnded { forward, to_cell, to_client } => self.forward_ended(forward, (to_cell, to_client)),
             Request::Note { .. } => Ok(()),
             // The table of phases lets none of these through once somebody is logged in.
-            Request::Confined | Request::OfferKey { .. } | Request::LogIn { .. } | Request::TriedMethod { .. } => {
-                Err(End::OutOfTurn("login request"))
-            }
+            Request::Confined
+            | Request::OfferKey { .. }
+            | Request::LogIn { .. }
+            | Request::LogInByCertificate { .. }
+            | Request::TriedMethod { .. } => Err(End::OutOfTurn("login request")),
         }
     }
 

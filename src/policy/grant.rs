@@ -125,7 +125,7 @@ impl Grant {
     #[must_use]
     pub fn probe(&self, session: u64, id: SessionId) -> Option<Start> {
         match self.identity.proof() {
-            Proof::Key { .. } => return None,
+            Proof::Key { .. } | Proof::Certificate { .. } => return None,
             Proof::HostRoot => {}
         }
         let jail = &self.tenant.jail;
@@ -164,10 +164,7 @@ impl Grant {
     /// Whether requests of this kind are answered: by the class, and by the key that was used.
     #[must_use]
     pub fn allows(&self, kind: Allow) -> bool {
-        let by_key = match self.identity.proof() {
-            Proof::Key { options, .. } => key_allows(options, kind),
-            Proof::HostRoot => true,
-        };
+        let by_key = self.identity.proof().options().is_none_or(|options| key_allows(options, kind));
         by_key && self.tenant.jail.allow.contains(&kind)
     }
 
@@ -205,10 +202,7 @@ impl Grant {
 
     /// The config goes before the key, as `ForceCommand` does in sshd.
     fn forced(&self) -> Option<&str> {
-        let of_key = match self.identity.proof() {
-            Proof::Key { options, .. } => options.command.as_deref(),
-            Proof::HostRoot => None,
-        };
+        let of_key = self.identity.proof().options().and_then(|options| options.command.as_deref());
         self.tenant.jail.command.as_deref().or(of_key)
     }
 

@@ -15,8 +15,32 @@ pub enum Proof {
         /// What its line says it may do.
         options: KeyOptions,
     },
+    /// The client signed with a key that somebody who is trusted certified.
+    Certificate {
+        /// What the authority calls the certificate, escaped.
+        key_id: String,
+        /// Its number.
+        serial: u64,
+        /// `SHA256:…` of the authority's key.
+        authority: String,
+        /// `SHA256:…` of the certified key.
+        fingerprint: String,
+        /// What certificate and line together say that it may do.
+        options: KeyOptions,
+    },
     /// Whoever asks is root of this host, who may enter every cell.
     HostRoot,
+}
+
+impl Proof {
+    /// What key or certificate say it may do; `None`: nothing was said.
+    #[must_use]
+    pub fn options(&self) -> Option<&KeyOptions> {
+        match self {
+            Self::Key { options, .. } | Self::Certificate { options, .. } => Some(options),
+            Self::HostRoot => None,
+        }
+    }
 }
 
 /// A tenant that proved to be there. Made by `auth` alone.

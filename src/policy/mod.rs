@@ -12,4 +12,4 @@ mod pattern;
 
 pub use grant::{Ask, Ends, Grant, Told, grant};
 pub use identity::{Identity, Proof};
-pub use pattern::{BadPattern, from_allows, matches};
+pub use pattern::{BadPattern, from_allows, matches, networks_allow};

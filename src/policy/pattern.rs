@@ -18,6 +18,8 @@ pub enum BadPattern {
     Length,
     /// A network with bits set beyond its length.
     HostBits,
+    /// Neither an address nor a network, where nothing else may stand.
+    Address,
 }
 
 impl fmt::Display for BadPattern {
@@ -27,6 +29,7 @@ impl fmt::Display for BadPattern {
             Self::TooLong => "the list is longer than 8 KiB",
             Self::Length => "the length of a network does not fit its address",
             Self::HostBits => "a network has bits set beyond its length",
+            Self::Address => "an entry is neither an address nor a network",
         })
     }
 }
@@ -79,6 +82,25 @@ pub fn from_allows(list: &str, peer: IpAddr) -> Result<bool, BadPattern> {
         forbidden |= covered && negated;
     }
     Ok(allowed && !forbidden)
+}
+
+/// Whether a certificate's `source-address` list lets `peer` in: addresses and networks only, none
+/// of them negated or a pattern (PROTOCOL.certkeys).
+pub fn networks_allow(list: &str, peer: IpAddr) -> Result<bool, BadPattern> {
+    if list.len() > MAX_LIST {
+        return Err(BadPattern::TooLong);
+    }
+    let peer = peer.to_canonical();
+    let mut allowed = false;
+    for entry in list.split(',') {
+        let (address, length) = entry.split_once('/').map_or((entry, None), |(address, bits)| (address, Some(bits)));
+        let address: IpAddr = address.parse().map_err(|_not_one| BadPattern::Address)?;
+        allowed |= match length {
+            Some(length) => in_network(address, length, peer)?,
+            None => address.to_canonical() == peer,
+        };
+    }
+    Ok(allowed)
 }
 
 fn covers(entry: &str, peer: IpAddr) -> Result<bool, BadPattern> {
@@ -165,6 +187,18 @@ mod tests {
             ("192.0.2.7", "192.0.2.70"),
         ] {
             assert_eq!(allows(list, peer), Ok(false), "{list} {peer}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_networks_knows_neither_patterns_nor_negation() {
+        let allows = |list: &str| networks_allow(list, "10.1.2.3".parse().unwrap());
+        for list in ["10.0.0.0/8", "192.0.2.1,10.1.2.3", "0.0.0.0/0", "::/0,10.1.2.3"] {
+            assert_eq!(allows(list), Ok(true), "{list}");
+        }
+        assert_eq!(allows("192.0.2.0/24,2001:db8::/32"), Ok(false));
+        for list in ["", "*", "10.*", "!192.0.2.1,10.0.0.0/8", "10.0.0.0/8,", "10.1.2.3,host", "10.0.0.0/8 "] {
+            assert!(allows(list).is_err(), "{list}");
         }
     }
 

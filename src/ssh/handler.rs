@@ -218,8 +218,14 @@ impl Handler for Translator {
         self.refuse(user, TriedMethod::KeyboardInteractive).await
     }
 
-    async fn auth_openssh_certificate(&mut self, user: &str, _certificate: &Certificate) -> Result<Auth, End> {
-        self.refuse(user, TriedMethod::Certificate).await
+    /// The library has checked the signature of the certified key, by an algorithm that the offer
+    /// before was judged by; all of the certificate is the monitor's to judge.
+    async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, End> {
+        let Some(blob) = requests::certificate(certificate) else {
+            return self.refuse(user, TriedMethod::Certificate).await;
+        };
+        self.logged_in = self.monitor.ask_log_in_by_certificate(requests::user(user), blob).await?;
+        Ok(if self.logged_in.is_some() { Auth::Accept } else { Auth::reject() })
     }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, End> {

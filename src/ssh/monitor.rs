@@ -224,7 +224,11 @@ impl Monitor {
 
     /// This key signed. Is the client in?
     pub(crate) async fn ask_log_in(&mut self, user: String, key: Vec<u8>) -> Result<Option<LoggedIn>, End> {
-        match self.ask(&Request::LogIn { user, key }).await?.0 {
+        self.logged_in(&Request::LogIn { user, key }).await
+    }
+
+    async fn logged_in(&mut self, request: &Request) -> Result<Option<LoggedIn>, End> {
+        match self.ask(request).await?.0 {
             Reply::LoggedIn(logged_in) => Ok(Some(logged_in)),
             Reply::LoginRefused => Ok(None),
             Reply::Setup(_)
@@ -237,6 +241,15 @@ impl Monitor {
             | Reply::ForwardRefused { .. }
             | Reply::ForwardsGone => Err(End::OutOfTurn),
         }
+    }
+
+    /// The key that this certificate is for signed. Is the client in?
+    pub(crate) async fn ask_log_in_by_certificate(
+        &mut self,
+        user: String,
+        certificate: Vec<u8>,
+    ) -> Result<Option<LoggedIn>, End> {
+        self.logged_in(&Request::LogInByCertificate { user, certificate }).await
     }
 
     /// Starts a program; `request` is a `StartSession` for channel `number`.

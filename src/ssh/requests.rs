@@ -15,6 +15,9 @@ const MOST_USER: usize = 256;
 /// Longest key blob: that of a 16,384-bit RSA key, eight times over.
 const MOST_KEY: usize = 16 << 10;
 
+/// Longest certificate: two keys of 16,384 bits, a signature, and 24 KiB for names and options.
+const MOST_CERTIFICATE: usize = 32 << 10;
+
 /// Longest command line. Linux takes 128 KiB; scripts sent by tools reach a few KiB.
 const MOST_COMMAND: usize = 40 << 10;
 
@@ -43,6 +46,11 @@ pub(crate) fn user(name: &str) -> String {
 /// The key blob as it goes to the monitor; `None` if it is too long to be anyone's.
 pub(crate) fn key(key: &russh::keys::PublicKey) -> Option<Vec<u8>> {
     key.to_bytes().ok().filter(|blob| blob.len() <= MOST_KEY)
+}
+
+/// The certificate as it goes to the monitor; `None` if it is longer than any that is taken.
+pub(crate) fn certificate(certificate: &russh::keys::Certificate) -> Option<Vec<u8>> {
+    certificate.to_bytes().ok().filter(|blob| blob.len() <= MOST_CERTIFICATE)
 }
 
 /// A command line, if it can be one.

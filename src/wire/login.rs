@@ -16,7 +16,8 @@ use super::session::{Exit, Program, Signal, Terminal};
 pub enum Request {
     /// The sandbox holds and was read back; send the [`Setup`]. Once, first.
     Confined,
-    /// Would this public key be accepted? Answered by [`Reply::KeyAcceptable`].
+    /// Would this public key be accepted? The library does not tell whether it came alone or in a
+    /// certificate. Answered by [`Reply::KeyAcceptable`].
     OfferKey {
         /// The user name as sent; not validated.
         user: String,
@@ -29,6 +30,13 @@ pub enum Request {
         user: String,
         /// The key blob that verified the signature.
         key: Vec<u8>,
+    },
+    /// The client proved that it holds the key that this certificate is for. Answered as [`Request::LogIn`].
+    LogInByCertificate {
+        /// The user name as sent; not validated.
+        user: String,
+        /// The certificate's blob (OpenSSH's PROTOCOL.certkeys).
+        certificate: Vec<u8>,
     },
     /// A login method that is not offered was tried (for the audit log, and counted as a failure).
     /// Not answered.
@@ -112,7 +120,7 @@ pub enum TriedMethod {
     Password,
     /// `keyboard-interactive`.
     KeyboardInteractive,
-    /// `publickey` with a certificate.
+    /// `publickey` with a certificate that is longer than any is taken.
     Certificate,
 }
 

@@ -258,6 +258,28 @@ impl Attacker {
             .bytes(&key.blob())
     }
 
+    /// As [`Attacker::signed`], for a certificate (in base64) of an ed25519 key.
+    pub fn signed_with_certificate(&self, user: &str, certificate: &str, signer: &Key) -> Message {
+        let fields = |message: Message| Self::certificate_fields(message, user, 1, certificate);
+        let signature = signer.0.sign(&fields(Message::start().bytes(&self.session_id).byte(50)).0);
+        fields(Message::new(50)).bytes(&Message::start().text("ssh-ed25519").bytes(signature.as_ref()).0)
+    }
+
+    /// As [`Attacker::offer`], for a certificate (in base64) of an ed25519 key.
+    pub fn offer_certificate(user: &str, certificate: &str) -> Message {
+        Self::certificate_fields(Message::new(50), user, 0, certificate)
+    }
+
+    fn certificate_fields(message: Message, user: &str, signed: u8, certificate: &str) -> Message {
+        message
+            .text(user)
+            .text("ssh-connection")
+            .text("publickey")
+            .byte(signed)
+            .text("ssh-ed25519-cert-v01@openssh.com")
+            .bytes(&STANDARD.decode(certificate).unwrap())
+    }
+
     /// Sends a message, encrypted once keys are there. That the server has gone is no failure.
     pub fn send(&mut self, message: &Message) {
         self.try_send(message).ok();

@@ -104,6 +104,8 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
         locked: false,
         authorized_keys: Vec::new(),
         authorized_keys_file: None,
+        trusted_user_ca_keys: Vec::new(),
+        authorized_principals: Vec::new(),
         jail: Jail {
             root,
             user: User::Tenant,

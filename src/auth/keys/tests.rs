@@ -11,6 +11,8 @@ fn tenant(name: &str, keys: Vec<AuthorizedKey>) -> Tenant {
         locked: false,
         authorized_keys: keys,
         authorized_keys_file: None,
+        trusted_user_ca_keys: Vec::new(),
+        authorized_principals: Vec::new(),
         jail: Jail {
             root: Root::Host,
             user: User::Tenant,
@@ -36,7 +38,7 @@ fn tenant(name: &str, keys: Vec<AuthorizedKey>) -> Tenant {
 }
 
 fn key(blob: &[u8], options: KeyOptions) -> AuthorizedKey {
-    AuthorizedKey { blob: blob.to_vec(), comment: String::new(), options }
+    AuthorizedKey { blob: blob.to_vec(), comment: String::new(), options, role: KeyRole::User }
 }
 
 fn proved(tenant: &Tenant, user: &str, blob: &[u8], in_file: &[AuthorizedKey]) -> Result<KeyOptions, Refused> {

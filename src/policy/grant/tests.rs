@@ -35,6 +35,8 @@ fn granted(change: impl FnOnce(&mut Tenant, &mut KeyOptions)) -> Grant {
         locked: false,
         authorized_keys: Vec::new(),
         authorized_keys_file: None,
+        trusted_user_ca_keys: Vec::new(),
+        authorized_principals: Vec::new(),
         jail: jail(),
     };
     let mut options = KeyOptions::default();
