@@ -15,6 +15,7 @@ mod support;
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
+    os::unix::net::{UnixListener, UnixStream},
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
@@ -283,4 +284,180 @@ fn what_cannot_be_reached_and_what_is_not_allowed_are_told_apart() {
         assert_eq!(ran.status, 255, "{tenant}");
         assert!(ran.err.contains("remote port forwarding failed"), "{tenant}: {}", ran.err);
     }
+}
+
+/// "`-R 0` is reachable from inside the cell alone"; "a second tenant can't reach it"
+#[test]
+fn what_listens_in_a_cell_is_reached_from_that_cell_alone_until_it_is_cancelled() {
+    if !root() {
+        return;
+    }
+    let door = Door::standard();
+    let host = host_web();
+    let master = door.master("alice");
+    let spec = format!("0:127.0.0.1:{host}");
+    let mut command = master.ssh();
+    command.args(["-O", "forward", "-R", &spec]);
+    let ran = run_bounded(command, b"");
+    assert_eq!(ran.status, 0, "{}\n{}", ran.err, door.log());
+    let port: u16 = ran.text().parse().unwrap();
+    for name in ["127.0.0.1", "localhost"] {
+        assert_eq!(master.ok(&format!("curl -s --max-time 20 http://{name}:{port}/")), "host", "{name}");
+    }
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "the host listens on {port}");
+    for other in ["bob", "eve"] {
+        assert_ne!(door.run(other, &format!("curl -s --max-time 5 http://127.0.0.1:{port}/")).status, 0, "{other}");
+    }
+    // Whatever address is asked for, it is loopback.
+    assert_eq!(master.ok("ss -Htln | awk '{print $4}' | grep -vc -e '^127.0.0.1:' -e '^\\[::1\\]:'; true"), "0");
+    soon("its end is on record", || events(&door, "forward_end").len() == 2);
+    let event = &events(&door, "forward_end")[0];
+    assert_eq!((event["kind"].as_str(), event["target"].as_str()), (Some("forwarded-tcpip"), Some("localhost:0")));
+    assert!(event["to_cell"].as_u64() > Some(0) && event["to_client"].as_u64() > Some(0), "{event}");
+
+    let mut command = master.ssh();
+    command.args(["-O", "cancel", "-R", &spec]);
+    assert_eq!(run_bounded(command, b"").status, 0);
+    let closed = format!("curl -s --max-time 5 http://127.0.0.1:{port}/");
+    soon("it listens no more", || master.run(&closed).status == 7);
+    soon("that is on record", || events(&door, "listen_end").len() == 1);
+}
+
+/// "unix sockets both ways"
+#[test]
+fn unix_sockets_lead_both_ways_with_the_tenants_rights() {
+    if !root() {
+        return;
+    }
+    let door = Door::standard();
+    let at = |name: &str| door.dir.join(name).display().to_string();
+    // Into the cell.
+    let program = "import socket,os\ns=socket.socket(socket.AF_UNIX);s.bind('/tmp/in');s.listen()\nprint('up')\nwhile True:\n c,_=s.accept();c.sendall(b'cell '+c.recv(9));c.close()";
+    let _server = server(&door, "alice", program);
+    let spec = format!("{}:/tmp/in", at("local"));
+    let _client = Client::start(&door, "alice", &["-L", &spec], None);
+    soon("the client listens", || UnixStream::connect(at("local")).is_ok());
+    let mut stream = UnixStream::connect(at("local")).unwrap();
+    stream.write_all(b"asks").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "cell asks");
+    // Out of it: for the tenant alone, and gone at the end.
+    let listener = UnixListener::bind(at("remote")).unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            stream.write_all(b"from the client").ok();
+        }
+    });
+    let spec = format!("/tmp/out:{}", at("remote"));
+    let client = Client::start(&door, "alice", &["-R", &spec], None);
+    soon("the socket is there", || door.run("alice", "test -S /tmp/out").status == 0);
+    assert_eq!(door.ok("alice", "stat -c '%a %U' /tmp/out"), "600 alice");
+    assert_eq!(door.ok("alice", "socat - UNIX-CONNECT:/tmp/out </dev/null"), "from the client");
+    assert_ne!(door.run("bob", "test -e /tmp/out").status, 0);
+    drop(client);
+    soon("the socket is gone", || door.run("alice", "test ! -e /tmp/out").status == 0);
+    soon("all is on record", || events(&door, "listen_end").len() == 1);
+    let kinds: Vec<_> = events(&door, "forward_end").iter().map(|e| e["kind"].as_str().unwrap().to_owned()).collect();
+    assert!(
+        kinds.contains(&"direct-streamlocal".into()) && kinds.contains(&"forwarded-streamlocal".into()),
+        "{kinds:?}"
+    );
+    // A path that only root of the host could open leads nowhere.
+    let mut command = door.ssh_command();
+    command.args(["-W", "/run/systemd/private", "-l", "alice", "door"]);
+    assert_ne!(run_bounded(command, b"").status, 0);
+}
+
+/// "`ssh-add -l` inside works and the socket is gone at the end and eve can't connect"
+#[test]
+fn the_agent_is_there_for_its_tenant_and_gone_at_the_end() {
+    if !root() {
+        return;
+    }
+    let door = Door::standard();
+    let socket = door.dir.join("agent").display().to_string();
+    let mut agent = Command::new("ssh-agent").args(["-D", "-a", &socket]).stdout(Stdio::null()).spawn().unwrap();
+    soon("the agent", || UnixStream::connect(&socket).is_ok());
+    let key = door.dir.join("id");
+    let added = Command::new("ssh-add").arg(&key).env("SSH_AUTH_SOCK", &socket).stderr(Stdio::null()).status();
+    assert!(added.unwrap().success());
+    let ssh = |tenant: &str| {
+        let mut command = door.ssh_command();
+        command.env("SSH_AUTH_SOCK", &socket).args(["-o", "IdentityAgent=SSH_AUTH_SOCK", "-A", "-l", tenant, "door"]);
+        command
+    };
+    let mut command = ssh("alice");
+    let look =
+        "ssh-add -l; stat -c '%a %U' $SSH_AUTH_SOCK; stat -c '%a %U' $(dirname $SSH_AUTH_SOCK); echo $SSH_AUTH_SOCK";
+    command.arg(look);
+    let ran = run_bounded(command, b"");
+    let text = ran.text();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.len() == 4 && lines[0].contains("ED25519"), "{text} {}\n{}", ran.err, door.log());
+    assert_eq!(&lines[1..3], ["600 alice", "700 alice"]);
+    let path = lines[3];
+    soon("it is gone", || door.run("alice", &format!("test ! -e $(dirname {path})")).status == 0);
+
+    // While it is there, nobody else gets to it.
+    let mut command = ssh("alice");
+    command.arg("echo $SSH_AUTH_SOCK; exec sleep 1000").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut held = command.spawn().unwrap();
+    let mut path = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(held.stdout.as_mut().unwrap()), &mut path).unwrap();
+    let path = path.trim();
+    assert!(path.starts_with("/tmp/ssh-"), "{path}");
+    assert_eq!(door.run("alice", &format!("SSH_AUTH_SOCK={path} ssh-add -l")).status, 0);
+    assert_eq!(door.run("eve", &format!("SSH_AUTH_SOCK={path} ssh-add -l")).status, 2, "eve connects");
+    // Whatever ends it.
+    held.kill().unwrap();
+    held.wait().unwrap();
+    soon("it is gone", || door.run("alice", &format!("test ! -e $(dirname {path})")).status == 0);
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    // Without -A there is none.
+    assert_eq!(door.ok("alice", "echo ${SSH_AUTH_SOCK:-none}"), "none");
+}
+
+/// "X11 forwarding (x11-req; display socket in the cell …)"
+#[test]
+fn a_display_leads_to_the_client_with_its_cookie_and_is_off_unless_allowed() {
+    if !root() {
+        return;
+    }
+    let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .tenant("alice", "allow = [\"exec\", \"x11\"]")
+        .tenant("bob", "")
+        .start();
+    // An X server of the host's that tells what it was greeted with.
+    let number = (60..99).find(|n| TcpListener::bind(("127.0.0.1", 6000 + n)).is_ok()).unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", 6000 + number)).unwrap();
+    let (sender, greetings) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut greeting = vec![0; 48];
+            let read = stream.read_exact(&mut greeting);
+            stream.write_all(b"hello from X").ok();
+            sender.send(read.map(|()| greeting)).ok();
+        }
+    });
+    let ssh = |tenant: &str, line: &str| {
+        let mut command = door.ssh_command();
+        command.env("DISPLAY", format!("127.0.0.1:{number}")).env("XAUTHORITY", door.dir.join("none"));
+        command.args(["-Y", "-l", tenant, "door", line]);
+        run_bounded(command, b"")
+    };
+    // What an X client does: the cookie from its file, in the first message (X11 protocol, 8).
+    let program = "import os,socket,struct\nd=os.environ['DISPLAY']\nb=open(os.environ['XAUTHORITY'],'rb').read()\no=2;f=[]\nfor _ in range(4):\n n=struct.unpack('>H',b[o:o+2])[0];f.append(b[o+2:o+2+n]);o+=2+n\nassert f[1]==d[1:].split('.')[0].encode(),(f,d)\np,c=f[2],f[3]\ns=socket.socket(socket.AF_UNIX);s.connect('/tmp/.X11-unix/X'+d[1:].split('.')[0])\ns.sendall(struct.pack('<BxHHHHxx',0x6c,11,0,len(p),len(c))+p+b'\\0'*(-len(p)%4)+c)\nprint(s.recv(99).decode(), d, oct(os.stat(os.environ['XAUTHORITY']).st_mode))";
+    let line = format!("exec /usr/bin/python3 -u -c \"$(cat <<'END'\n{program}\nEND\n)\"");
+    let ran = ssh("alice", &line);
+    assert_eq!(ran.text(), "hello from X :10.0 0o100600", "{}\n{}", ran.err, door.log());
+    let greeting = greetings.recv_timeout(Duration::from_secs(10)).unwrap().unwrap();
+    assert!(greeting.windows(18).any(|part| part == b"MIT-MAGIC-COOKIE-1"), "{greeting:?}");
+    soon("nothing of it is left", || {
+        door.run("alice", "test -z \"$(ls -A /tmp/.X11-unix)\" && test -z \"$(ls -d /tmp/ssh-* 2>/dev/null)\"").status
+            == 0
+    });
+    assert_eq!(ssh("bob", "echo ${DISPLAY:-none}").text(), "none");
+    soon("it is on record", || events(&door, "forward_end").iter().any(|event| event["kind"] == "x11"));
 }

@@ -121,13 +121,18 @@ pub fn live() -> Result<(), Errno> {
             let (hang_ups, openers, life) = (&mut hang_ups, &mut openers, &mut life);
             links::carry_out(link, order, &mut Inside { links, sessions, hang_ups, openers, life });
         }
-        for (link, report, sockets) in openers.hear(Instant::now()) {
-            let fds: Vec<_> = sockets.iter().map(OwnedFd::as_fd).collect();
-            links.report_with(link, &report, &fds);
-        }
-        openers.forget(|link| links.is_there(link), &mut sessions);
+        hand_out(&mut openers, &mut links, &mut sessions);
         for (link, report) in hang_ups.tend(Instant::now()) {
             links.report(link, &report);
         }
     }
+}
+
+/// Passes on the sockets that are open by now, and clears up after monitors that have gone.
+fn hand_out(openers: &mut Openers, links: &mut Links, sessions: &mut Sessions) {
+    for (link, report, sockets) in openers.hear(Instant::now()) {
+        let fds: Vec<_> = sockets.iter().map(OwnedFd::as_fd).collect();
+        links.report_with(link, &report, &fds);
+    }
+    openers.forget(|link| links.is_there(link), sessions);
 }

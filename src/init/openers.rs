@@ -112,7 +112,7 @@ impl Openers {
         self.traces = stay;
         for trace in gone {
             // As the tenant, who may have put something else in its place; the best that can be done.
-            if fork(Job::Remove(&trace.left, trace.number), &trace.account, sessions).is_err() {}
+            drop(fork(Job::Remove(&trace.left, trace.number), &trace.account, sessions));
         }
     }
 
@@ -144,7 +144,7 @@ impl Openers {
                 Err(LinkError::WouldBlock) if now < opener.until => pending.push(opener),
                 Err(LinkError::WouldBlock) => {
                     // It still holds its end, so this pid is still its own.
-                    if process::kill(opener.pid, signal::SIGKILL).is_err() {}
+                    process::kill(opener.pid, signal::SIGKILL).unwrap_or_default();
                     told.push(failed("waiting for the socket", Errno::ETIMEDOUT));
                 }
                 Err(_gone) => told.push(failed("opening the socket", Errno::ESRCH)),

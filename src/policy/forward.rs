@@ -77,7 +77,7 @@ fn is_protocol(name: &str) -> bool {
 fn bytes(cookie: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> =
         cookie.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect::<Option<_>>()?;
-    if digits.is_empty() || digits.len() > MAX_COOKIE || digits.len() % 2 != 0 {
+    if digits.is_empty() || digits.len() > MAX_COOKIE || !digits.len().is_multiple_of(2) {
         return None;
     }
     Some(digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())

@@ -79,7 +79,7 @@ impl Descriptor {
     /// Lets the peer read the end, if this is a socket.
     pub(crate) fn end_sending(&self) {
         // Not connected any more: then the peer has read it.
-        if stream::end_sending(self.0.as_fd()).is_err() {}
+        stream::end_sending(self.0.as_fd()).unwrap_or_default();
     }
 
     /// Sets the size, if this is a terminal's master.

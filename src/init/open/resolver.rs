@@ -146,9 +146,8 @@ impl Servers {
             let until = deadline.min(Instant::now() + ANSWER_LIMIT);
             let fits = |answer: &[u8]| dns::answers(answer, &question);
             let Ok(length) = stream::ask_by_udp(*server, &question, &mut buffer, until, fits) else { continue };
-            match dns::addresses(buffer.get(..length).unwrap_or_default(), kind) {
-                Ok(addresses) => return Ok(addresses),
-                Err(dns::Unusable) => {}
+            if let Ok(addresses) = dns::addresses(buffer.get(..length).unwrap_or_default(), kind) {
+                return Ok(addresses);
             }
         }
         Err(Errno::EAGAIN)

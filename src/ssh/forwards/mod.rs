@@ -202,7 +202,7 @@ impl Forwards {
         let (to_cell, to_client) = (counts.to_cell.load(Ordering::Relaxed), counts.to_client.load(Ordering::Relaxed));
         let request = Request::ForwardEnded { forward: number, to_cell, to_client };
         // The monitor is gone, and this process about to be.
-        if self.voice.send(&request).await.is_err() {}
+        drop(self.voice.send(&request).await);
     }
 
     /// The client has closed a channel. Whether it was a forward: then what has come from the client
@@ -218,7 +218,7 @@ impl Forwards {
     pub(crate) fn end_all(&self) {
         let table = &mut *self.table();
         for open in table.open.values() {
-            if open.state.send(State::Gone).is_err() {}
+            drop(open.state.send(State::Gone));
         }
         let listeners: Vec<u32> = table.listeners.drain().map(|(number, _)| number).collect();
         let (forwards, none) = (self.clone(), Counts::default());

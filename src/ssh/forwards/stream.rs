@@ -89,7 +89,7 @@ pub(super) async fn run(
     }
     if *states.borrow() != State::Closed {
         // If the connection is ending, so is the channel.
-        if writer.close().await.is_err() {}
+        drop(writer.close().await);
     }
 }
 
@@ -104,7 +104,7 @@ async fn copy(socket: &Descriptor, writer: &ChannelWriteHalf<Msg>, counts: &Coun
         }
         counts.to_client.fetch_add(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
     }
-    if writer.eof().await.is_err() {}
+    drop(writer.eof().await);
 }
 
 async fn ended(mut states: watch::Receiver<State>) -> State {
