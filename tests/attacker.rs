@@ -15,9 +15,10 @@ mod support;
 
 use std::{io::Write, time::Duration};
 
+use aws_lc_rs::kem::{DecapsulationKey, ML_KEM_768};
 use support::{
     Door,
-    attacker::{Attacker, Key, Message},
+    attacker::{Attacker, HYBRID, Key, Message, encapsulation_key},
     procfs, root, soon, until,
 };
 
@@ -25,9 +26,16 @@ use support::{
 const MOST_KIB: u64 = 64 * 1024;
 
 fn door() -> (Door, Key) {
+    door_with_grace("10s")
+}
+
+fn door_with_grace(grace: &str) -> (Door, Key) {
     let key = Key::new(1);
     let door = Door::with("[defaults]\nroot = \"host\"\n")
-        .server("max_startups = \"300:30:400\"\nmax_connections = 600\nmax_connections_per_source = 500\nlogin_grace = \"10s\"")
+        .server(&format!(
+            "max_startups = \"1100:30:1200\"\nmax_connections = 1200\nmax_connections_per_source = 1200\n\
+             login_grace = \"{grace}\""
+        ))
         .tenant("alice", &format!("authorized_keys = [\"{}\"]", key.line()))
         .start();
     (door, key)
@@ -156,6 +164,131 @@ fn terrapins_injected_message_ends_the_connection() {
     unharmed(&door, &key);
 }
 
+/// Points of small order: what is agreed with them is 0, whoever chose the other secret (RFC 7748, 6.1;
+/// the list is that of https://cr.yp.to/ecdh.html).
+const SMALL_ORDER: [[u8; 32]; 7] = [
+    [0; 32],
+    little(1, 0, 0),
+    [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
+        0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+    ],
+    [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44,
+        0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+    ],
+    // p - 1, p and p + 1.
+    little(0xec, 0xff, 0x7f),
+    little(0xed, 0xff, 0x7f),
+    little(0xee, 0xff, 0x7f),
+];
+
+const fn little(first: u8, middle: u8, last: u8) -> [u8; 32] {
+    let mut number = [middle; 32];
+    number[0] = first;
+    number[31] = last;
+    number
+}
+
+/// "mlkem768x25519-sha256 and curve25519 key exchange": by an implementation that is not the server's
+#[test]
+fn a_login_by_the_hybrid_exchange_works() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    let mut client = Attacker::hybrid_handshake(door.port);
+    client.log_in("alice", &key);
+    assert_eq!(client.exec("echo well").as_deref(), Some("well"));
+}
+
+/// GHSA-w3jg: "hybrid with zero point → disconnect"; and what is no key of ML-KEM
+#[test]
+fn bad_points_and_keys_in_the_hybrid_exchange_kill_only_their_connection() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    let lattice = encapsulation_key(&DecapsulationKey::generate(&ML_KEM_768).unwrap());
+    let mut shares: Vec<Vec<u8>> = SMALL_ORDER.iter().map(|point| [&lattice[..], point].concat()).collect();
+    // Coefficients that are not below q (FIPS 203, 7.2), and wrong lengths.
+    shares.push([&[0xff; 1184][..], &[9; 32]].concat());
+    shares.extend([0, 1, 32, 1184, 1215, 1217, 5000].map(|length| vec![9; length]));
+    for share in shares {
+        let mut client = Attacker::greet(door.port);
+        client.send_kexinit_for(HYBRID);
+        client.send(&Message::new(30).bytes(&share));
+        let answers = client.hung_up();
+        assert!(!answers.contains(&31), "{} bytes, {:x?}: {answers:?}", share.len(), share.last_chunk::<32>());
+    }
+    for cut in [&[][..], &[0], &[0, 0, 4], &[0xff; 4]] {
+        let mut client = Attacker::greet(door.port);
+        client.send_kexinit_for(HYBRID);
+        client.send(&Message::new(30).raw(cut));
+        assert!(!client.hung_up().contains(&31), "{cut:?}");
+    }
+    unharmed(&door, &key);
+}
+
+/// A certificate whose signer is a certificate, and so on: `depth` of them, the innermost signed by a key.
+fn nested_certificate(depth: usize) -> Vec<u8> {
+    let signature = Message::start().text("ssh-ed25519").bytes(&[1; 64]).0;
+    (0..depth).fold(Message::start().text("ssh-ed25519").bytes(&[9; 32]).0, |signer, _| {
+        Message::start()
+            .text("ssh-ed25519-cert-v01@openssh.com")
+            .text("")
+            .bytes(&[9; 32])
+            .raw(&[0; 8])
+            .number(1)
+            .text("")
+            .text("")
+            .raw(&[0; 8])
+            .raw(&[0xff; 8])
+            .text("")
+            .text("")
+            .text("")
+            .bytes(&signer)
+            .bytes(&signature)
+            .0
+    })
+}
+
+/// "cert whose CA key is itself a cert, 1000 deep → reject, no stack overflow"
+#[test]
+fn certificates_nested_a_thousand_deep_are_refused_and_overflow_nothing() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    let kinds = [("ssh-ed25519-cert-v01@openssh.com", 0), ("ssh-ed25519-cert-v01@openssh.com", 1), ("ssh-ed25519", 0)];
+    for depth in [1, 2, 1000] {
+        let blob = nested_certificate(depth);
+        for (kind, signed) in kinds {
+            let mut client = Attacker::handshake(door.port);
+            client.ask_for_userauth();
+            let offer = Message::new(50).text("alice").text("ssh-connection").text("publickey").byte(signed);
+            let mut offer = offer.text(kind).bytes(&blob);
+            if signed == 1 {
+                offer = offer.bytes(&Message::start().text("ssh-ed25519").bytes(&[1; 64]).0);
+            }
+            client.send(&offer);
+            if depth < 1000 {
+                // Refused, and the same connection goes on.
+                let answer = client.next(&[51, 52, 60, 1]).map(|message| message[0]);
+                assert_eq!(answer.ok(), Some(51), "{depth} {kind} {signed}");
+                client.send(&client.signed("alice", &key, &key));
+                assert_eq!(client.next(&[51, 52]).unwrap()[0], 52, "{depth} {kind} {signed}");
+            } else {
+                let answers = client.hung_up();
+                assert!(!answers.contains(&52) && !answers.contains(&60), "{kind} {signed}: {answers:?}");
+            }
+        }
+    }
+    // It was judged and found wrong, and did not overflow the stack of the process that read it.
+    soon("each is in the log", || door.log().matches("certificate field invalid").count() == kinds.len());
+    unharmed(&door, &key);
+}
+
 /// CVE-2026-73430: "all-zero / wrong-length X25519 panic: send Q_C = 0^32 and 31 bytes"; #515: "message before kex"
 #[test]
 fn bad_points_and_messages_before_the_exchange_kill_only_their_connection() {
@@ -163,7 +296,8 @@ fn bad_points_and_messages_before_the_exchange_kill_only_their_connection() {
         return;
     }
     let (door, key) = door();
-    for point in [&[0; 32][..], &[0; 31], &[0; 33], &[], &[255; 32], &[1; 1000]] {
+    let small = SMALL_ORDER.iter().map(|point| &point[..]);
+    for point in small.chain([&[0; 31][..], &[0; 33], &[], &[255; 32], &[1; 1000]]) {
         let mut client = Attacker::greet(door.port);
         client.send_kexinit();
         client.send(&Message::new(30).bytes(point));
@@ -186,8 +320,9 @@ fn huge_packet_lengths_allocate_nothing() {
     if !root() {
         return;
     }
-    let (door, key) = door();
-    let mut clients: Vec<_> = (0..50).map(|_| Attacker::greet(door.port)).collect();
+    // So long that none of the thousand is hung up on for being slow.
+    let (door, key) = door_with_grace("10m");
+    let mut clients: Vec<_> = (0..1000).map(|_| Attacker::greet(door.port)).collect();
     for client in &mut clients {
         for length in [u32::MAX, 0x7fff_ffff, 0x0fff_ffff] {
             client.stream.write_all(&length.to_be_bytes()).ok();
@@ -418,7 +553,7 @@ fn floods_of_small_messages_do_not_grow_memory() {
     for flood in floods {
         let mut client = Attacker::login(door.port, "alice", &key);
         client.stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
-        for _ in 0..20_000 {
+        for _ in 0..100_000 {
             if client.try_send(&flood).is_err() {
                 break;
             }

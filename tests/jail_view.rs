@@ -14,7 +14,8 @@ mod support;
 use std::{fs, process::Command, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use support::{Door, Scratch, debian_root, procfs, root, soon, until};
+use nix::sys::signal::Signal;
+use support::{Door, Scratch, debian_root, may_raise_limits, procfs, root, run_bounded, soon, until};
 
 fn field(status: &str, name: &str) -> String {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -107,6 +108,60 @@ fn the_environment_and_the_process_state_are_clean() {
     assert_eq!(field(&status, "SigIgn"), "0000000000000000");
     assert_eq!(door.ok("alice", "cat /proc/self/oom_score_adj"), "0", "kernel.md, E");
     assert_eq!(door.ok("alice", "ps -o sid= -o pid= -p $$ | awk '{print ($1 == $2)}'"), "1", "a session of its own");
+}
+
+/// kernel.md, D: "`serve` refuses value 1"
+#[test]
+fn a_host_where_those_who_change_ids_can_be_traced_is_refused() {
+    if !root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    // The listener alone sees this value: the host's own is every test's.
+    let value = scratch.write("suid_dumpable", "2\n");
+    let shown = value.display().to_string();
+    let words = ["unshare", "-m", "sh", "-c", "mount --bind $0 /proc/sys/fs/suid_dumpable && exec \"$@\"", &shown];
+    let mut door = Door::with("[defaults]\nroot = \"host\"\n").tenant("alice", "").wrapped(&words).start();
+    door.signal(Signal::SIGTERM);
+    assert_eq!(door.wait_end(), Some(0));
+    fs::write(&value, "1\n").unwrap();
+    let mut serve = Command::new(words[0]);
+    serve.args(&words[1..]).arg(env!("CARGO_BIN_EXE_cellblock"));
+    serve.arg("--config").arg(door.dir.join("cellblock.toml")).arg("serve");
+    let ran = run_bounded(serve, b"");
+    assert_eq!(ran.status, 1, "{ran:?}");
+    assert!(ran.err.contains("hint: sysctl fs.suid_dumpable=0"), "{ran:?}");
+}
+
+/// kernel.md, E: "oom_score_adj −1000 is inherited, and a tenant can go back to it"
+#[test]
+fn a_listener_that_the_oom_killer_spares_gives_that_to_nobody() {
+    if !root() {
+        return;
+    }
+    const FILE: &str = "/proc/self/oom_score_adj";
+    // Where we may not go below 0, another value that must not be inherited.
+    let inherited = if may_raise_limits() { "-1000" } else { "500" };
+    let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .tenant("alice", "")
+        .tenant("eve", "user = \"root\"")
+        .wrapped(&["choom", "-n", inherited, "--"])
+        .start();
+    let score = |pid: i32| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap_or_default();
+    assert_eq!(score(door.listener()).trim(), inherited);
+    for tenant in ["alice", "eve"] {
+        assert_eq!(door.ok(tenant, &format!("cat {FILE} /proc/1/oom_score_adj")), "0\n0", "{tenant}");
+        // Up, and back to 0, but not below: the floor was reset too.
+        assert_eq!(door.ok(tenant, &format!("echo 500 > {FILE}; echo 0 > {FILE}; cat {FILE}")), "0", "{tenant}");
+        for lower in ["-1", "-1000"] {
+            let ran = door.run(tenant, &format!("echo {lower} > {FILE}"));
+            assert_ne!(ran.status, 0, "{tenant} sets {lower}");
+        }
+    }
+    let live = door.spawn("alice", "echo up; exec sleep 1000");
+    assert_eq!(live.line(), "up");
+    let ours: Vec<_> = door.processes().into_iter().filter(|&pid| procfs::exe(pid).contains("cellblock-ssh")).collect();
+    assert!(!ours.is_empty() && ours.iter().all(|&pid| score(pid).trim() == "0"), "{ours:?}");
 }
 
 /// "hostname", "loopback up", "/tmp, /run, /dev/shm as designed", "/dev … nothing else"
@@ -280,6 +335,66 @@ fn init_is_closed_to_the_cells_root() {
     assert_eq!(door.ok("eve", "pgrep -x sleep | wc -l"), "1", "still the same cell");
     let cmdline = door.ok("eve", "tr '\\0' ' ' </proc/1/cmdline");
     assert!(!cmdline.contains("serve") && !cmdline.contains("/tmp/"), "it shows the monitor's argv: {cmdline}");
+}
+
+/// Looks at all processes for as long as its input is open, and says what of them is not its own
+/// program's: descriptors that lead elsewhere than to pipes and files of the cell, roots and programs
+/// of others, and whom it could trace.
+const PRY: &str = "
+import ctypes, os, select, sys
+libc = ctypes.CDLL(None, use_errno=True)
+own, rounds, found = os.getpid(), 0, set()
+print('up', flush=True)
+while not select.select([0], [], [], 0)[0]:
+    rounds += 1
+    for pid in filter(str.isdigit, os.listdir('/proc')):
+        if int(pid) == own: continue
+        at = '/proc/' + pid
+        for name in ['root', 'cwd', 'exe']:
+            try: found.add(name + ' ' + os.readlink(at + '/' + name))
+            except OSError: pass
+        try: fds = os.listdir(at + '/fd')
+        except OSError: fds = []
+        for fd in fds:
+            try: found.add('fd ' + os.readlink(at + '/fd/' + fd).split('[')[0])
+            except OSError: pass
+        if libc.ptrace(0x4206, int(pid), 0, 0) == 0: found.add('traced')
+print(rounds)
+for line in sorted(found): print(line)
+";
+
+/// CVE-2016-9962: "tenant … loops on `/proc/*/fd`, `/proc/*/root`, ptrace while 500 sessions join → never sees a host fd".
+/// Two hundred here: each is looked at in several rounds.
+#[test]
+fn who_looks_while_sessions_start_sees_nothing_of_what_starts_them() {
+    if !root() {
+        return;
+    }
+    let door = Door::standard();
+    let mut prying = door.spawn("eve", &format!("exec /usr/bin/python3 -c \"{PRY}\""));
+    assert_eq!(prying.line(), "up");
+    let master = door.master("eve");
+    for _ in 0..200 {
+        assert_eq!(master.run("exec true").status, 0);
+    }
+    prying.write("\n");
+    let rounds: u32 = prying.line().parse().unwrap();
+    assert!(rounds > 100, "it hardly looked: {rounds}");
+    prying.close_stdin();
+    let mut seen = Vec::new();
+    while let Some(line) = prying.line_within(Duration::from_secs(30)) {
+        seen.push(line);
+    }
+    // What a session's own program has, as eve may see of herself.
+    let known = ["cwd /root", "cwd /", "exe /usr/bin/bash", "exe /usr/bin/true", "fd pipe:", "fd /dev/null", "root /"];
+    let strange = |line: &&String| {
+        // Files of the cell that her shells read themselves.
+        let own = ["fd /etc/", "fd /usr/", "fd /root/"].iter().any(|start| line.starts_with(start));
+        !own && !known.contains(&line.as_str())
+    };
+    let strange: Vec<_> = seen.iter().filter(strange).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+    assert!(seen.iter().any(|line| line.starts_with("exe /usr/bin")), "it saw sessions: {seen:?}");
 }
 
 /// kernel.md, K: what a cell sees of its own place on the host is where its root and home lie, and nothing else

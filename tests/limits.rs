@@ -12,9 +12,11 @@ mod support;
 
 use std::{
     fs,
+    os::fd::AsRawFd,
     time::{Duration, Instant},
 };
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use support::{Door, procfs, root, soon};
 
 /// Takes 20 MiB at a time for ever, touching every page.
@@ -262,6 +264,34 @@ fn a_tenant_has_so_many_connections_and_no_more_and_one_that_ends_makes_room() {
     assert!(third.err.contains("Too many connections are open."), "{}", third.err);
     assert_eq!(door.ok("alice", "echo fine"), "fine");
     drop(first);
+    soon("there is room again", || door.run("eve", "true").status == 0);
+}
+
+/// One init serves 512 links. The config lets a tenant have 500 connections, so these are root's own.
+#[test]
+fn a_cell_that_serves_as_many_links_as_it_can_refuses_the_next_at_once() {
+    if !root() {
+        return;
+    }
+    let door = Door::with("").tenant("eve", "").start();
+    let first = door.spawn("eve", "echo ready; sleep 100");
+    first.expect("ready");
+    let path = UnixAddr::new(&door.run_dir().join("cells/eve/init.sock")).unwrap();
+    let link = || {
+        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        connect(socket.as_raw_fd(), &path).unwrap();
+        let mut word = [0];
+        let read = nix::unistd::read(&socket, &mut word).unwrap();
+        (read == 1 && word == *b".").then_some(socket)
+    };
+    let links: Vec<_> = std::iter::from_fn(link).take(1000).collect();
+    assert_eq!(links.len(), 511);
+    let asked = Instant::now();
+    let refused = door.run("eve", "true");
+    assert!(refused.status == 255 && refused.err.contains("Your session could not be started"), "{}", refused.err);
+    assert!(door.log().contains("its init serves as many connections as it can"), "{}", door.log());
+    assert!(asked.elapsed() < Duration::from_secs(20), "it waited for an end that does not come");
+    drop(links);
     soon("there is room again", || door.run("eve", "true").status == 0);
 }
 

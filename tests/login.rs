@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::Signal;
 use support::{
     Door, Ran,
     attacker::{Attacker, Key, Message},
@@ -186,9 +187,40 @@ fn a_key_file_is_read_at_each_login_and_only_if_it_is_roots() {
     }
     Command::new("chown").arg("0").arg(&keys).status().unwrap();
     Command::new("chmod").arg("644").arg(&keys).status().unwrap();
+    assert_eq!(attempt(&door, "alice", &[]).text(), "in");
+    // The same bytes, through a link in place of the file or of its directory.
+    let real = door.dir.join("real");
+    fs::rename(&keys, &real).unwrap();
+    std::os::unix::fs::symlink(&real, &keys).unwrap();
+    assert_eq!(attempt(&door, "alice", &[]).status, 255, "a link, as `check` says");
+    assert!(door.log().contains("is a symbolic link"), "{}", door.log());
     fs::remove_file(&keys).unwrap();
     fs::write(&keys, format!("no-such-option {own}")).unwrap();
     assert_eq!(attempt(&door, "alice", &[]).status, 255, "an option that is not known is not ignored");
+}
+
+/// `check` and the login agree on what is a link in the path of a file of keys
+#[test]
+fn a_key_file_under_a_linked_directory_lets_nobody_in() {
+    if !root() {
+        return;
+    }
+    let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .tenant("alice", "authorized_keys_file = \"{dir}/keys.d/alice\"")
+        .start();
+    let own = fs::read_to_string(door.dir.join("id.pub")).unwrap();
+    let (real, linked) = (door.dir.join("real.d"), door.dir.join("keys.d"));
+    let check = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cellblock"));
+        command.arg("--config").arg(door.dir.join("cellblock.toml")).arg("check");
+        run_bounded(command, b"")
+    };
+    fs::create_dir(&linked).unwrap();
+    fs::write(linked.join("alice"), own).unwrap();
+    assert_eq!((attempt(&door, "alice", &[]).text(), check().status), ("in".into(), 0));
+    fs::rename(&linked, &real).unwrap();
+    std::os::unix::fs::symlink(&real, &linked).unwrap();
+    assert_eq!((attempt(&door, "alice", &[]).status, check().status), (255, 1), "{}", check().text());
 }
 
 /// GHSA-g6xm: "max_auth_attempts not enforced": max+1 failures on one connection end it
@@ -331,4 +363,33 @@ fn the_host_key_is_made_at_first_start_and_kept() {
     door.restart();
     assert_eq!(fs::read(&path).unwrap(), first);
     assert_eq!(door.ok("alice", "echo in"), "in");
+}
+
+/// "ed25519 host keys by default (ecdsa and RSA ≥ 3072 if the admin gives them)", and RSA never with SHA-1
+#[test]
+fn host_keys_of_other_kinds_are_used_if_the_admin_gives_them() {
+    if !root() {
+        return;
+    }
+    let mut door = Door::with("[defaults]\nroot = \"host\"\n").tenant("alice", "").start();
+    let with = |door: &Door, algorithm: &str| {
+        attempt(door, "alice", &["-o", &format!("HostKeyAlgorithms={algorithm}")]).status
+    };
+    let kinds = ["ecdsa-sha2-nistp256", "rsa-sha2-512", "rsa-sha2-256"];
+    assert_eq!(kinds.map(|kind| with(&door, kind)), [255; 3], "nobody gave them");
+    assert_eq!(door.ok("alice", "echo in"), "in");
+    door.signal(Signal::SIGTERM);
+    assert_eq!(door.wait_end(), Some(0));
+    let mut keys = String::new();
+    for (kind, bits) in [("ecdsa", "256"), ("rsa", "3072")] {
+        let path = door.dir.join(&format!("host_{kind}"));
+        let made = Command::new("ssh-keygen").args(["-qt", kind, "-b", bits, "-N", "", "-f"]).arg(&path).status();
+        assert!(made.unwrap().success());
+        keys.push_str(&format!(", \"{}\"", path.display()));
+    }
+    door.rewrite_config(|text| text.replace("host_ed25519\"]", &format!("host_ed25519\"{keys}]")));
+    door.restart();
+    assert_eq!(kinds.map(|kind| with(&door, kind)), [0; 3]);
+    assert_eq!(with(&door, "ssh-ed25519"), 0);
+    assert_eq!(with(&door, "ssh-rsa"), 255, "a signature with SHA-1");
 }

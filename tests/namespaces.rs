@@ -12,9 +12,15 @@
 
 mod support;
 
-use std::{collections::BTreeSet, process};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::{self, Command},
+};
 
-use support::{Door, procfs, root};
+use nix::sys::signal::Signal;
+use support::{Door, Scratch, procfs, root, soon};
 
 const LOOK: &str = "for n in user mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done";
 
@@ -95,4 +101,121 @@ fn a_tenant_keeps_the_range_over_a_restart() {
     assert_eq!(door.wait_end(), Some(0));
     door.restart();
     assert_eq!(look(&door), before);
+}
+
+/// A copy of `/etc` whose files may be replaced, and the words that start a door with it.
+fn own_etc(scratch: &Scratch) -> Vec<String> {
+    let etc = scratch.join("etc");
+    assert!(Command::new("cp").args(["-a", "/etc"]).arg(&etc).status().unwrap().success());
+    for name in ["subuid", "subgid"] {
+        fs::write(etc.join(name), "someone:100000:65536").unwrap();
+    }
+    ["unshare", "-m", "sh", "-c", "mount --bind $0 /etc && exec \"$@\"", &etc.display().to_string()]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+/// What `/etc/subuid` or `/etc/subgid` is to hold when these tenants have come, in this order.
+fn registered(door: &Door, tenants: &[&str]) -> String {
+    let ids = fs::read_to_string(door.dir.join("state/ids.toml")).unwrap();
+    let mut expected = "someone:100000:65536\n".to_owned();
+    for tenant in tenants {
+        let line =
+            ids.lines().find(|line| line.starts_with(&format!("{tenant} = "))).unwrap_or_else(|| panic!("{ids}"));
+        let number = |key: &str| {
+            let (_, rest) = line.split_once(&format!("{key} = ")).unwrap();
+            rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().to_owned()
+        };
+        expected.push_str(&format!("cellblock-{tenant}:{}:{}\n", number("first"), number("count")));
+    }
+    expected
+}
+
+fn names(dir: &Path) -> BTreeSet<String> {
+    fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// "Whether ranges in use are written to `/etc/subuid` and `/etc/subgid`, so that `useradd` keeps away from them"
+#[test]
+fn ids_in_use_are_registered_and_useradd_keeps_away_from_them() {
+    if !root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let wrapper = own_etc(&scratch);
+    let etc = scratch.join("etc");
+    let words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .tenant("alice", "")
+        .tenant("bob", "")
+        .wrapped(&words)
+        .registering()
+        .start();
+    let before = names(&etc);
+    for tenant in ["alice", "bob", "alice"] {
+        door.ok(tenant, "true");
+    }
+    for file in ["subuid", "subgid"] {
+        assert_eq!(fs::read_to_string(etc.join(file)).unwrap(), registered(&door, &["alice", "bob"]), "{file}");
+    }
+    assert_eq!(names(&etc), before, "no lock and nothing half done is left");
+
+    // Told to take from where alice's range begins, it goes beyond bob's.
+    let first: u32 = door.pool() + 1;
+    let range = |kind: &str| [format!("SUB_{kind}_MIN={first}"), format!("SUB_{kind}_MAX={}", first + 400_000)];
+    let mut useradd = Command::new("nsenter");
+    useradd.args(["-m", "-t", &door.listener().to_string(), "useradd", "-M"]);
+    for key in [range("UID"), range("GID")].concat() {
+        useradd.args(["-K", &key]);
+    }
+    let added = useradd.arg("zoe").output().unwrap();
+    assert!(added.status.success(), "{added:?}");
+    let text = fs::read_to_string(etc.join("subuid")).unwrap();
+    let zoe = text.lines().find_map(|line| line.strip_prefix("zoe:")).unwrap_or_else(|| panic!("{text}"));
+    let zoe: u32 = zoe.split(':').next().unwrap().parse().unwrap();
+    assert!(zoe >= first + 2 * 65_536, "{text}");
+}
+
+/// shadow's lock of a process that is gone, and what a monitor leaves that is killed while it waits for one
+#[test]
+fn locks_and_leftovers_of_the_killed_are_swept_at_the_next_registration() {
+    if !root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let wrapper = own_etc(&scratch);
+    let etc = scratch.join("etc");
+    let words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .tenant("alice", "")
+        .tenant("bob", "")
+        .wrapped(&words)
+        .registering()
+        .start();
+    let before = names(&etc);
+
+    // This test holds the lock, so bob's monitor waits; it is killed there.
+    let lock = etc.join("subuid.lock");
+    fs::write(&lock, process::id().to_string()).unwrap();
+    let waiting = door.spawn("bob", "echo in");
+    let mut left = None;
+    soon("bob's monitor waits for the lock", || {
+        left = names(&etc).into_iter().find(|name| name.starts_with("subuid.cellblock-"));
+        left.is_some()
+    });
+    let left = left.unwrap();
+    let monitor: i32 = left.rsplit('-').next().unwrap().parse().unwrap();
+    procfs::kill(monitor, Signal::SIGKILL);
+    soon("it is gone", || procfs::ended(monitor));
+    drop(waiting);
+    assert!(names(&etc).contains(&left), "what it left is what this test is about");
+
+    // As if it had held the lock itself.
+    fs::write(&lock, monitor.to_string()).unwrap();
+    assert_eq!(door.ok("alice", "echo in"), "in");
+    assert_eq!(names(&etc), before);
+    assert_eq!(door.ok("bob", "echo in"), "in");
+    for file in ["subuid", "subgid"] {
+        assert_eq!(fs::read_to_string(etc.join(file)).unwrap(), registered(&door, &["alice", "bob"]), "{file}");
+    }
 }

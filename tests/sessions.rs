@@ -47,6 +47,39 @@ fn death_by_signal_arrives_as_a_signal() {
     }
 }
 
+/// rsync, git and ansible send long ones: as long as the kernel takes, which is what sshd's users have
+#[test]
+fn commands_as_long_as_a_programs_argument_can_be_arrive_whole() {
+    const MOST: usize = (128 << 10) - 1;
+    if !root() {
+        return;
+    }
+    for door in doors() {
+        for length in [33 << 10, 65 << 10, MOST] {
+            // `wc` counts what came through as one word, without its newline.
+            let (head, tail) = ("printf %s ", " | wc -c");
+            let word = "x".repeat(length - head.len() - tail.len());
+            let said = door.ok("alice", &format!("{head}{word}{tail}"));
+            assert_eq!(said, word.len().to_string(), "sshd: {}, {length}", door.is_sshd());
+        }
+    }
+}
+
+/// A sentence instead of what the kernel says: ssh(1) itself could not be started with more in one word
+#[test]
+fn a_command_that_is_too_long_is_refused_in_a_sentence() {
+    if !root() {
+        return;
+    }
+    let door = Door::standard();
+    let mut command = door.ssh_command();
+    let half = "x".repeat(65 << 10);
+    command.args(["-l", "alice", "door", "echo ran", &half, &half]);
+    let ran = run_bounded(command, b"");
+    assert!(ran.status == 255 && ran.out.is_empty() && ran.err.contains("too long"), "{}", ran.text());
+    assert_eq!(door.ok("alice", "echo well"), "well");
+}
+
 /// "`sh -c` semantics identical to sshd: quotes, `;`, newlines, `$()`, UTF-8, trailing `\`" (threats.md, 5.C)
 #[test]
 fn commands_mean_what_they_mean_to_sshd() {

@@ -12,9 +12,9 @@
 
 mod support;
 
-use std::process::Command;
+use std::{collections::BTreeMap, process::Command};
 
-use support::{Door, root, run_bounded};
+use support::{Door, may_raise_limits, root, run_bounded};
 
 /// Takes inotify instances, message queues, queued signals and terminals until the kernel refuses
 /// each, says how many of each there were, and holds them.
@@ -68,6 +68,93 @@ fn a_tenant_uses_up_their_own_instances_queues_signals_and_terminals_and_nobody_
     let mut host = Command::new("/usr/bin/python3");
     host.args(["-c", TAKE_ALL, "3"]);
     three_of_each(&run_bounded(host, b"").text());
+}
+
+/// "rlimits … reset": those that the config says nothing of are the kernel's own and systemd's
+#[test]
+fn the_starters_limits_are_not_the_tenants() {
+    if !root() {
+        return;
+    }
+    // Soft limits, and hard ones where we could have them raised again.
+    let starter: &[&str] = if may_raise_limits() {
+        &[
+            "prlimit",
+            "--cpu=900:1000",
+            "--fsize=1073741824:1073741824",
+            "--data=17179869184:17179869184",
+            "--stack=4194304:4194304",
+            "--rss=1073741824:1073741824",
+            "--nproc=9000:9000",
+            "--memlock=65536:65536",
+            "--as=68719476736:68719476736",
+            "--locks=100:100",
+            "--nice=20:20",
+            "--rtprio=10:10",
+            "--rttime=1000000:2000000",
+        ]
+    } else {
+        &[
+            "prlimit",
+            "--cpu=900:",
+            "--fsize=1073741824:",
+            "--data=17179869184:",
+            "--stack=4194304:",
+            "--rss=1073741824:",
+            "--nproc=9000:",
+            "--memlock=65536:",
+            "--as=68719476736:",
+            "--locks=100:",
+            "--rttime=1000000:",
+        ]
+    };
+    let expected = [
+        ("Max cpu time", "unlimited unlimited"),
+        ("Max file size", "unlimited unlimited"),
+        ("Max data size", "unlimited unlimited"),
+        ("Max stack size", "8388608 unlimited"),
+        ("Max resident set", "unlimited unlimited"),
+        ("Max processes", "unlimited unlimited"),
+        ("Max locked memory", "8388608 8388608"),
+        ("Max address space", "unlimited unlimited"),
+        ("Max file locks", "unlimited unlimited"),
+        ("Max nice priority", "0 0"),
+        ("Max realtime priority", "0 0"),
+        ("Max realtime timeout", "unlimited unlimited"),
+    ];
+    let parsed = |text: &str| -> BTreeMap<String, [u64; 2]> {
+        let number = |field: &str| field.parse().unwrap_or(u64::MAX);
+        let fields = |line: &str| {
+            let (name, rest) = line.split_at_checked(26)?;
+            let mut values = rest.split_whitespace();
+            Some((name.trim().to_owned(), [number(values.next()?), number(values.next()?)]))
+        };
+        text.lines().filter_map(fields).collect()
+    };
+    let mut outside = Command::new(starter[0]);
+    outside.args(&starter[1..]).args(["cat", "/proc/self/limits"]);
+    let outside = parsed(&run_bounded(outside, b"").text());
+    // What is given for good cannot be more than it is.
+    let expected = expected.map(|(name, values)| {
+        let most = if may_raise_limits() { u64::MAX } else { outside[name][1] };
+        let wanted = parsed(&format!("{name:26}{values}"))[name];
+        (name, wanted.map(|value| value.min(most)))
+    });
+    let differ = expected.iter().filter(|(name, values)| outside[*name] != *values).count();
+    assert_eq!(differ, starter.len() - 1, "the starter has others: {outside:?}");
+
+    let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .tenant("alice", "")
+        .tenant("eve", "user = \"root\"")
+        .wrapped(starter)
+        .start();
+    for tenant in ["alice", "eve"] {
+        let inside = parsed(&door.ok(tenant, "cat /proc/self/limits"));
+        for (name, values) in expected {
+            assert_eq!(inside[name], values, "{tenant}, {name}");
+        }
+        assert_ne!(door.run(tenant, "ulimit -Hl unlimited").status, 0, "{tenant} raises a limit");
+    }
 }
 
 #[test]

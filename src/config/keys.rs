@@ -11,6 +11,7 @@ use super::read::Reader;
 use super::settings::{Allow, CallSet, Enforce, Linger, MaxStartups, Network, Root, User};
 use super::show::{Capabilities, KeyLine, Setting, Variables};
 use crate::base::{Bytes, ClassName, Cores};
+use crate::wire::init::MAX_CONNECTIONS;
 
 /// A value and where it was set.
 #[derive(Debug, Clone)]
@@ -311,9 +312,9 @@ keys! {
     "" "max_sessions" max_sessions: u32 = |r, v| r.number(v, 1..=10_000),
         "number", Toml("64"),
         "Sessions at a time over all of the tenant's connections.";
-    "" "max_connections" max_connections: u32 = |r, v| r.number(v, 1..=10_000),
+    "" "max_connections" max_connections: u32 = |r, v| r.number(v, 1..=MAX_CONNECTIONS),
         "number", Toml("64"),
-        "Connections at a time that are logged in as the tenant.";
+        "Connections at a time that are logged in as the tenant, 500 at most.";
     "" "motd" motd: bool = |r, v| r.flag(v),
         "true or false", Toml("true"),
         "Whether a login shell begins with `/etc/motd` and the last login.";

@@ -76,6 +76,13 @@ fn the_limits_that_nobody_sets_are_those_of_the_table() {
 }
 
 #[test]
+fn a_tenant_has_no_more_connections_than_an_init_serves() {
+    let text = |most: u32| format!("[tenant.alice]\nlocked = true\nmax_connections = {most}");
+    assert_eq!(Config::new("most", &text(500)).tenant("alice").jail.max_connections, 500);
+    assert!(Config::new("more", &text(501)).errors().to_string().contains("from 1 to 500"));
+}
+
+#[test]
 fn the_home_of_root_is_roots() {
     let root = Config::new("root", "[tenant.root]\nuser = 'root'\nlocked = true").tenant("root");
     assert_eq!(root.jail.home, "/root");

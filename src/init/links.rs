@@ -8,7 +8,7 @@ use std::{
 use crate::sys::{Errno, fd, seqpacket};
 use crate::wire::{
     Link,
-    init::{Hit, Order, Report, Running, WELCOME},
+    init::{FULL, Hit, MAX_LINKS, Order, Report, Running, WELCOME},
 };
 
 use super::{
@@ -18,10 +18,6 @@ use super::{
     openers::Openers,
     sessions::Sessions,
 };
-
-/// Monitors at once, whatever `max_connections` says: one tenant's connections with a session, or
-/// that have had one. Whoever comes beyond that is told that the session could not be started.
-const MAX_LINKS: usize = 512;
 
 /// Words about limits kept for the next monitor to write down, where none is there to.
 const MAX_UNRECORDED: usize = 16;
@@ -72,10 +68,13 @@ impl Links {
         self.next += 1;
     }
 
-    /// Takes a monitor in and welcomes it. One too many is closed, which it sees.
+    /// Takes a monitor in and welcomes it. One too many is told so, and its link closed.
     pub(super) fn accept(&mut self, listener: BorrowedFd<'_>) {
         let Ok(socket) = seqpacket::accept_one(listener) else { return };
-        if self.monitors.len() < MAX_LINKS && seqpacket::send(socket.as_fd(), WELCOME, &[]).is_ok() {
+        let full = self.monitors.len() >= MAX_LINKS;
+        // Whoever has gone already needs no word.
+        let told = seqpacket::send(socket.as_fd(), if full { FULL } else { WELCOME }, &[]).is_ok();
+        if told && !full {
             self.add(socket);
             for hit in std::mem::take(&mut self.unrecorded) {
                 self.record(hit);

@@ -14,13 +14,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::base::{Result, TenantName, fail};
+use crate::base::{Failure, Result, TenantName, fail};
 use crate::config::settings::{Server, Tenant};
+use crate::policy::DEFINED;
 use crate::sys::file::{Links, TrustedDir};
 use crate::sys::{Errno, credentials, memfd, mount, poll, process::Pid, seqpacket};
 use crate::wire::{
     Link,
-    init::{Order, Report, WELCOME},
+    init::{FULL, Order, Report, WELCOME},
 };
 
 use super::{
@@ -92,6 +93,8 @@ pub(super) enum Joined {
     None,
     /// One runs but takes nobody: it is ending.
     Ending(OwnedFd),
+    /// One runs, and serves as many as it can.
+    Full,
 }
 
 impl Cells {
@@ -102,6 +105,7 @@ impl Cells {
     pub fn prepare(server: &Server, init_program: &Path) -> Result<Self> {
         refuse_readable_dumps()?;
         leave_room_for_the_host()?;
+        take_defined_limits()?;
         for directory in [&server.run_dir, &server.state_dir, &state::cells(&server.run_dir)] {
             DirBuilder::new()
                 .recursive(true)
@@ -163,12 +167,14 @@ impl Cells {
             let ending = match join(&place, name, WELCOME_WAIT)? {
                 Joined::Cell(cell) => return Ok(*cell),
                 Joined::Ending(pidfd) => pidfd,
+                Joined::Full => return Err(full(name)),
                 Joined::None => {
                     let held = place.hold(Wait::Yes)?;
                     // Another monitor may have started it while this one waited for the lock.
                     match (held, join(&place, name, WELCOME_WAIT)?) {
                         (_, Joined::Cell(cell)) => return Ok(*cell),
                         (_, Joined::Ending(pidfd)) => pidfd,
+                        (_, Joined::Full) => return Err(full(name)),
                         (None, Joined::None) => continue,
                         (Some(held), Joined::None) => return self.start_or_clear(tenant, &plan, held),
                     }
@@ -227,6 +233,7 @@ impl Cells {
             Joined::Cell(cell) => {
                 cell.link.send(&Order::End { grace }).map_err(|why| fail("ending the cell of", name, why))
             }
+            Joined::Full => Err(full(name)),
             Joined::None | Joined::Ending(_) => Ok(()),
         }
     }
@@ -279,6 +286,7 @@ pub(super) fn join(place: &Place, name: &TenantName, wait: Duration) -> Result<J
     let mut word = [0; WELCOME.len()];
     match seqpacket::receive(socket.as_fd(), &mut word) {
         Ok((length, _fds)) if length == WELCOME.len() && word == *WELCOME => {}
+        Ok((length, _fds)) if length == FULL.len() && word == *FULL => return Ok(Joined::Full),
         Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Joined::Ending(pidfd)),
         Ok(_other) => return Err(failed(Errno::EPROTO)),
         Err(errno) => return Err(failed(errno)),
@@ -292,6 +300,12 @@ pub(super) fn join(place: &Place, name: &TenantName, wait: Duration) -> Result<J
         started: false,
         forgone: Vec::new(),
     })))
+}
+
+/// Why nobody more gets into the tenant's cell.
+pub(super) fn full(name: &TenantName) -> Failure {
+    fail("entering the cell of", name, "its init serves as many connections as it can")
+        .hint("`cellblock kill` ends what is not needed any more")
 }
 
 /// Removes what the tenant's cell left, unless one runs.
@@ -323,6 +337,22 @@ fn leave_room_for_the_host() -> Result<()> {
     let failed = |errno: Errno| fail("setting limits", "", errno);
     let (_soft, hard) = credentials::limit_of(RLIMIT_SIGPENDING).map_err(failed)?;
     credentials::set_limit(RLIMIT_SIGPENDING, hard / 2, hard).map_err(failed)
+}
+
+/// Takes the limits that sessions are to have: nobody in a cell can raise a hard one that the door's
+/// starter had. Without `CAP_SYS_RESOURCE` neither can we, and theirs hold.
+fn take_defined_limits() -> Result<()> {
+    let failed = |errno: Errno| fail("setting limits", "", errno);
+    for (resource, soft, hard) in DEFINED {
+        match credentials::set_limit(resource, soft, hard) {
+            Err(Errno::EPERM) => {
+                let (_soft, given) = credentials::limit_of(resource).map_err(failed)?;
+                credentials::set_limit(resource, soft.min(given), hard.min(given)).map_err(failed)?;
+            }
+            set => set.map_err(failed)?,
+        }
+    }
+    Ok(())
 }
 
 /// With `fs.suid_dumpable` 1, a process that changes ids can be traced by those it changes to

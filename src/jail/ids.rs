@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fmt,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
@@ -227,8 +228,8 @@ impl ShadowLock {
     fn take(path: &Path) -> Result<Self> {
         let lock = PathBuf::from(format!("{}.lock", path.display()));
         let aside = PathBuf::from(format!("{}.cellblock-{}", path.display(), std::process::id()));
-        let taken = write_aside(&aside).and_then(|()| Self::link(&aside, lock.clone()));
-        let removed = fs::remove_file(&aside);
+        let taken = sweep(path).and_then(|()| write_aside(&aside)).and_then(|()| Self::link(&aside, lock.clone()));
+        let removed = remove_if_there(&aside);
         let taken = taken.and_then(|taken| removed.map(|()| taken));
         taken.map_err(|error| fail("locking", path.display(), error))?.ok_or_else(|| {
             fail("locking", path.display(), "another program holds the lock")
@@ -259,6 +260,33 @@ impl Drop for ShadowLock {
     }
 }
 
+/// Removes what processes that were killed while they waited for the lock have left beside `path`.
+fn sweep(path: &Path) -> io::Result<()> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else { return Ok(()) };
+    let prefix = format!("{name}.cellblock-");
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(&prefix)).and_then(|pid| pid.parse().ok());
+        if pid.is_some_and(is_gone) {
+            remove_if_there(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Whether there is no such process any more; a pid that none can have is nobody's to be gone.
+fn is_gone(pid: i32) -> bool {
+    pid > 0 && process::kill(pid, 0) == Err(Errno::ESRCH)
+}
+
 fn write_aside(path: &Path) -> io::Result<()> {
     OpenOptions::new()
         .write(true)
@@ -278,11 +306,8 @@ enum Holder {
 /// for none too; a file that names no process is left to whoever made it.
 fn holder(lock: &Path) -> Holder {
     let pid = read_capped(lock, MAX_PID).ok().and_then(|text| String::from_utf8(text).ok());
-    let pid = pid.and_then(|text| text.trim_matches(['\0', '\n', ' ']).parse().ok()).filter(|pid: &i32| *pid > 0);
-    match pid.map(|pid| process::kill(pid, 0)) {
-        Some(Err(Errno::ESRCH)) => Holder::Gone,
-        Some(Ok(()) | Err(_)) | None => Holder::There,
-    }
+    let pid = pid.and_then(|text| text.trim_matches(['\0', '\n', ' ']).parse().ok());
+    if pid.is_some_and(is_gone) { Holder::Gone } else { Holder::There }
 }
 
 fn read_registry(path: &Path) -> Result<String> {
@@ -310,11 +335,7 @@ fn open_private(path: &Path) -> Result<File> {
 pub(super) fn replace(path: &Path, text: &str, mode: u32) -> Result<()> {
     let failed = |error: io::Error| fail("writing", path.display(), error);
     let new = PathBuf::from(format!("{}.cellblock", path.display()));
-    match fs::remove_file(&new) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
-    }
+    remove_if_there(&new).map_err(failed)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     fs::rename(&new, path).map_err(failed)

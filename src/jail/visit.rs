@@ -124,6 +124,7 @@ impl Visitor {
                 limited.map_err(|errno| fail("asking the cell of", name, errno))?;
                 Ok(Some(*cell))
             }
+            Joined::Full => Err(cell::full(name)),
             Joined::None | Joined::Ending(_) => Ok(None),
         }
     }

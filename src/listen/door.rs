@@ -144,7 +144,7 @@ fn service_ids(server: &Server) -> Result<(u32, u32)> {
 
 /// The usable keys of a file; what is wrong with it is for the admin, the client learns nothing.
 fn file_keys(path: &Path) -> Vec<AuthorizedKey> {
-    let text = match read_trusted(path, Links::Follow, MAX_KEYS_FILE) {
+    let text = match read_trusted(path, Links::Refuse, MAX_KEYS_FILE) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(why) => {
             warn!("{}", fail("reading the keys in", path.display(), why));

@@ -160,6 +160,7 @@ impl Served<'_> {
         }
         match self.grant.session(number, id, ask, self.told) {
             Ok(start) => self.ask_init(number, session, start, Attempt::First),
+            Err(why @ Refusal::TooLong) => self.refuse(&session, why, "the command is too long"),
             Err(why) => self.refuse(&session, why, "not allowed"),
         }
     }
@@ -183,7 +184,7 @@ impl Served<'_> {
                 Ok(())
             }
             Err(Unsent::Link(LinkError::TooLong)) => {
-                self.refuse(&session, Refusal::NotAllowed, "command and environment are too long")
+                self.refuse(&session, Refusal::TooLong, "command and environment are too long")
             }
             Err(Unsent::Link(why)) => self.refuse(&session, Refusal::JailFailed, &format!("init: {why}")),
             Err(Unsent::NoCell(failure)) => self.refuse(&session, Refusal::JailFailed, &failure.to_string()),

@@ -3,14 +3,12 @@
 use crate::config::settings::{Tenant, User};
 use crate::wire::init::Account;
 
+use super::rlimits::{CORE, DEFINED, OPEN_FILES};
+
 /// The first ordinary user, as useradd(8) counts.
 const TENANT_ID: u32 = 1000;
 /// Files of a session are readable by others inside its cell, as on any host (umask(2)).
 const UMASK: u32 = 0o022;
-/// `RLIMIT_CORE` (asm-generic/resource.h).
-const RLIMIT_CORE: u32 = 4;
-/// `RLIMIT_NOFILE`.
-const RLIMIT_NOFILE: u32 = 7;
 
 /// The account of `tenant` in its cell.
 pub(super) fn account(tenant: &Tenant) -> Account {
@@ -21,6 +19,8 @@ pub(super) fn account(tenant: &Tenant) -> Account {
     };
     let bounding = if jail.no_new_privs { capabilities } else { jail.capabilities };
     let limits = &jail.limits;
+    let mut rlimits = DEFINED.to_vec();
+    rlimits.extend([(OPEN_FILES, limits.nofile, limits.nofile), (CORE, limits.core.0, limits.core.0)]);
     Account {
         name,
         uid: id,
@@ -30,7 +30,7 @@ pub(super) fn account(tenant: &Tenant) -> Account {
         capabilities,
         bounding,
         no_new_privs: jail.no_new_privs,
-        rlimits: vec![(RLIMIT_NOFILE, limits.nofile, limits.nofile), (RLIMIT_CORE, limits.core.0, limits.core.0)],
+        rlimits,
         umask: UMASK,
     }
 }

@@ -8,8 +8,8 @@ use super::pattern::matches;
 const MAX_CLIENT_VARIABLES: usize = 128;
 /// Longest name that a client may set.
 const MAX_NAME: usize = 128;
-/// Most bytes of names and values that a client may set: with a command line of half a message
-/// the session still fits into one (`wire::link::MAX_MESSAGE`).
+/// Most bytes of names and values that a client may set: with the longest command line the session
+/// still fits into one message (`wire::link::MAX_MESSAGE`).
 const MAX_CLIENT_BYTES: usize = 16 << 10;
 /// Longest `TERM`; terminfo names are far shorter.
 const MAX_TERM: usize = 64;

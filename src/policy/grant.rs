@@ -6,14 +6,14 @@ use crate::base::{SessionId, TenantName};
 use crate::config::settings::{Allow, KeyOptions, Linger, Tenant};
 use crate::wire::init::{Greeting, Start};
 use crate::wire::login::{LoggedIn, Refusal};
-use crate::wire::session::{Program, Terminal};
+use crate::wire::session::{MAX_COMMAND, Program, Terminal};
 
 use super::account::account;
 use super::environment::{Sources, environment};
 use super::identity::{Identity, Proof};
 
-/// Longest command. It must fit into a message together with the environment.
-const MAX_COMMAND: usize = 32 << 10;
+/// What a forced command is told of the one that was asked for.
+const ORIGINAL: &str = "SSH_ORIGINAL_COMMAND";
 /// Most encoded terminal modes: RFC 4254 knows opcodes below 160.
 const MAX_MODES: usize = 160;
 
@@ -176,9 +176,8 @@ impl Grant {
             Program::Shell if !allow.contains(&Allow::Shell) => return Err(Refusal::NotAllowed),
             Program::Shell => None,
             Program::Command(_) if !allow.contains(&Allow::Exec) => return Err(Refusal::NotAllowed),
-            Program::Command(command) if command.len() > MAX_COMMAND || command.contains(&0) => {
-                return Err(Refusal::NotAllowed);
-            }
+            Program::Command(command) if command.contains(&0) => return Err(Refusal::NotAllowed),
+            Program::Command(command) if command.len() > MAX_COMMAND => return Err(Refusal::TooLong),
             Program::Command(command) => Some(command.as_slice()),
             // A forced command decides what a subsystem is; nothing else here knows any.
             Program::Subsystem(name) => {
@@ -192,6 +191,10 @@ impl Grant {
         match forced {
             None => Ok((asked, None)),
             Some(forced) => {
+                // A variable's name and value are one string to the kernel.
+                if original.is_some_and(|text| text.len() + ORIGINAL.len() + "=".len() > MAX_COMMAND) {
+                    return Err(Refusal::TooLong);
+                }
                 // A forced command decides by this text: what cannot be handed on exactly is refused.
                 let original = original.map(|bytes| String::from_utf8(bytes.to_vec())).transpose();
                 let original = original.map_err(|_not_utf8| Refusal::NotAllowed)?;
@@ -213,7 +216,7 @@ impl Grant {
             ("SSH_CLIENT", format!("{from} {} {}", peer.port(), local.port())),
             ("SSH_CONNECTION", format!("{from} {} {to} {}", peer.port(), local.port())),
         ];
-        out.extend(original.map(|command| ("SSH_ORIGINAL_COMMAND", command)));
+        out.extend(original.map(|command| (ORIGINAL, command)));
         out
     }
 }

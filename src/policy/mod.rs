@@ -9,7 +9,9 @@ mod forward;
 mod grant;
 mod identity;
 mod pattern;
+mod rlimits;
 
 pub use grant::{Ask, Ends, Grant, Told, grant};
 pub use identity::{Identity, Proof};
 pub use pattern::{BadPattern, from_allows, matches, networks_allow};
+pub use rlimits::{DEFINED, UNLIMITED};

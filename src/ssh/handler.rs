@@ -82,10 +82,8 @@ impl Translator {
     }
 
     /// Starts `program` on a channel, and answers the request for it.
-    async fn start(&mut self, id: ChannelId, program: Option<Program>, session: &mut Session) -> Result<(), End> {
-        let (Some(program), Some(preparing)) = (program, self.channels.start(id)) else {
-            return Ok(session.channel_failure(id)?);
-        };
+    async fn start(&mut self, id: ChannelId, program: Program, session: &mut Session) -> Result<(), End> {
+        let Some(preparing) = self.channels.start(id) else { return Ok(session.channel_failure(id)?) };
         let number = self.next_number;
         self.next_number = number.checked_add(1).ok_or(End::OutOfTurn)?;
         let is_subsystem = matches!(program, Program::Subsystem(_));
@@ -298,15 +296,24 @@ impl Handler for Translator {
     }
 
     async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), End> {
-        self.start(id, Some(Program::Shell), session).await
+        self.start(id, Program::Shell, session).await
     }
 
     async fn exec_request(&mut self, id: ChannelId, line: &[u8], session: &mut Session) -> Result<(), End> {
-        self.start(id, requests::command(line), session).await
+        match requests::command(line) {
+            Ok(program) => self.start(id, program, session).await,
+            Err(why) => match self.channels.start(id) {
+                Some(preparing) => self.refuse_program(id, false, preparing, why, session),
+                None => Ok(session.channel_failure(id)?),
+            },
+        }
     }
 
     async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), End> {
-        self.start(id, requests::subsystem(name), session).await
+        match requests::subsystem(name) {
+            Some(program) => self.start(id, program, session).await,
+            None => Ok(session.channel_failure(id)?),
+        }
     }
 
     async fn window_change_request(

@@ -1,10 +1,11 @@
 //! What clients may ask for on a channel, in the words of the wire, within bounds.
 //!
-//! The bounds add up to less than one message to the monitor (64 KiB).
+//! The bounds add up to less than one message to the monitor (192 KiB).
 
 use cellblock::wire::{
     forward::{MAX_HOST, MAX_PATH, Place, Target},
-    session::{Program, Signal, Terminal, WindowSize},
+    login::Refusal,
+    session::{MAX_COMMAND, Program, Signal, Terminal, WindowSize},
 };
 use russh::{Pty, Sig};
 
@@ -17,9 +18,6 @@ const MOST_KEY: usize = 16 << 10;
 
 /// Longest certificate: two keys of 16,384 bits, a signature, and 24 KiB for names and options.
 const MOST_CERTIFICATE: usize = 32 << 10;
-
-/// Longest command line. Linux takes 128 KiB; scripts sent by tools reach a few KiB.
-const MOST_COMMAND: usize = 40 << 10;
 
 /// Longest name of a subsystem or of a terminal type.
 const MOST_NAME: usize = 256;
@@ -54,8 +52,14 @@ pub(crate) fn certificate(certificate: &russh::keys::Certificate) -> Option<Vec<
 }
 
 /// A command line, if it can be one.
-pub(crate) fn command(line: &[u8]) -> Option<Program> {
-    (line.len() <= MOST_COMMAND && !line.contains(&0)).then(|| Program::Command(line.to_vec()))
+pub(crate) fn command(line: &[u8]) -> Result<Program, Refusal> {
+    if line.len() > MAX_COMMAND {
+        Err(Refusal::TooLong)
+    } else if line.contains(&0) {
+        Err(Refusal::NotAllowed)
+    } else {
+        Ok(Program::Command(line.to_vec()))
+    }
 }
 
 /// A subsystem, if it can be one.
@@ -199,9 +203,10 @@ mod tests {
 
     #[test]
     fn commands_that_no_shell_can_get_are_refused() {
-        assert!(command(b"echo \0").is_none());
-        assert!(command(&vec![b'x'; MOST_COMMAND + 1]).is_none());
-        assert_eq!(command(b"caf\xe9"), Some(Program::Command(b"caf\xe9".to_vec())));
+        assert_eq!(command(b"echo \0"), Err(Refusal::NotAllowed));
+        assert_eq!(command(&vec![b'x'; MAX_COMMAND + 1]), Err(Refusal::TooLong));
+        assert!(command(&vec![b'x'; MAX_COMMAND]).is_ok());
+        assert_eq!(command(b"caf\xe9"), Ok(Program::Command(b"caf\xe9".to_vec())));
     }
 
     #[test]

@@ -42,6 +42,16 @@ pub mod handover {
 /// link without it belongs to a cell that is ending.
 pub const WELCOME: &[u8] = b".";
 
+/// The first packet, and the last, on a link that joined a cell which serves [`MAX_LINKS`] already.
+pub const FULL: &[u8] = b"!";
+
+/// Monitors and admin's verbs that one init serves at once; it waits for all of them in one poll(2).
+pub const MAX_LINKS: usize = 512;
+
+/// Connections that a tenant can have at once, whatever the config says: the other links are left to
+/// the listener and to the admin, who must always get in.
+pub const MAX_CONNECTIONS: u64 = 500;
+
 /// From a monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {

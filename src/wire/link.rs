@@ -12,9 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::sys::{Errno, seqpacket};
 
-/// Longest message. A command line, the largest thing a peer chooses, fits; a kernel socket buffer
-/// (208 KiB by default) holds three.
-pub const MAX_MESSAGE: usize = 64 << 10;
+/// Longest message. A command line of 128 KiB fits, the largest thing that a peer chooses, and 64 KiB
+/// for all else; the kernel takes what fits into a socket's buffer (208 KiB by default).
+pub const MAX_MESSAGE: usize = 192 << 10;
 
 /// Why a link cannot go on. The holder drops it; nobody argues with a wrong peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl fmt::Display for LinkError {
         match self {
             Self::Closed => f.write_str("the other process is gone"),
             Self::WouldBlock => f.write_str("the other process is not ready"),
-            Self::TooLong => f.write_str("the message is longer than 64 KiB"),
+            Self::TooLong => f.write_str("the message is longer than 192 KiB"),
             Self::Malformed => f.write_str("the message does not decode"),
             Self::Descriptors => f.write_str("the message brought the wrong descriptors"),
             Self::Socket(errno) => write!(f, "{errno}"),
@@ -114,7 +114,7 @@ impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
     /// Waits for one unless the socket is non-blocking.
     pub fn receive(&mut self) -> Result<(In, Vec<OwnedFd>), LinkError> {
         // A buffer of the message's own length: there are several links per connection, and one that
-        // kept room for the longest message would cost each of them 64 KiB.
+        // kept room for the longest message would cost each of them 192 KiB.
         let length = match seqpacket::next_length(self.socket.as_fd())? {
             0 => return Err(LinkError::Closed),
             length if length > MAX_MESSAGE => return Err(LinkError::TooLong),

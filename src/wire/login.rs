@@ -212,6 +212,8 @@ pub enum Refusal {
     TooManyConnections,
     /// The jail could not be started; the admin's log has the reason.
     JailFailed,
+    /// No program can be given a command line of that length.
+    TooLong,
 }
 
 impl Refusal {
@@ -222,6 +224,7 @@ impl Refusal {
             Self::NotAllowed => "This request is not allowed here.",
             Self::TooMany => "Too many sessions are open.",
             Self::TooManyConnections => "Too many connections are open.",
+            Self::TooLong => "Your command is too long: a program's argument has less than 128 KiB.",
             Self::JailFailed => "Your session could not be started. Please tell the administrator.",
         }
     }

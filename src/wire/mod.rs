@@ -1,5 +1,5 @@
 //! Messages between our own processes: one `SOCK_SEQPACKET` packet is one message, encoded with
-//! postcard, at most 64 KiB and 4 descriptors.
+//! postcard, at most 192 KiB and 4 descriptors.
 //!
 //! What does not decode, is too long or carries the wrong number of descriptors is an error; the
 //! reader ends the link. Nothing here decides anything.

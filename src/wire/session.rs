@@ -4,6 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Longest command line: what the kernel takes as one argument of a program, less the zero at its end
+/// (`MAX_ARG_STRLEN`, execve(2)). sshd takes longer ones, and then cannot start the shell.
+pub const MAX_COMMAND: usize = (128 << 10) - 1;
+
 /// What a session runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Program {

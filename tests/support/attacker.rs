@@ -1,5 +1,5 @@
 //! A small SSH client that does what no honest client does: it sends any message at any time, in
-//! the clear or encrypted (curve25519-sha256, aes128-gcm@openssh.com, ed25519).
+//! the clear or encrypted (curve25519-sha256 or mlkem768x25519-sha256, aes128-gcm@openssh.com, ed25519).
 
 use std::{
     io::{self, Read, Write},
@@ -11,12 +11,20 @@ use aws_lc_rs::{
     aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
     agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral},
     digest::{SHA256, digest},
+    kem::{Ciphertext, DecapsulationKey, ML_KEM_768},
     rand::SystemRandom,
     signature::{Ed25519KeyPair, KeyPair},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 const BANNER: &str = "SSH-2.0-attacker";
+
+/// The key exchange that [`Attacker::handshake`] does.
+pub const CURVE: &str = "curve25519-sha256";
+/// The one that no quantum computer undoes (draft-ietf-sshm-mlkem-hybrid-kex).
+pub const HYBRID: &str = "mlkem768x25519-sha256";
+/// Bytes of an ML-KEM-768 ciphertext (FIPS 203, table 3).
+const CIPHERTEXT: usize = 1088;
 
 /// An ed25519 key that the attacker can sign with.
 pub struct Key(Ed25519KeyPair);
@@ -45,7 +53,8 @@ impl Message {
         Self(vec![number])
     }
 
-    fn start() -> Self {
+    /// A field that is written on its own, such as a key blob.
+    pub fn start() -> Self {
         Self(Vec::new())
     }
 
@@ -67,6 +76,12 @@ impl Message {
 
     pub fn text(self, text: &str) -> Self {
         self.bytes(text.as_bytes())
+    }
+
+    /// Bytes without their length.
+    pub fn raw(mut self, bytes: &[u8]) -> Self {
+        self.0.extend(bytes);
+        self
     }
 
     fn mpint(self, bytes: &[u8]) -> Self {
@@ -158,19 +173,36 @@ impl Attacker {
         attacker
     }
 
-    /// Handshake, and logged in with `key`.
-    pub fn login(port: u16, user: &str, key: &Key) -> Self {
-        let mut attacker = Self::handshake(port);
-        attacker.ask_for_userauth();
-        attacker.send(&attacker.signed(user, key, key));
-        assert_eq!(attacker.next(&[52, 51]).unwrap()[0], 52, "the login of {user} should succeed");
+    /// As [`Attacker::handshake`], by [`HYBRID`].
+    pub fn hybrid_handshake(port: u16) -> Self {
+        let mut attacker = Self::greet(port);
+        attacker.send_kexinit_for(HYBRID);
+        attacker.exchange_hybrid_keys();
         attacker
     }
 
+    /// Handshake, and logged in with `key`.
+    pub fn login(port: u16, user: &str, key: &Key) -> Self {
+        let mut attacker = Self::handshake(port);
+        attacker.log_in(user, key);
+        attacker
+    }
+
+    /// Logs in with `key`, after a handshake.
+    pub fn log_in(&mut self, user: &str, key: &Key) {
+        self.ask_for_userauth();
+        self.send(&self.signed(user, key, key));
+        assert_eq!(self.next(&[52, 51]).unwrap()[0], 52, "the login of {user} should succeed");
+    }
+
     pub fn send_kexinit(&mut self) {
-        let mut message = Message::new(20);
-        message.0.extend([7; 16]);
-        for list in ["curve25519-sha256,kex-strict-c-v00@openssh.com", "ssh-ed25519"] {
+        self.send_kexinit_for(CURVE);
+    }
+
+    /// A KEXINIT that knows one key exchange.
+    pub fn send_kexinit_for(&mut self, exchange: &str) {
+        let mut message = Message::new(20).raw(&[7; 16]);
+        for list in [&format!("{exchange},kex-strict-c-v00@openssh.com"), "ssh-ed25519"] {
             message = message.text(list);
         }
         for list in [
@@ -197,19 +229,37 @@ impl Attacker {
         let reply = self.next(&[31]).unwrap();
         let mut fields = Fields(&reply[1..]);
         let (host_key, theirs) = (fields.bytes(), fields.bytes());
-        let shared = agree_ephemeral(secret, UnparsedPublicKey::new(&X25519, theirs), "agree", |shared| {
-            Ok::<_, &str>(shared.to_vec())
-        })
-        .unwrap();
+        let shared = Message::start().mpint(&agreed(secret, theirs));
+        self.take_keys(&own, host_key, theirs, &shared);
+    }
+
+    fn exchange_hybrid_keys(&mut self) {
+        let secret = EphemeralPrivateKey::generate(&X25519, &SystemRandom::new()).unwrap();
+        let lattice = DecapsulationKey::generate(&ML_KEM_768).unwrap();
+        let mut own = encapsulation_key(&lattice);
+        own.extend(secret.compute_public_key().unwrap().as_ref());
+        self.send(&Message::new(30).bytes(&own));
+        let reply = self.next(&[31]).unwrap();
+        let mut fields = Fields(&reply[1..]);
+        let (host_key, theirs) = (fields.bytes(), fields.bytes());
+        let (ciphertext, point) = theirs.split_at(CIPHERTEXT);
+        let mut both = lattice.decapsulate(Ciphertext::from(ciphertext)).unwrap().as_ref().to_vec();
+        both.extend(agreed(secret, point));
+        let shared = Message::start().bytes(digest(&SHA256, &both).as_ref());
+        self.take_keys(&own, host_key, theirs, &shared);
+    }
+
+    /// The keys that come of what was exchanged (RFC 4253, 7.2). `shared` is encoded.
+    fn take_keys(&mut self, own: &[u8], host_key: &[u8], theirs: &[u8], shared: &Message) {
         let hashed = Message::start()
             .text(BANNER)
             .text(&self.server_banner)
             .bytes(&self.kexinit)
             .bytes(&self.server_kexinit)
             .bytes(host_key)
-            .bytes(&own)
+            .bytes(own)
             .bytes(theirs)
-            .mpint(&shared);
+            .raw(&shared.0);
         let hash = digest(&SHA256, &hashed.0).as_ref().to_vec();
         if self.session_id.is_empty() {
             self.session_id.clone_from(&hash);
@@ -217,7 +267,7 @@ impl Attacker {
         self.send(&Message::new(21));
         self.next(&[21]).unwrap();
         let derive = |letter: u8| {
-            let mut text = Message::start().mpint(&shared).0;
+            let mut text = shared.0.clone();
             text.extend(&hash);
             text.push(letter);
             text.extend(&self.session_id);
@@ -377,6 +427,16 @@ impl Attacker {
             }
         }
     }
+}
+
+/// An ML-KEM-768 key for the server to encapsulate to.
+pub fn encapsulation_key(secret: &DecapsulationKey) -> Vec<u8> {
+    secret.encapsulation_key().unwrap().key_bytes().unwrap().as_ref().to_vec()
+}
+
+fn agreed(secret: EphemeralPrivateKey, theirs: &[u8]) -> Vec<u8> {
+    agree_ephemeral(secret, UnparsedPublicKey::new(&X25519, theirs), "agree", |shared| Ok::<_, &str>(shared.to_vec()))
+        .unwrap()
 }
 
 /// A message being read.

@@ -38,6 +38,7 @@ pub struct Builder {
     tenants: Vec<(String, String)>,
     wrapper: Vec<String>,
     stop_sessions: bool,
+    register: bool,
 }
 
 /// A door that is open; dropping it ends it and all that it started.
@@ -97,6 +98,12 @@ impl Builder {
         self
     }
 
+    /// Tenants' ids go into `/etc/subuid` and `/etc/subgid`: only with an `/etc` of its own.
+    pub fn registering(mut self) -> Self {
+        self.register = true;
+        self
+    }
+
     /// Without `--stop-sessions`: sessions outlive the listener.
     pub fn leave_sessions(mut self) -> Self {
         self.stop_sessions = false;
@@ -153,8 +160,8 @@ impl Builder {
         let mut text = format!(
             "[server]\nlisten = {listen}\nhost_keys = [\"{at}/host_ed25519\"]\nstate_dir = \"{at}/state\"\n\
              run_dir = \"{at}/run\"\naudit_log = \"{at}/audit.jsonl\"\n\
-             id_pool = {{ first = {pool}, count = {POOL}, register = false }}\n{}\n",
-            self.server
+             id_pool = {{ first = {pool}, count = {POOL}, register = {} }}\n{}\n",
+            self.register, self.server
         );
         text.push_str(&self.rest);
         for (name, lines) in &self.tenants {
@@ -180,6 +187,7 @@ impl Door {
             tenants: Vec::new(),
             wrapper: Vec::new(),
             stop_sessions: true,
+            register: false,
         }
     }
 

@@ -52,6 +52,12 @@ pub fn root() -> bool {
     false
 }
 
+/// Whether root here may raise hard limits and lower OOM scores (`CAP_SYS_RESOURCE`): in containers it may not.
+pub fn may_raise_limits() -> bool {
+    let own = procfs::status(std::process::id() as i32, "CapEff").unwrap();
+    u64::from_str_radix(own.trim(), 16).unwrap() & (1 << 24) != 0
+}
+
 /// Waits until `condition` holds; false after `limit`. The one place where tests poll.
 pub fn until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;

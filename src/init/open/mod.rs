@@ -174,7 +174,7 @@ fn display(directory: &str, protocol: &str, cookie: &[u8]) -> Opened {
                 return Ok((number, vec![socket]));
             }
             // Left by a cell's earlier client, whose connection was cut.
-            Err(Errno::EADDRINUSE) if is_dead(&path) => fs::remove_file(&path).unwrap_or_default();,
+            Err(Errno::EADDRINUSE) if is_dead(&path) => fs::remove_file(&path).unwrap_or_default(),
             Err(Errno::EADDRINUSE) => {}
             Err(errno) => return Err(("listening", errno)),
         }

@@ -162,7 +162,12 @@ fn a_forced_command_runs_instead_and_is_told_what_was_asked_for() {
 fn a_command_with_nul_or_without_bound_is_refused() {
     let grant = granted(|_, _| {});
     assert_eq!(run(&grant, exec("a\0b"), false), Err(Refusal::NotAllowed));
-    assert_eq!(run(&grant, exec(&"x".repeat(MAX_COMMAND + 1)), false), Err(Refusal::NotAllowed));
+    assert_eq!(run(&grant, exec(&"x".repeat(MAX_COMMAND + 1)), false), Err(Refusal::TooLong));
+    assert!(run(&grant, exec(&"x".repeat(MAX_COMMAND)), false).is_ok());
+    let forced = granted(|_, options| options.command = Some("from-key".into()));
+    let most = MAX_COMMAND - "SSH_ORIGINAL_COMMAND=".len();
+    assert!(run(&forced, exec(&"x".repeat(most)), false).is_ok());
+    assert_eq!(run(&forced, exec(&"x".repeat(most + 1)), false), Err(Refusal::TooLong));
 }
 
 #[test]
