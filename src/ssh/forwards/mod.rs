@@ -218,7 +218,7 @@ impl Forwards {
     pub(crate) fn end_all(&self) {
         let table = &mut *self.table();
         for open in table.open.values() {
-            drop(open.state.send(State::Gone));
+            open.state.send(State::Gone).unwrap_or_default();
         }
         let listeners: Vec<u32> = table.listeners.drain().map(|(number, _)| number).collect();
         let (forwards, none) = (self.clone(), Counts::default());
