@@ -74,6 +74,8 @@ fn list_shows_cells_and_sessions_under_the_names_of_the_audit_file() {
     assert_eq!((named.len(), &named), (2, &audited));
     for session in alice["sessions"].as_array().unwrap() {
         assert_eq!((&session["kind"], &session["terminal"]), (&"exec".into(), &false.into()));
+        let from: std::net::SocketAddr = session["from"].as_str().unwrap().parse().unwrap();
+        assert!(from.ip().is_loopback() && from.port() != 0, "{session}");
         for time in [&session["since"], &alice["since"]] {
             assert!(time.as_str().unwrap().ends_with('Z'), "{time}");
         }
@@ -81,6 +83,7 @@ fn list_shows_cells_and_sessions_under_the_names_of_the_audit_file() {
 
     let text = verb(&door, &["list"]).text();
     assert!(text.lines().next().unwrap().starts_with("TENANT"), "{text}");
+    assert!(text.contains("  from 127.0.0.1:"), "{text}");
     assert!(text.contains(named[0].as_str().unwrap()) && text.contains("exec sleep 1000"), "{text}");
     assert!(!text.contains('\u{1b}') && text.contains("\\x1b]0;x\\x07"), "{text:?}");
 }

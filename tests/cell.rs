@@ -40,7 +40,7 @@ use cellblock::{
         session::{Exit, Program, Signal, Terminal, WindowSize},
     },
 };
-use cells::{Yard, await_end, begin, end, root_tenant, run, start, tenant};
+use cells::{Yard, await_end, begin, end, is_spare, root_tenant, run, start, tenant};
 
 /// Every capability that a class could list: all but CAP_SYS_ADMIN.
 const ALL_CAPABILITIES: u64 = ((1 << 41) - 1) & !(1 << 21);
@@ -63,32 +63,17 @@ const TESTS: &[(&str, fn())] = &[
     ("a_dead_init_is_an_ordinary_event", dead_init),
     ("nothing_is_left_after_many_cells", nothing_left),
     ("what_a_session_has_is_what_it_was_given", given_up),
+    ("a_spare_becomes_the_cell_and_a_dead_one_is_passed_over", spares),
+    ("monitors_at_once_never_take_the_same_spare", crowd),
+    ("a_spare_holds_nothing_of_whoever_made_it", empty_handed),
+    ("what_fails_in_a_spare_is_told_as_by_a_child_of_ones_own", failing_spare),
 ];
 
 fn main() -> ExitCode {
-    if process::own_pid() < 0 || fs::metadata("/proc/self").unwrap().uid() != 0 {
-        eprintln!("SKIPPED: tests/cell.rs needs root");
-        return if std::env::var_os("REQUIRE_ROOT").is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-    }
-    let part = std::env::args().nth(1).filter(|arg| !arg.starts_with('-')).unwrap_or_default();
-    let mut failed = 0;
-    for (name, test) in TESTS.iter().filter(|(name, _)| name.contains(&part)) {
-        match process::fork().unwrap() {
-            Forked::Child => {
-                test();
-                process::exit_now(0);
-            }
-            Forked::Parent { pidfd, .. } => {
-                let passed = process::wait_for(pidfd.as_fd()).unwrap() == Ended::Exited(0);
-                failed += i32::from(!passed);
-                eprintln!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-            }
-        }
-    }
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    cells::each_in_a_process(TESTS)
 }
 
-/// A yard, a tenant and its cell; ends all of it when the test is through.
+/// A yard, a tenant and its cell, which was a spare; ends all of it when the test is through.
 fn with_cell(
     yard_name: &str,
     make: impl FnOnce(&Yard) -> cellblock::config::settings::Tenant,
@@ -96,7 +81,9 @@ fn with_cell(
 ) {
     let yard = Yard::new(yard_name);
     let tenant = make(&yard);
+    let spares = yard.restock();
     let cell = yard.cells.enter(&tenant).unwrap();
+    assert_eq!(spares.contains(&cell.pid), tenant.jail.network == Network::None);
     let mut inside = Inside { cell, tenant, number: 0 };
     // Holds the cell: without a session or another process it would end.
     let hold = start(&inside.tenant, u64::MAX, Program::Command("exec sleep 1000".into()), None);
@@ -504,4 +491,141 @@ fn given_up() {
             "{groups}"
         );
     });
+}
+
+fn spares() {
+    let yard = Yard::new("spares");
+    let alice = tenant("alice", Root::Directory(yard.busybox_root("root")));
+    for killed in 0..=2 {
+        let spares = yard.restock();
+        assert_eq!(spares.len(), 2);
+        for pid in &spares[..killed] {
+            process::kill(*pid, 9).unwrap();
+            while !fs::read_to_string(format!("/proc/{pid}/status")).unwrap().contains("State:\tZ") {
+                std::thread::yield_now();
+            }
+        }
+        let mut cell = yard.cells.enter(&alice).unwrap();
+        assert!(cell.started);
+        assert_eq!(spares[killed..].contains(&cell.pid), killed < 2, "{spares:?}, {killed} of them dead");
+        assert_eq!(run(&mut cell, &alice, 1, "hostname; id -u").1, "alice\n1000\n");
+        end(&yard.cells, cell);
+    }
+    yard.remove();
+}
+
+fn crowd() {
+    let yard = Yard::new("crowd");
+    let names = ["alice", "bob", "carol", "dave", "erin"];
+    let tenants = names.map(|name| tenant(name, Root::Directory(yard.busybox_root(name))));
+    for _round in 0..8 {
+        let spares = yard.restock();
+        let (gate, opener) = fd::pipe().unwrap();
+        let monitors: Vec<_> = tenants
+            .iter()
+            .map(|tenant| match process::fork().unwrap() {
+                Forked::Child => {
+                    // Waits until all are there.
+                    cellblock::sys::poll::wait_readable(&[gate.as_fd()], None).unwrap();
+                    let mut cell = yard.cells.enter(tenant).unwrap();
+                    let seen = run(&mut cell, tenant, 1, "hostname; cat /proc/self/uid_map").1;
+                    fs::write(yard.dir.join(format!("{}.seen", tenant.name)), format!("{} {seen}", cell.pid)).unwrap();
+                    end(&yard.cells, cell);
+                    process::exit_now(0);
+                }
+                Forked::Parent { pidfd, .. } => pidfd,
+            })
+            .collect();
+        File::from(opener).write_all(b"go").unwrap();
+        for monitor in monitors {
+            assert_eq!(process::wait_for(monitor.as_fd()).unwrap(), Ended::Exited(0));
+        }
+        let mut pids = std::collections::BTreeSet::new();
+        for name in names {
+            let seen = fs::read_to_string(yard.dir.join(format!("{name}.seen"))).unwrap();
+            let ids = yard.cells.ids().range_of(&name.parse().unwrap()).unwrap().unwrap();
+            let words: Vec<_> = seen.split_whitespace().collect();
+            assert_eq!(words[1..], [name, "0", &ids.first.to_string(), "65536"], "{seen}");
+            pids.insert(words[0].parse::<i32>().unwrap());
+        }
+        assert_eq!(pids.len(), names.len(), "each has a cell of its own");
+        assert!(spares.iter().all(|spare| pids.contains(spare)), "both spares were taken: {spares:?} {pids:?}");
+        while let process::Reaped::Child { .. } = process::reap().unwrap() {}
+    }
+    yard.remove();
+}
+
+fn empty_handed() {
+    let yard = Yard::new("empty");
+    // Survives an exec, and is in memory: a careless spare would have both.
+    let held = File::open("/etc/shadow").unwrap();
+    fd::keep_on_exec(held.as_fd()).unwrap();
+    let secret = format!("canary-{}", "x".repeat(3)).repeat(1000);
+    let spares = yard.restock();
+    let owners: std::collections::BTreeSet<String> = spares.iter().map(|pid| owner(*pid)).collect();
+    assert_eq!(owners.len(), spares.len(), "the kernel counts for each by itself: {owners:?}");
+    let taken = yard.cells.ids().owners().unwrap().unwrap();
+    let own = |id: &String| (u64::from(taken.first)..taken.end()).contains(&id.parse().unwrap());
+    assert!(owners.iter().all(own), "neither root's nor a tenant's: {owners:?}");
+    for pid in spares {
+        let fds: Vec<_> = fs::read_dir(format!("/proc/{pid}/fd"))
+            .unwrap()
+            .map(|entry| fs::read_link(entry.unwrap().path()).unwrap().display().to_string())
+            .collect();
+        assert!(!fds.iter().any(|target| target.contains("shadow")), "{fds:?}");
+        assert_eq!(fs::read(format!("/proc/{pid}/environ")).unwrap(), b"");
+        assert!(fs::read_link(format!("/proc/{pid}/exe")).unwrap().display().to_string().contains("cellblock-init"));
+        assert!(!memory(pid).windows(14).any(|window| window == b"canary-xxxcana"), "memory of its maker");
+        for kind in ["ipc", "mnt", "net", "pid", "user", "uts"] {
+            let link = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+            assert_ne!(link("self"), link(&pid.to_string()), "{kind}");
+        }
+    }
+    assert!(memory(process::own_pid()).windows(14).any(|window| window == b"canary-xxxcana"));
+    drop((held, secret));
+    yard.remove();
+}
+
+/// The host's id that a spare runs as and that its user namespace belongs to.
+fn owner(pid: i32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let ids: Vec<&str> =
+        status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap().split_whitespace().collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    ids[0].to_owned()
+}
+
+/// What a process has on its heap and stack.
+fn memory(pid: i32) -> Vec<u8> {
+    use std::os::unix::fs::FileExt as _;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut all = Vec::new();
+    for line in maps.lines().filter(|line| line.contains("rw-p")) {
+        let (from, to) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let (from, to) = (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
+        let mut part = vec![0; usize::try_from(to - from).unwrap()];
+        if memory.read_exact_at(&mut part, from).is_ok() {
+            all.extend(part);
+        }
+    }
+    all
+}
+
+fn failing_spare() {
+    let yard = Yard::new("failing");
+    let root = yard.busybox_root("root");
+    symlink("/etc", root.join("proc")).unwrap();
+    let mallory = tenant("mallory", Root::Directory(root.clone()));
+    let alone = yard.cells.enter(&mallory).unwrap_err().to_string();
+    let spares = yard.restock();
+    let spare = yard.cells.enter(&mallory).unwrap_err().to_string();
+    assert_eq!(alone, spare);
+    assert!(spare.contains("mount point /proc: it is "), "{spare}");
+    let waiting = spares.iter().filter(|pid| is_spare(**pid)).count();
+    assert_eq!(waiting, 1, "the one that was taken serves nobody else");
+    fs::remove_file(root.join("proc")).unwrap();
+    let cell = yard.cells.enter(&mallory).unwrap();
+    end(&yard.cells, cell);
+    yard.remove();
 }

@@ -24,8 +24,10 @@ use std::{
 use cellblock::{
     account::Audit,
     base::Bytes,
-    config::settings::{Allow, AuthorizedKey, Jail, KeyOptions, KeyRole, Limits, Linger, Network, Root, Tenant, User},
-    monitor::{Conn, Entered, House, Seats, converse},
+    config::settings::{
+        Allow, AuthorizedKey, Jail, KeyOptions, KeyRole, Limits, Linger, Network, Root, Stranger, Tenant, User,
+    },
+    monitor::{Conn, Entered, Hashing, House, Seats, converse},
     policy::Ends,
     sys::{
         poll, process, seqpacket,
@@ -35,7 +37,7 @@ use cellblock::{
         Link, LinkError,
         door::Word,
         init::{Order, Report},
-        login::{Refusal, Reply, Request, Setup},
+        login::{Method, Refusal, Reply, Request, Setup},
         session::{Exit, Program, Usage},
     },
 };
@@ -85,10 +87,18 @@ fn bench() -> Bench {
                 told.send(Link::new(inits)).unwrap();
                 Ok(Entered { link: Link::new(monitors), pidfd, pid, forgone: Vec::new() })
             }),
-            setup: Setup { host_keys: Vec::new(), banner: None, max_auth_tries: 3, max_channels: 64 },
+            setup: Setup {
+                host_keys: Vec::new(),
+                banner: None,
+                methods: vec![Method::PublicKey],
+                max_auth_tries: 3,
+                max_channels: 64,
+            },
+            stranger: Stranger { auth: vec![vec![Method::PublicKey]] },
             login_grace: GRACE,
             state_dir: at.clone(),
             seats: Seats::prepare(&at).unwrap(),
+            hashing: Hashing::prepare(&at).unwrap(),
             audit: Audit::open(&at.join("audit.jsonl")).unwrap(),
             signals: Signals::block(&[SIGTERM]).unwrap(),
             listener,
@@ -110,6 +120,8 @@ fn alice() -> Tenant {
         name: "alice".parse().unwrap(),
         class: None,
         locked: false,
+        auth: vec![vec![cellblock::wire::login::Method::PublicKey]],
+        password: None,
         authorized_keys: vec![AuthorizedKey {
             blob: KEY.to_vec(),
             comment: String::new(),
@@ -276,11 +288,11 @@ fn wrong_keys_and_unknown_names_are_answered_alike_and_counted() {
     for wrong in [("alice", &b"x"[..]), ("mallory", KEY)] {
         let started = Instant::now();
         bench.send(&offer(wrong.0, wrong.1));
-        assert!(matches!(bench.reply().0, Reply::KeyAcceptable(false)));
+        assert!(matches!(bench.reply().0, Reply::LoginRefused { partial: false, .. }));
         assert!(started.elapsed() >= Duration::from_millis(5));
     }
     bench.send(&log_in("--config=x\n", KEY));
-    assert!(matches!(bench.reply().0, Reply::LoginRefused));
+    assert!(matches!(bench.reply().0, Reply::LoginRefused { partial: false, .. }));
     bench.ends_with("too many login attempts");
 }
 
@@ -289,7 +301,7 @@ fn accepted_offers_are_bounded_too() {
     let mut bench = bench().confined();
     for _ in 0..6 {
         bench.send(&offer("alice", KEY));
-        assert!(matches!(bench.reply().0, Reply::KeyAcceptable(true)));
+        assert!(matches!(bench.reply().0, Reply::KeyAcceptable));
     }
     bench.send(&offer("alice", KEY));
     bench.ends_with("too many login attempts");
@@ -299,9 +311,9 @@ fn accepted_offers_are_bounded_too() {
 fn the_key_that_signed_is_the_one_that_counts() {
     let mut bench = bench().confined();
     bench.send(&offer("alice", KEY));
-    assert!(matches!(bench.reply().0, Reply::KeyAcceptable(true)));
+    assert!(matches!(bench.reply().0, Reply::KeyAcceptable));
     bench.send(&log_in("alice", b"another"));
-    assert!(matches!(bench.reply().0, Reply::LoginRefused));
+    assert!(matches!(bench.reply().0, Reply::LoginRefused { partial: false, .. }));
 }
 
 #[test]

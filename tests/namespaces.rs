@@ -115,18 +115,21 @@ fn own_etc(scratch: &Scratch) -> Vec<String> {
         .to_vec()
 }
 
-/// What `/etc/subuid` or `/etc/subgid` is to hold when these tenants have come, in this order.
+/// What `/etc/subuid` or `/etc/subgid` is to hold when the listener has started and these tenants have come, in
+/// this order.
 fn registered(door: &Door, tenants: &[&str]) -> String {
-    let ids = fs::read_to_string(door.dir.join("state/ids.toml")).unwrap();
+    let read = |name: &str| fs::read_to_string(door.dir.join("state").join(name)).unwrap();
+    let ids = read("ids.toml") + &read("owners.toml");
     let mut expected = "someone:100000:65536\n".to_owned();
-    for tenant in tenants {
-        let line =
-            ids.lines().find(|line| line.starts_with(&format!("{tenant} = "))).unwrap_or_else(|| panic!("{ids}"));
+    for (key, name) in
+        [("owners", String::new())].into_iter().chain(tenants.iter().map(|tenant| (*tenant, format!("-{tenant}"))))
+    {
+        let line = ids.lines().find(|line| line.starts_with(&format!("{key} = "))).unwrap_or_else(|| panic!("{ids}"));
         let number = |key: &str| {
             let (_, rest) = line.split_once(&format!("{key} = ")).unwrap();
             rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().to_owned()
         };
-        expected.push_str(&format!("cellblock-{tenant}:{}:{}\n", number("first"), number("count")));
+        expected.push_str(&format!("cellblock{name}:{}:{}\n", number("first"), number("count")));
     }
     expected
 }

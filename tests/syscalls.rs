@@ -70,6 +70,11 @@ fn parse(text: &str) -> Results {
 
 /// The probe, compiled for any root.
 fn probe(scratch: &Scratch) -> Vec<u8> {
+    // tests/vm/run builds it outside: there is no compiler in the VM.
+    if let Some(built) = std::env::var_os("SYSCALLS_PROBE") {
+        fs::copy(built, scratch.join("probe")).unwrap();
+        return fs::read(scratch.join("probe")).unwrap();
+    }
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/probe/syscalls.c");
     let program = scratch.join("probe");
     let built = Command::new("cc").args(["-static", "-O1", "-o"]).arg(&program).arg(source).output().unwrap();
@@ -117,6 +122,60 @@ fn every_forbidden_family_is_refused_to_a_tenant_and_to_root_of_a_cell() {
     for tenant in ["alice", "eve"] {
         assert_eq!(inside(&door, tenant, &probe, "64"), expected(&host), "{tenant}");
     }
+}
+
+/// threats.md, 5.F: pages of files that tenants share are the host's, whatever one of them tries
+#[test]
+fn what_a_tenant_tries_on_shared_files_changes_nothing_for_a_neighbour() {
+    if !root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let probe = probe(&scratch);
+    let door = Door::standard();
+    // A text, so that a kernel with such a hole breaks no program of this host.
+    let target = "/usr/share/common-licenses/GPL-3";
+    let sums = format!("sha256sum {target} /usr/bin/[ab]* 2>/dev/null; true");
+    let sums = sums.as_str();
+    let before = door.ok("bob", sums);
+    assert!(before.lines().count() > 10, "{before}");
+    // What needs no right but to read: CVE-2022-0847 (pages of a file in a pipe, then written to),
+    // CVE-2026-31431 (the same by AF_ALG), CVE-2016-5195 (a private mapping, told that it is not needed).
+    let attack = "import ctypes, mmap, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+target = '/usr/share/common-licenses/GPL-3'
+fd = os.open(target, os.O_RDONLY)
+read, write = os.pipe()
+for _ in range(16): os.write(write, b'x' * 4096)
+for _ in range(16): os.read(read, 4096)
+os.lseek(fd, 0, 0)
+libc.splice(fd, ctypes.byref(ctypes.c_longlong(4)), write, None, ctypes.c_size_t(1), 0)
+os.write(write, b'broken by the tenant')
+try:
+    s = socket.socket(38, socket.SOCK_SEQPACKET, 0)
+    print('AF_ALG')
+except OSError: pass
+private = mmap.mmap(fd, 4096, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+for _ in range(1000):
+    private[8:16] = b'broken!!'
+    private.madvise(mmap.MADV_DONTNEED)
+for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC):
+    try:
+        os.open(target, flags)
+        print('opened', flags)
+    except OSError: pass
+try:
+    mmap.mmap(fd, 4096, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    print('mapped')
+except OSError: pass
+print('tried')
+";
+    for tenant in ["alice", "eve"] {
+        inside(&door, tenant, &probe, "64");
+        let ran = door.run_with(tenant, "cat >/tmp/attack.py && /usr/bin/python3 /tmp/attack.py", attack.as_bytes());
+        assert_eq!(ran.text(), "tried", "{tenant}: {}", ran.err);
+    }
+    assert_eq!(door.ok("bob", sums), before);
 }
 
 /// "foreign ABIs (x32, i386 `int 0x80`, `socketcall`) refused": as if the kernel did not have them
@@ -400,6 +459,40 @@ for family, proto, to, ask, answer in ((socket.AF_INET, 1, '127.0.0.1', 8, 0), (
     assert_ne!(door.run("plain", ping).status, 0);
     let raw = "/usr/bin/python3 -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)'";
     assert_ne!(door.run("ping", raw).status, 0, "without CAP_NET_RAW there are no raw sockets");
+}
+
+/// Debian's `ping` carries CAP_NET_RAW, and an exec that cannot give what its file carries fails
+#[test]
+fn a_ping_that_carries_a_capability_starts_with_the_set_and_does_not_get_it() {
+    if !root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let tree = debian_root(&scratch);
+    let ping = tree.join("usr/local/bin/ping");
+    fs::copy(tree.join("usr/bin/cat"), &ping).unwrap();
+    // cap_net_raw+ep, as iputils-ping has it set (linux/capability.h, struct vfs_cap_data).
+    let carry = "import os, sys
+os.setxattr(sys.argv[1], 'security.capability', bytes.fromhex('01000002' + '00200000' + '00' * 12))";
+    assert!(Command::new("python3").args(["-c", carry]).arg(&ping).status().unwrap().success());
+    let capabilities = "/usr/local/bin/ping /proc/self/status | grep Cap | tr -s '\\t\\n' ' '";
+    for (set, user, found) in [
+        ("", "tenant", None),
+        ("\"ping\"", "tenant", Some("CapPrm: 0000000000000000 CapEff: 0000000000000000 CapBnd: 0000000000002000")),
+        ("\"ping\"", "root", Some("CapPrm: 0000000000000001 CapEff: 0000000000000001 CapBnd: 0000000000002001")),
+    ] {
+        let settings = format!(
+            "root = \"{}\"\nuser = \"{user}\"\nsyscalls = [{set}]\n{}",
+            tree.display(),
+            if user == "root" { "capabilities = [\"CAP_CHOWN\"]" } else { "" }
+        );
+        let door = Door::with("").tenant("alice", &settings).start();
+        let ran = door.run("alice", capabilities);
+        match found {
+            None => assert!(ran.err.contains("Operation not permitted"), "{} {}", ran.text(), ran.err),
+            Some(found) => assert!(ran.text().contains(found), "{user}: {} {}", ran.text(), ran.err),
+        }
+    }
 }
 
 /// CVE-2020-15257: abstract sockets belong to the network, so `network = "host"` would share them

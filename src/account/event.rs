@@ -38,8 +38,10 @@ pub enum Event<'a> {
         connection: &'a str,
         peer: SocketAddr,
         tenant: &'a TenantName,
-        method: &'static str,
-        key: &'a str,
+        /// The methods that were passed, joined by `+`.
+        method: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         certificate: Option<CertificateText<'a>>,
     },

@@ -34,12 +34,16 @@ pub enum Refused {
     Locked,
     /// The key is not among the tenant's.
     Key,
+    /// The password is not the tenant's.
+    Password,
     /// The key's `from=` does not cover the address.
     From,
     /// The key's `from=` cannot be relied on.
     BadFrom(BadPattern),
     /// The key's `expiry-time=` has passed.
     Expired,
+    /// This method is not asked for now.
+    NotInTurn,
     /// The certificate lets nobody in.
     Certificate(BadCertificate),
     /// The config could not be asked.
@@ -53,9 +57,11 @@ impl fmt::Display for Refused {
             Self::Unknown => f.write_str("unknown tenant"),
             Self::Locked => f.write_str("tenant is locked"),
             Self::Key => f.write_str("key is not authorized"),
+            Self::Password => f.write_str("wrong password"),
             Self::From => f.write_str("key is not authorized from this address"),
             Self::BadFrom(why) => write!(f, "key has a bad from= list: {why}"),
             Self::Expired => f.write_str("key has expired"),
+            Self::NotInTurn => f.write_str("method is not asked for"),
             Self::Certificate(why) => why.fmt(f),
             Self::Config(why) => write!(f, "config: {why}"),
         }

@@ -7,7 +7,9 @@ mod certificates;
 mod even;
 mod fields;
 mod keys;
+mod password;
 
 pub use certificates::{BadCertificate, try_certificate};
-pub use even::even_out;
+pub use even::{even_out, even_out_password};
 pub use keys::{Claim, Refused, certified_fingerprint, fingerprint, prove, prove_certificate};
+pub use password::{hash, prove_password};

@@ -1,16 +1,31 @@
-//! pid 1 of a cell, and the probe that `cellblock verify` starts in one. See `init` and `probe`.
+//! pid 1 of a cell: first `jail`, which makes the cell around it, then `init`. And the probe that
+//! `cellblock verify` starts in one.
 
 use std::{env, process::ExitCode};
 
-use cellblock::wire::init::handover;
+use cellblock::init::{Filter, Given, Groups, live};
+use cellblock::jail::{Built, become_cell};
+use cellblock::sys::Errno;
+use cellblock::wire::init::PROBE;
 
-/// There is nobody to tell why: the exit status is all that the monitor sees.
+/// There is nobody to tell why: the exit status is all that is seen.
 fn main() -> ExitCode {
-    if env::args_os().next().is_some_and(|name| name == handover::PROBE) {
+    if env::args_os().next().is_some_and(|name| name == PROBE) {
         return cellblock::probe::run();
     }
-    match cellblock::init::live() {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(_errno) => ExitCode::FAILURE,
     }
+}
+
+fn run() -> Result<(), Errno> {
+    let Some(built) = become_cell()? else { return Ok(()) };
+    let Built { listener, first_link, mut session_groups, v2, filter, calls, memory_event, board } = built;
+    let groups = match (v2, session_groups.pop()) {
+        (true, Some(directory)) => Groups::V2(directory),
+        (_, last) => Groups::V1(session_groups.into_iter().chain(last).collect()),
+    };
+    let filter = Filter::read(filter, calls)?;
+    live(Given { listener, first_link, groups, filter, memory_event, board })
 }

@@ -60,11 +60,12 @@ fn as_text(cells: &[Seen]) -> String {
 }
 
 fn session_line(session: &RunningSession) -> String {
-    let RunningSession { id, pid, age, terminal, program } = session;
+    let RunningSession { id, peer, pid, age, terminal, program } = session;
     let (kind, command) = shown(program);
     let terminal = if *terminal { "terminal" } else { "pipes" };
     let id = id.to_string();
-    let line = format!("  {id:16}  pid {pid:<7} {}  {terminal:8}  {kind}", text_ago_short(*age));
+    let from = peer.map_or_else(|| "this host".to_owned(), |peer| peer.to_string());
+    let line = format!("  {id:16}  pid {pid:<7} {}  from {from:21}  {terminal:8}  {kind}", text_ago_short(*age));
     match command {
         Some(command) => format!("{line} {command}"),
         None => line,
@@ -101,7 +102,7 @@ fn as_json(cells: &[Seen]) -> Value {
 }
 
 fn session_json(session: &RunningSession) -> Value {
-    let RunningSession { id, pid, age, terminal, program } = session;
+    let RunningSession { id, peer, pid, age, terminal, program } = session;
     let (kind, command) = shown(program);
-    json!({ "session": id, "pid": pid, "since": text_ago(*age), "terminal": terminal, "kind": kind, "command": command })
+    json!({ "session": id, "from": peer, "pid": pid, "since": text_ago(*age), "terminal": terminal, "kind": kind, "command": command })
 }

@@ -5,6 +5,7 @@ mod doctor;
 mod kill;
 mod list;
 pub mod output;
+mod passwd;
 mod reload;
 mod serve;
 mod try_door;
@@ -51,6 +52,8 @@ pub enum Verb {
     Kill(kill::Kill),
     /// Show the cells that run, and the sessions in them.
     List(list::List),
+    /// Make the line of the config that sets a password.
+    Passwd(passwd::Passwd),
     /// Make the running listener read its config again.
     Reload(reload::Reload),
     /// Listen for SSH connections.
@@ -70,6 +73,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Verb::Doctor(doctor) => doctor.run(&cli.config),
             Verb::Kill(kill) => kill.run(&cli.config),
             Verb::List(list) => list.run(&cli.config),
+            Verb::Passwd(passwd) => passwd.run(),
             Verb::Reload(reload) => reload.run(&cli.config),
             Verb::Serve(serve) => serve.run(&cli.config),
             Verb::Try(try_door) => try_door.run(),

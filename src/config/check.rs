@@ -9,8 +9,9 @@ use ssh_key::{Algorithm, PrivateKey};
 use super::files::Files;
 use super::finding::{Finding, Findings, Place};
 use super::keys::{ServerLayer, Set, TenantLayer};
+use super::login;
 use super::roots::Roots;
-use super::settings::{CallSet, IdPool, Jail, Limits, Network, Root, Server, Tenant, User};
+use super::settings::{CallSet, IdPool, Jail, Limits, Network, Root, Server, Stranger, Tenant, User};
 use crate::base::{Secret, TenantName};
 use crate::sys::file::{Links, read_trusted};
 
@@ -60,6 +61,11 @@ pub(super) fn server(layer: &ServerLayer, findings: &mut Findings) -> Option<Ser
             register: need(&layer.id_pool_register)?,
         },
     })
+}
+
+/// What `[defaults]` ask of those who are nobody. None if a value is missing that has been reported.
+pub(super) fn stranger(defaults: &TenantLayer) -> Option<Stranger> {
+    Some(Stranger { auth: need(&defaults.auth)?.0 })
 }
 
 /// Whether every tenant can have its ids.
@@ -187,14 +193,9 @@ pub(super) fn tenant(
     }
     let by_certificate = !authorities.is_empty() && principals.is_none_or(|set| !set.value.is_empty());
     let locked = need(&whole.locked)?;
-    let has_no_key = authorized_keys.is_empty() && whole.authorized_keys_file.is_none() && !by_certificate;
-    // After an error the keys may be the ones that could not be read.
-    if has_no_key && !locked && !findings.has_errors() {
-        findings.push(
-            Finding::warning(place, format!("nobody can log in as `{name}`: there is no key"))
-                .hint("set `authorized_keys` or `authorized_keys_file`, or `locked = true` if that is meant"),
-        );
-    }
+    let auth = need(&whole.auth)?.0;
+    let has_key = !authorized_keys.is_empty() || whole.authorized_keys_file.is_some() || by_certificate;
+    login::check(&name, place, whole, &login::Means { auth: &auth, has_key, locked }, files, findings);
     let authorized_principals = need(&whole.authorized_principals).unwrap_or_else(|| vec![name.to_string()]);
     let jail = jail(whole)?;
     if let (Some(high), most) = (&whole.limits_memory_high, jail.limits.memory)
@@ -220,6 +221,8 @@ pub(super) fn tenant(
         name,
         class: need(&whole.class),
         locked,
+        auth,
+        password: need(&whole.password),
         authorized_keys,
         authorized_keys_file: need(&whole.authorized_keys_file),
         trusted_user_ca_keys: authorities,

@@ -4,14 +4,14 @@
 //! inherits the mapping, so a fork copies none of it and a lookup reads one slot and one record,
 //! whatever the number of tenants. Decoding is bounded by the file and never panics.
 //!
-//! Layout, little-endian: header, server record, tenant records in name order, index. A record is
+//! Layout, little-endian: header, server record, stranger record, tenant records in name order, index. A record is
 //! its length (u32) and postcard bytes. The index is a table of slots with open addressing.
 
 use std::os::fd::AsFd as _;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::settings::{Server, Tenant};
+use super::settings::{Server, Stranger, Tenant};
 use crate::base::{Result, TenantName, fail};
 use crate::sys::{map::Map, memfd};
 
@@ -37,10 +37,11 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Starts with the server's record.
-    pub fn new(server: &Server) -> Result<Self> {
+    /// Starts with the records of which there is one.
+    pub fn new(server: &Server, stranger: &Stranger) -> Result<Self> {
         let mut builder = Self { bytes: vec![0; HEADER], tenants_at: HEADER, index: Vec::new(), certified: 0 };
         builder.record(server)?;
+        builder.record(stranger)?;
         builder.tenants_at = builder.bytes.len();
         Ok(builder)
     }
@@ -137,6 +138,12 @@ impl Compiled {
     /// `[server]`.
     pub fn server(&self) -> Result<Server> {
         self.decode(HEADER).map(|(server, _end)| server)
+    }
+
+    /// What those are asked for who are nobody.
+    pub fn stranger(&self) -> Result<Stranger> {
+        let (_server, end): (Server, usize) = self.decode(HEADER)?;
+        self.decode(end).map(|(stranger, _end)| stranger)
     }
 
     /// The tenant of this name. Costs the same whatever the number of tenants, and whether there is one.

@@ -48,7 +48,7 @@ fn two_names_with_one_first_slot_are_both_found() {
     let other = (0..).map(|n| format!("x{n}")).find(|other| first(other) == first("t0")).unwrap();
     let server = config("collide", 0).server().unwrap();
     let mut tenant = config("collide-too", 1).tenant(&name("t0")).unwrap().unwrap();
-    let mut builder = Builder::new(&server).unwrap();
+    let mut builder = Builder::new(&server, &config("stranger", 0).stranger().unwrap()).unwrap();
     builder.add(&tenant).unwrap();
     tenant.name = name(&other);
     builder.add(&tenant).unwrap();

@@ -146,7 +146,7 @@ impl Files {
         let before = text.get(..start)?;
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let line_end = text.get(start..)?.find('\n').map_or(text.len(), |at| start + at);
-        let line = text.get(line_start..line_end)?.to_owned();
+        let line = masked(text.get(line_start..line_end)?);
         let span = start - line_start..end.clamp(start, line_end) - line_start;
         Some(Cited { line, number: 1 + before.matches('\n').count(), span })
     }
@@ -159,6 +159,28 @@ impl Files {
             None => path.display().to_string(),
         }
     }
+}
+
+/// The line, with what is set as `password` starred: findings go to terminals and logs. As long as before.
+fn masked(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once("password") {
+        out.push_str(before);
+        out.push_str("password");
+        let (key, from) = after.split_at(after.len() - after.trim_start_matches([' ', '\t', '=', '"', '\'']).len());
+        out.push_str(key);
+        if !key.contains('=') {
+            rest = from;
+            continue;
+        }
+        let (value, left) = from.split_at(from.find(['"', '\'']).unwrap_or(from.len()));
+        // Byte for byte, so that what is annotated stays where it is.
+        out.extend(value.bytes().map(|_hidden| '*'));
+        rest = left;
+    }
+    out.push_str(rest);
+    out
 }
 
 /// Trust is judged along the whole path, so a relative one is made absolute first; `.` and `..`

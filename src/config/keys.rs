@@ -7,9 +7,10 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration}
 use toml::{Spanned, de::DeValue};
 
 use super::finding::Place;
+use super::password_hash::PasswordHash;
 use super::read::Reader;
 use super::settings::{Allow, CallSet, Enforce, Linger, MaxStartups, Network, Root, User};
-use super::show::{Capabilities, KeyLine, Setting, Variables};
+use super::show::{Capabilities, KeyLine, Setting, Variables, Ways};
 use crate::base::{Bytes, ClassName, Cores};
 use crate::wire::init::MAX_CONNECTIONS;
 
@@ -201,6 +202,12 @@ keys! {
     "" "locked" locked: bool = |r, v| r.flag(v),
         "true or false", Toml("false"),
         "Whether nobody can log in as this tenant.";
+    "" "auth" auth: Ways = |r, v| r.ways(v),
+        "list of sequences", Toml(r#"["publickey"]"#),
+        "How to log in: any one of these sequences, whose methods (`publickey`, `password`) are joined by `+` and passed in that order. Whoever is unknown is offered what `[defaults]` say.";
+    "" "password" password: PasswordHash = |r, v| r.password(v),
+        "a hash", Words("no password"),
+        "What a password is compared with, an argon2id or yescrypt hash: `cellblock passwd` makes one. One that starts with `!` or `*` matches nothing.";
     "" "authorized_keys" authorized_keys: Vec<KeyLine> = |r, v| r.key_lines(v),
         "list of lines", Toml("[]"),
         "Who can log in: lines as in OpenSSH's `authorized_keys`. A line with an option that is not honoured is an error.";

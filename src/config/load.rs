@@ -86,9 +86,13 @@ fn run(path: &Path, wanted: Option<&TenantName>) -> Result<(Loaded, Option<Expla
         defaults.cover(own);
         defaults.class = None;
     }
+    let stranger = check::stranger(&defaults);
     let bases = Bases::new(defaults, &sections.classes, &mut findings);
 
-    let compiling = server.as_ref().and_then(|server| kept(Builder::new(server), &mut findings));
+    let compiling = server
+        .as_ref()
+        .zip(stranger.as_ref())
+        .and_then(|(server, stranger)| kept(Builder::new(server, stranger), &mut findings));
     let mut pass = Pass {
         files: &files,
         bases: &bases,

@@ -63,7 +63,7 @@ fn what_a_tenant_does_not_say_is_built_in() {
     assert_eq!((jail.root, jail.user, jail.network), (Root::Host, User::Tenant, Network::None));
     assert_eq!((jail.home.as_str(), jail.hostname.as_str()), ("/home/web_1", "web-1"));
     assert_eq!(jail.linger, Linger::For(Duration::from_secs(600)));
-    assert_eq!(jail.allow.len(), 5);
+    assert_eq!(jail.allow.len(), 9);
     assert_eq!(jail.capabilities & (1 << 21), 0, "no CAP_SYS_ADMIN");
     assert_eq!(jail.capabilities & 1, 1, "CAP_CHOWN");
     assert!(jail.no_new_privs && alice.locked);

@@ -16,10 +16,12 @@ use super::authorized_keys::{KeyLineError, parse_authority, parse_line};
 use super::capabilities;
 use super::files::FileId;
 use super::finding::{Finding, Findings, Place};
+use super::password_hash::{BadHash, PasswordHash};
 use super::settings::{Allow, AuthorizedKey, CallSet, Linger, MaxStartups, Network, Root};
-use super::show::{Capabilities, KeyLine, Variables, call_set, word};
+use super::show::{Capabilities, KeyLine, Variables, Ways, call_set, word};
 use crate::base::{Bytes, ClassName, Cores, Span};
 use crate::sys::landlock;
+use crate::wire::login::Method;
 
 /// Entries of one list: more keys or patterns would be a mistake, and every login walks the list.
 const MAX_LIST: usize = 1000;
@@ -329,6 +331,43 @@ impl<'f> Reader<'f> {
             }
         })?;
         Some(lines.into_iter().flatten().collect())
+    }
+
+    pub(super) fn ways(&mut self, value: Value<'_, '_>) -> Option<Ways> {
+        let words = Method::ALL.map(|method| (method.name(), method));
+        let ways = self.list(value, "a list of sequences of methods", |reader, value| {
+            let text = reader.text(value, "a sequence of methods")?;
+            let mut way = Vec::new();
+            for word in text.split('+') {
+                let Some((_word, method)) = words.iter().find(|(name, _)| *name == word) else {
+                    let known = words.map(|(name, _)| format!("\"{name}\"")).join(" or ");
+                    return reader.error(value, format!("a sequence holds {known}, joined by +"));
+                };
+                if way.contains(method) {
+                    return reader.error(value, format!("{word} is there twice: each method counts once"));
+                }
+                way.push(*method);
+            }
+            Some(way)
+        })?;
+        if ways.is_empty() { self.error(value, "with no sequence, nobody could log in") } else { Some(Ways(ways)) }
+    }
+
+    pub(super) fn password(&mut self, value: Value<'_, '_>) -> Option<PasswordHash> {
+        let text = self.text(value, "a password hash")?;
+        match text.parse() {
+            Ok(hash) => Some(hash),
+            Err(why) => {
+                let hint = match why {
+                    BadHash::Form | BadHash::Scheme | BadHash::Malformed => {
+                        "`cellblock passwd` makes one; \"!\" stands for a password that never matches"
+                    }
+                    BadHash::TooDear => "`cellblock passwd` makes one that costs 19M and some hundredths of a second",
+                };
+                self.report(Finding::error(self.place(value), why.to_string()).hint(hint));
+                None
+            }
+        }
     }
 
     pub(super) fn allow(&mut self, value: Value<'_, '_>) -> Option<BTreeSet<Allow>> {

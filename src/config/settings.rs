@@ -6,7 +6,9 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration}
 
 use serde::{Deserialize, Serialize};
 
+use super::password_hash::PasswordHash;
 use crate::base::{Bytes, ClassName, Cores, TenantName};
+use crate::wire::login::Method;
 
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +39,13 @@ pub struct Server {
     pub banner: Option<String>,
     /// Where tenants' id ranges come from.
     pub id_pool: IdPool,
+}
+
+/// What `[defaults]` say that is asked of those who are nobody, so that they see what others see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stranger {
+    /// Sequences of methods.
+    pub auth: Vec<Vec<Method>>,
 }
 
 /// OpenSSH's `start:rate:full`.
@@ -70,6 +79,11 @@ pub struct Tenant {
     pub class: Option<ClassName>,
     /// Nobody logs in as this tenant.
     pub locked: bool,
+    /// Sequences of methods, each of which lets in when all of it is passed in this order: OpenSSH's
+    /// `AuthenticationMethods`. Never empty, and no sequence is.
+    pub auth: Vec<Vec<Method>>,
+    /// What a password is compared with.
+    pub password: Option<PasswordHash>,
     /// Keys given in the config.
     pub authorized_keys: Vec<AuthorizedKey>,
     /// More keys, read at each login; a root-owned file outside every jail.
@@ -170,6 +184,20 @@ pub struct Jail {
     pub max_connections: u32,
     /// Whether `/etc/motd` and the last login are shown.
     pub motd: bool,
+}
+
+/// CAP_NET_RAW (capabilities(7)).
+const NET_RAW: u64 = 1 << 13;
+
+impl Jail {
+    /// Capabilities that programs in the cell may carry as files, and that nobody gets by starting
+    /// them: execve(2) fails with EPERM where a file carries one that the bounding set lacks, as
+    /// Debian's `ping` does with CAP_NET_RAW. Only with `no_new_privs`, under which an exec gives
+    /// nothing.
+    #[must_use]
+    pub fn carried(&self) -> u64 {
+        if self.no_new_privs && self.syscalls.contains(&CallSet::Ping) { NET_RAW } else { 0 }
+    }
 }
 
 /// What is `/` in the cell.

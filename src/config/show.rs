@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, collections::BTreeSet, net::SocketAddr, path::P
 
 use super::capabilities;
 use super::finding::Place;
+use super::password_hash::PasswordHash;
 use super::settings::{Allow, AuthorizedKey, CallSet, Enforce, Linger, MaxStartups, Network, Root, User};
 use crate::base::{Bytes, ClassName, Cores, Span};
+use crate::wire::login::Method;
 
 /// A value that a key can have.
 pub(super) trait Setting {
@@ -27,6 +29,10 @@ pub(super) struct KeyLine {
     pub(super) line: String,
     pub(super) key: AuthorizedKey,
 }
+
+/// Sequences of methods.
+#[derive(Debug, Clone)]
+pub(super) struct Ways(pub(super) Vec<Vec<Method>>);
 
 /// Capabilities, bit N for number N.
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +95,8 @@ show! {
     Vec<SocketAddr>: |value| list(value.iter().map(|address| quote(&address.to_string())));
     Vec<PathBuf>: |value| list(value.iter().map(Setting::show));
     Vec<String>: |value| list(value.iter().map(Setting::show));
+    Ways: |value| list(value.0.iter().map(|way| quote(&joined(way))));
+    PasswordHash: |value| quote(value.scheme());
     Vec<KeyLine>: |value| list(value.iter().map(|key| quote(&key.line)));
     Capabilities: |value| list(capabilities::names(value.0).map(quote));
     BTreeSet<Allow>: |value| list(value.iter().map(|allow| quote(word(*allow))));
@@ -113,6 +121,11 @@ impl Setting for Variables {
     fn entries(&self) -> Vec<(String, String, Place)> {
         self.0.iter().map(|(name, (value, place))| (name.clone(), quote(value), *place)).collect()
     }
+}
+
+/// A sequence of methods, as it is written.
+pub(super) fn joined(way: &[Method]) -> String {
+    way.iter().map(|method| method.name()).collect::<Vec<_>>().join("+")
 }
 
 /// The word for a set of system calls.

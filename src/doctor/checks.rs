@@ -99,6 +99,16 @@ checks! {
         "Whether modules can still be loaded (`kernel.modules_disabled`). Using a protocol or a device for the first time can load one.",
         warn "", fail "";
 
+    TERMINALS = "terminals", Settings,
+        "How many terminals there are for the host and all cells together (`kernel.pty.max`, less `kernel.pty.reserve`, which cells cannot have), against the connections that there may be.",
+        warn "there are fewer than `max_connections`", fail "";
+    OPEN_FILES = "open-files", Settings,
+        "How many files may be open on the host (`fs.file-max`). Root is not held to it, tenants are.",
+        warn "it is less than 64 for each connection and each tenant's cell", fail "";
+    INOTIFY = "inotify", Settings,
+        "How many inotify instances and watches one user may have (`fs.inotify.max_user_instances`, `fs.inotify.max_user_watches`): each tenant is one, and a cell may have 64 instances.",
+        warn "there are fewer than 64 instances or 8192 watches", fail "";
+
     CONFIG = "config", Files,
         "Whether the config can be read, and belongs to root alone.",
         warn "", fail "it has errors, or others than root can change it";

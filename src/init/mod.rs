@@ -29,7 +29,6 @@ use crate::sys::{
     process,
     signal::{SIGCHLD, SIGIO, Signals},
 };
-use crate::wire::init::handover;
 
 use alarm::{Alarm, Child};
 use board::Board;
@@ -39,23 +38,37 @@ use hang_ups::HangUps;
 use links::{Inside, Links};
 use openers::Openers;
 use sessions::Sessions;
-use spawn::{Filter, Groups};
+pub use spawn::{Filter, Groups};
+
+/// What pid 1 begins with.
+#[derive(Debug)]
+pub struct Given {
+    /// Its socket, listening.
+    pub listener: OwnedFd,
+    /// The link of the monitor that started the cell.
+    pub first_link: OwnedFd,
+    /// Where sessions go.
+    pub groups: Groups,
+    /// What they may call.
+    pub filter: Filter,
+    /// Readable when the sessions of a v1 group ran out of memory. Not there where nothing is
+    /// limited: then nothing is told.
+    pub memory_event: Option<OwnedFd>,
+    /// The file that tenants read as `/run/cellblock/usage`.
+    pub board: Option<OwnedFd>,
+}
 
 /// The life of a cell, seen from its pid 1. Returns when the cell is to end; the kernel kills what
 /// is left when pid 1 does.
-pub fn live() -> Result<(), Errno> {
+pub fn live(given: Given) -> Result<(), Errno> {
     process::make_undumpable()?;
-    let listener = fd::inherited(handover::LISTENER)?;
+    let Given { listener, first_link, groups, filter, memory_event, board } = given;
     fd::set_nonblocking(listener.as_fd(), true)?;
     let mut listener = Some(listener);
-    let mut links = Links::new(fd::inherited(handover::FIRST_LINK)?)?;
-    let groups = Groups::inherited()?;
-    let filter = Filter::inherited()?;
+    let mut links = Links::new(first_link)?;
     let mut signals = Signals::block(&[SIGCHLD, SIGIO])?;
-    // Not there where nothing is limited: then nothing is told.
-    let memory_event = fd::inherited(handover::MEMORY_EVENT).ok();
     let mut alarm = Alarm::new(Gauges::open(groups.version(), memory_event));
-    let mut board = fd::inherited(handover::BOARD).ok().map(Board::new);
+    let mut board = board.map(Board::new);
     let mut sessions = Sessions::new(groups, filter);
     let mut hang_ups = HangUps::default();
     let mut openers = Openers::default();

@@ -1,6 +1,6 @@
 //! The sessions that run: whose they are, how they end.
 
-use std::{collections::BTreeSet, os::fd::OwnedFd, time::Instant};
+use std::{collections::BTreeSet, net::SocketAddr, os::fd::OwnedFd, time::Instant};
 
 use crate::base::SessionId;
 use crate::sys::{
@@ -29,6 +29,7 @@ struct Session {
     link: LinkId,
     number: u64,
     id: SessionId,
+    peer: Option<SocketAddr>,
     pid: Pid,
     /// As it is shown: a command is cut.
     program: Program,
@@ -66,11 +67,11 @@ impl Sessions {
             return Err(("numbering the session", Errno::EEXIST));
         }
         let terminal = start.terminal.is_some();
-        let (id, program) = (start.id.clone(), shown(&start.program));
+        let (id, peer, program) = (start.id.clone(), start.peer, shown(&start.program));
         let started = Instant::now();
         let (pid, streams) = spawn::spawn(&start, &self.groups, &self.filter)?;
         self.processes = Processes::Some;
-        self.running.push(Session { link, number, id, pid, program, terminal, started });
+        self.running.push(Session { link, number, id, peer, pid, program, terminal, started });
         Ok((pid, streams))
     }
 
@@ -151,6 +152,7 @@ impl Sessions {
         wanted.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         let show = |session: &Session| RunningSession {
             id: session.id.clone(),
+            peer: session.peer,
             pid: session.pid,
             age: session.started.elapsed(),
             terminal: session.terminal,

@@ -4,7 +4,6 @@
 //! the tenant's ids (docs/kernel.md, G).
 
 use std::{
-    env,
     ffi::CString,
     fs::File,
     io::{self, Write as _},
@@ -23,7 +22,7 @@ use crate::sys::{
     signal,
 };
 use crate::wire::{
-    init::{Account, Start, handover},
+    init::{Account, PROBE, Start},
     session::{Program, Terminal},
 };
 
@@ -48,25 +47,16 @@ const OUR_FAULT: i32 = 255;
 /// The kernel takes 4096 instructions of 8 bytes.
 const MAX_FILTER: usize = 4096 * 8;
 
-/// The sessions' control groups, as the monitor handed them over.
+/// The sessions' control groups.
 #[derive(Debug)]
-pub(super) enum Groups {
-    /// `tasks` of each hierarchy.
+pub enum Groups {
+    /// `tasks` of each v1 hierarchy.
     V1(Vec<OwnedFd>),
-    /// The directory.
+    /// The v2 directory.
     V2(OwnedFd),
 }
 
 impl Groups {
-    pub(super) fn inherited() -> Result<Self, Errno> {
-        if env::var_os(handover::V2_GROUP).is_some() {
-            return Ok(Self::V2(fd::inherited(handover::FIRST_GROUP)?));
-        }
-        let count = env::var(handover::V1_GROUPS).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
-        let numbers = handover::FIRST_GROUP..handover::FIRST_GROUP + handover::MAX_GROUPS.min(count);
-        Ok(Self::V1(numbers.map(fd::inherited).collect::<Result<_, _>>()?))
-    }
-
     pub(super) fn version(&self) -> Version {
         match self {
             Self::V1(_) => Version::V1,
@@ -77,17 +67,16 @@ impl Groups {
 
 /// What sessions may call: the tenant's list.
 #[derive(Debug)]
-pub(super) struct Filter(program::Program);
+pub struct Filter(program::Program);
 
 impl Filter {
-    pub(super) fn inherited() -> Result<Self, Errno> {
-        let file = File::from(fd::inherited(handover::FILTER)?);
-        let place = env::var(handover::FILTER_PLACE).map_err(|_missing| Errno::EINVAL)?;
-        let (start, length) = place.split_once(' ').ok_or(Errno::EINVAL)?;
-        let start: u64 = start.parse().map_err(|_number| Errno::EINVAL)?;
-        let length = length.parse().ok().filter(|length| *length <= MAX_FILTER).ok_or(Errno::EINVAL)?;
+    /// Out of the file of lists: where in it the tenant's begins, and its length.
+    pub fn read(file: OwnedFd, (start, length): (u64, usize)) -> Result<Self, Errno> {
+        if length > MAX_FILTER {
+            return Err(Errno::EINVAL);
+        }
         let mut bytes = vec![0; length];
-        file.read_exact_at(&mut bytes, start)?;
+        File::from(file).read_exact_at(&mut bytes, start)?;
         Ok(Self(program::Program::from_bytes(&bytes)?))
     }
 }
@@ -196,7 +185,7 @@ fn command(start: &Start, terminal_name: Option<String>) -> Result<Command, (Ste
     let args = match &start.program {
         Program::Shell => vec![string(format!("-{name}").into_bytes())?],
         Program::Command(command) => vec![string(name.into())?, c"-c".into(), string(command.clone())?],
-        Program::Probe => vec![string(handover::PROBE.into())?],
+        Program::Probe => vec![string(PROBE.into())?],
         Program::Subsystem(_) => return Err(("preparing the command", Errno::ENOTSUP)),
     };
     let mut environment = Vec::new();

@@ -26,11 +26,12 @@ use crate::wire::{
 
 use super::{
     Facts, Ids, Plan, cgroups,
+    child::Tools,
     facts::Groups,
     filters::Filters,
-    host, limits, planning,
-    start::{self, Tools},
+    host, limits, planning, start,
     state::{self, Place, Record, Wait},
+    stock::{self, Spares, Stock},
 };
 
 /// getrlimit(2).
@@ -54,6 +55,7 @@ pub struct Cells {
     view: PathBuf,
     init: OwnedFd,
     filters: Filters,
+    spares: Option<Spares>,
 }
 
 /// A link into a running cell.
@@ -67,7 +69,8 @@ pub struct Cell {
     pub name: TenantName,
     /// Its pid 1 on the host.
     pub pid: Pid,
-    /// Whether this call started it. Then its pid 1 is a child of the caller, to be reaped.
+    /// Whether this call started it. Then its pid 1 is a child of the caller, or, where it was a
+    /// spare, of whoever keeps the stock; to be reaped.
     pub started: bool,
     /// The limits that it goes without, as its tenant may, if this call started it.
     pub forgone: Vec<&'static str>,
@@ -130,9 +133,33 @@ impl Cells {
             facts.controls = controls;
         }
         let view = host::build(&server.run_dir, &facts)?;
-        let cells = Self { run_dir: server.run_dir.clone(), facts, ids: Ids::new(server), view, init, filters };
+        let ids = Ids::new(server);
+        let cells = Self { run_dir: server.run_dir.clone(), facts, ids, view, init, filters, spares: None };
         cells.sweep()?;
         Ok(cells)
+    }
+
+    /// Begins to keep spares; none are there before the first [`Cells::restock`]. The stock is for
+    /// this process alone: what forks from it drops its copy. `None` where no ids are left for them.
+    pub fn keep_stock(&mut self) -> Result<Option<Stock>> {
+        let Some(owners) = self.ids.owners()? else { return Ok(None) };
+        let mut running = Vec::new();
+        for name in state::names(&self.run_dir)? {
+            running.extend(Place::new(&self.run_dir, &name).record()?);
+        }
+        let (spares, stock) = stock::make(owners, running)?;
+        self.spares = Some(spares);
+        Ok(Some(stock))
+    }
+
+    /// Makes up for the spares that were taken. Takes a millisecond for each, so: when there is
+    /// nothing else to do. Where no plan takes spares (cgroup v2), it does nothing.
+    pub fn restock(&self, stock: &Stock) -> Result<()> {
+        self.spares.as_ref().map_or(Ok(()), |spares| stock.fill(spares, &self.facts, self.tools()))
+    }
+
+    fn tools(&self) -> Tools<'_> {
+        Tools { view: &self.view, init: self.init.as_fd(), filters: &self.filters }
     }
 
     /// What is known of the host.
@@ -199,8 +226,8 @@ impl Cells {
 
     fn start(&self, tenant: &Tenant, plan: &Plan, held: &state::Held) -> Result<Cell> {
         let forgone = limits::forgone(&tenant.name, &tenant.jail.limits, &self.facts.controls)?;
-        let tools = Tools { view: &self.view, init: self.init.as_fd(), filters: &self.filters };
-        let started = start::start(plan, tools, held)?;
+        let spares = self.spares.as_ref().filter(|_| planning::takes_spare(plan, &self.facts));
+        let started = start::start(plan, self.tools(), held, spares)?;
         let start::Started { link, pidfd, pid } = started;
         Ok(Cell { link, pidfd, name: tenant.name.clone(), pid, started: true, forgone })
     }
@@ -323,7 +350,7 @@ pub(super) fn clear_away(run_dir: &Path, groups: &Groups, name: &TenantName, wai
 }
 
 /// A hold on the cell's pid 1, if it has not ended (reaped or not).
-fn live(record: Record) -> Result<Option<OwnedFd>> {
+pub(super) fn live(record: Record) -> Result<Option<OwnedFd>> {
     let Some(pidfd) = record.pidfd()? else { return Ok(None) };
     let now = Some(Instant::now());
     let ended = poll::wait_readable(&[pidfd.as_fd()], now).map_err(|errno| fail("looking at", record.pid, errno))?;

@@ -6,7 +6,7 @@ use std::{
     io::{self, Write as _},
     os::{
         fd::{AsFd as _, OwnedFd},
-        unix::fs::chown,
+        unix::fs::{FileExt as _, chown},
     },
     path::{Path, PathBuf},
     thread,
@@ -15,17 +15,29 @@ use std::{
 
 use tracing::warn;
 
-use crate::base::{Failure, Result, fail};
-use crate::sys::cgroup;
+use crate::base::{Failure, Result, escape, fail};
+use crate::sys::{
+    Errno, cgroup,
+    mount::{self, Extent, attributes},
+    process::Pid,
+};
 
 use super::{
     controls::Controls,
     facts::{Groups, read_host_file},
+    readback,
 };
 
 /// How long the kernel may take to forget the last process of a group after its cell has ended.
 const REMOVE_TRIES: u32 = 20;
 const REMOVE_PAUSE: Duration = Duration::from_millis(5);
+
+/// What is read back of a setting: `io.max` has a line of less than 100 bytes for each of 64 disks at
+/// most (`controls::MAX_DISKS`).
+const MAX_SETTING: usize = 8 << 10;
+
+/// How a cell sees its group.
+const SHOWN: u64 = attributes::READ_ONLY | attributes::NO_SUID | attributes::NO_DEV | attributes::NO_EXEC;
 
 /// Controllers that limits are set in.
 const V2_CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "io"];
@@ -52,30 +64,49 @@ pub(super) fn give(path: &Path, uid: u32) -> Result<()> {
     chown(&procs, Some(uid), None).map_err(|error| failed("giving away", &procs, &error))
 }
 
-/// Moves the calling process, which has one thread, into the v1 group at `path`.
-pub(super) fn join(path: &Path) -> Result<()> {
-    let tasks = open_tasks(path)?;
-    cgroup::join(tasks.as_fd()).map_err(|errno| fail("joining the control group", path.display(), errno))
+/// What the child needs of the group at `path`: the file to join init's group by, which on v2 lies
+/// in a leaf; what init moves sessions by; and the tree that shows it, read-only.
+///
+/// By files, for the kernel asks who opened them: root of the host, which init is not.
+pub(super) fn lend(path: &Path, v2: bool) -> Result<[OwnedFd; 3]> {
+    let [init, sessions] = LEAVES.map(|leaf| path.join(leaf));
+    let failed = |errno: Errno| fail("taking the control group", path.display(), errno);
+    let shown = mount::clone_tree_at(path, Extent::All).map_err(failed)?;
+    mount::make_private(shown.as_fd(), Extent::All).map_err(failed)?;
+    mount::set_attributes(shown.as_fd(), SHOWN, Extent::All).map_err(failed)?;
+    let (own, sessions) = if v2 {
+        (open_to_join(&init.join("cgroup.procs"))?, open_directory(&sessions)?)
+    } else {
+        (open_to_join(&path.join("tasks"))?, open_to_join(&sessions.join("tasks"))?)
+    };
+    Ok([own.into(), sessions.into(), shown])
 }
 
-/// Opens the v1 group's `tasks`, which a process writes `0` to in order to join. The kernel asks
-/// that whoever opens it is root of the host, which init, later, is not.
-pub(super) fn open_tasks(path: &Path) -> Result<File> {
-    let tasks = path.join("tasks");
-    OpenOptions::new().write(true).open(&tasks).map_err(|error| failed("opening", &tasks, &error))
+/// Moves a process into the v2 group at `path`.
+pub(super) fn move_in(path: &Path, pid: Pid) -> Result<()> {
+    set(&path.join("cgroup.procs"), &pid.to_string())
 }
 
-/// Opens the v2 group's `cgroup.procs`, which a process writes `0` to in order to join.
-pub(super) fn open_procs(path: &Path) -> Result<File> {
-    let procs = path.join("cgroup.procs");
-    OpenOptions::new().write(true).open(&procs).map_err(|error| failed("opening", &procs, &error))
+/// Opens a file that a process writes `0` to in order to join.
+fn open_to_join(path: &Path) -> Result<File> {
+    OpenOptions::new().write(true).open(path).map_err(|error| failed("opening", path, &error))
 }
 
-/// Writes a limit, or which controllers are on, into a file of a group.
+/// Writes a limit, or which controllers are on, into a file of a group, and reads it back: an error
+/// if the kernel holds something else.
 pub(super) fn set(file: &Path, value: &str) -> Result<()> {
     let failed = |error: io::Error| failed("writing", file, &error).hint(format!("the value is {value}"));
-    let mut opened = OpenOptions::new().write(true).open(file).map_err(failed)?;
-    opened.write_all(value.as_bytes()).map_err(failed)
+    let mut opened = OpenOptions::new().read(true).write(true).open(file).map_err(failed)?;
+    opened.write_all(value.as_bytes()).map_err(failed)?;
+    let mut held = [0; MAX_SETTING];
+    let length = opened.read_at(&mut held, 0).map_err(failed)?;
+    let held = String::from_utf8_lossy(held.get(..length).unwrap_or_default());
+    if readback::holds(file, value, &held) {
+        return Ok(());
+    }
+    let held = escape(held.trim());
+    Err(fail("setting", file.display(), format_args!("{value} was written, and the kernel holds {held:?}"))
+        .hint("set a limit that this kernel keeps as it is written"))
 }
 
 /// Has the kernel tell when the v1 memory group at `path` runs out of memory.

@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::{Failure, Result, fail};
 use crate::config::settings::CallSet;
@@ -142,18 +142,44 @@ impl Filters {
         self.slots.get(sets).ok_or(Errno::ENOENT)
     }
 
-    /// init's program for a cell whose tenant has these sets: the tenant's list and its own.
-    pub(super) fn init(&self, sets: &BTreeSet<CallSet>) -> Result<Program, Errno> {
-        let range = &self.slot(sets)?.init;
-        let mut bytes = vec![0; range.len()];
-        self.file.read_exact_at(&mut bytes, offset(range)?)?;
-        Program::from_bytes(&bytes)
+    /// Where in the file the lists of a cell lie whose tenant has these sets.
+    pub(super) fn places(&self, sets: &BTreeSet<CallSet>) -> Result<Places, Errno> {
+        let slot = self.slot(sets)?;
+        let place = |range: &Range<usize>| Ok::<_, Errno>((offset(range)?, range.len()));
+        Ok(Places { init: place(&slot.init)?, tenant: place(&slot.tenant)? })
+    }
+}
+
+/// Where in the file of lists one cell's lie: beginning and length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Places {
+    init: (u64, usize),
+    tenant: (u64, usize),
+}
+
+/// One cell's lists, as its pid 1 has them.
+#[derive(Debug)]
+pub(super) struct Calls {
+    /// Of all lists.
+    pub(super) file: File,
+    /// The tenant's sets.
+    pub(super) sets: BTreeSet<CallSet>,
+    init: (u64, usize),
+    /// Where the tenant's lies.
+    pub(super) tenant: (u64, usize),
+}
+
+impl Calls {
+    pub(super) fn new(file: File, sets: BTreeSet<CallSet>, Places { init, tenant }: Places) -> Self {
+        Self { file, sets, init, tenant }
     }
 
-    /// Where in the file the tenant's program begins, and its length.
-    pub(super) fn tenant(&self, sets: &BTreeSet<CallSet>) -> Result<(u64, usize), Errno> {
-        let range = &self.slot(sets)?.tenant;
-        Ok((offset(range)?, range.len()))
+    /// init's list: the tenant's and its own.
+    pub(super) fn init(&self) -> Result<Program, Errno> {
+        let (start, length) = self.init;
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, start)?;
+        Program::from_bytes(&bytes)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::sys::{
     namespace,
 };
 
-use super::facts::Facts;
+use super::facts::{Facts, Groups};
 
 /// Where in the view the `/dev` of a cell lies, and that of a cell with `fuse`.
 pub(super) const DEVICES: &str = "dev";
@@ -44,6 +44,12 @@ const LINKS: [(&str, &str); 5] = [
 /// Mount points in `/dev`.
 const DEVICE_DIRECTORIES: [&str; 3] = ["mqueue", "pts", "shm"];
 
+/// Where a child attaches, in its own namespace, what it mounts before there is a root.
+pub(super) const STAGE: &str = "stage";
+
+/// Mount points there.
+const STAGE_DIRECTORIES: [&str; 3] = ["dev", "proc", "sys"];
+
 const LOCKED: u64 = attributes::READ_ONLY | attributes::NO_SUID | attributes::NO_DEV;
 
 /// Makes the view under `run_dir` and says where it is. Moves the calling process into a mount
@@ -57,8 +63,16 @@ pub(super) fn build(run_dir: &Path, facts: &Facts) -> Result<PathBuf> {
     let base = mount::create("tmpfs", &[("mode", "0755"), ("size", "64k")], LOCKED & !attributes::READ_ONLY)
         .map_err(failed)?;
     mount::attach_at(base.as_fd(), &view).map_err(failed)?;
-    for name in facts.real.iter().copied().chain([DEVICES, DEVICES_WITH_FUSE, "empty", "etc", "sys"]) {
+    for name in facts.real.iter().copied().chain([DEVICES, DEVICES_WITH_FUSE, "empty", "etc", "sys", "cgroup"]) {
         fs::create_dir(view.join(name)).map_err(|e| failed(e.into()))?;
+    }
+    for name in STAGE_DIRECTORIES {
+        fs::create_dir_all(view.join(STAGE).join(name)).map_err(|e| failed(e.into()))?;
+    }
+    if let Groups::V1(hierarchies) = &facts.groups {
+        for (controller, _) in hierarchies {
+            fs::create_dir(view.join("cgroup").join(controller)).map_err(|e| failed(e.into()))?;
+        }
     }
     for name in facts.real.iter().copied().chain(["etc", "sys"]) {
         show(&Path::new("/").join(name), &view.join(name))?;

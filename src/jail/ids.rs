@@ -31,6 +31,12 @@ const MAX_REGISTRY: u64 = 16 << 20;
 const LOCK_TRIES: u32 = 50;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
+/// Ids for spare cells' user namespaces to belong to: more than cells run at once on most
+/// hosts. When all are taken no spares are made.
+const OWNERS: u32 = 2048;
+/// A pool that is not so many times as large gives none: tenants need them more.
+const POOLS_PART: u32 = 256;
+
 /// Longest text in a lock: a pid.
 const MAX_PID: usize = 32;
 
@@ -61,6 +67,7 @@ impl fmt::Display for IdRange {
 #[derive(Debug, Clone)]
 pub struct Ids {
     registry: PathBuf,
+    owners: PathBuf,
     lock: PathBuf,
     pool: IdPool,
 }
@@ -70,7 +77,8 @@ impl Ids {
     #[must_use]
     pub fn new(server: &Server) -> Self {
         let registry = server.state_dir.join("ids.toml");
-        Self { registry, lock: server.state_dir.join("ids.lock"), pool: server.id_pool }
+        let owners = server.state_dir.join("owners.toml");
+        Self { registry, owners, lock: server.state_dir.join("ids.lock"), pool: server.id_pool }
     }
 
     /// The uid and gid of the ssh process where the config names no account: the pool's first id,
@@ -105,12 +113,41 @@ impl Ids {
         let range = self.gap(&ranges, name, count)?;
         if self.pool.register {
             for path in ["/etc/subuid", "/etc/subgid"] {
-                register(Path::new(path), name, range)?;
+                register(Path::new(path), &format!("cellblock-{name}"), range)?;
             }
         }
         ranges.push((name.clone(), range));
         replace(&self.registry, &render(&ranges), 0o600)?;
         Ok(range)
+    }
+
+    /// The ids that spare cells' user namespaces belong to, of the pool's last: no tenant's, no
+    /// account's. The first time, they are taken; `None` where the pool has none to spare.
+    pub fn owners(&self) -> Result<Option<IdRange>> {
+        let lock = open_private(&self.lock)?;
+        lock.lock().map_err(|error| fail("locking", self.lock.display(), error))?;
+        if let Some(range) = self.owners_taken()? {
+            return Ok(Some(range));
+        }
+        if self.pool.count / POOLS_PART < OWNERS {
+            return Ok(None);
+        }
+        let Some(range) = find_last_gap(self.pool, self.taken(&self.read()?)?, OWNERS) else { return Ok(None) };
+        if self.pool.register {
+            for path in ["/etc/subuid", "/etc/subgid"] {
+                register(Path::new(path), "cellblock", range)?;
+            }
+        }
+        let text = format!("# Host ids of spare cells, kept by cellblock.\n{}\n", line("owners", range));
+        replace(&self.owners, &text, 0o600)?;
+        Ok(Some(range))
+    }
+
+    fn owners_taken(&self) -> Result<Option<IdRange>> {
+        let text = read_registry(&self.owners)?;
+        let Some(line) = text.lines().find(|line| !line.starts_with('#')) else { return Ok(None) };
+        let malformed = || fail("reading", self.owners.display(), "it is not one of ours");
+        Ok(Some(parse(line).ok_or_else(malformed)?.1))
     }
 
     /// All ranges that were given.
@@ -129,16 +166,21 @@ impl Ids {
 
     /// The lowest `count` ids of the pool that nobody has: no tenant, no account, no subordinate range.
     fn gap(&self, ranges: &[(TenantName, IdRange)], name: &TenantName, count: u32) -> Result<IdRange> {
-        let mut taken: Vec<(u64, u64)> =
-            ranges.iter().map(|(_, range)| (u64::from(range.first), range.end())).collect();
+        find_gap(self.pool, self.taken(ranges)?, count).ok_or_else(|| {
+            fail("allotting", format_args!("{count} ids to {name}"), "the pool has no gap of that size")
+                .hint("enlarge server.id_pool, or set a smaller `ids` for some tenants")
+        })
+    }
+
+    /// What somebody has: tenants, spare cells, accounts, subordinate ranges.
+    fn taken(&self, ranges: &[(TenantName, IdRange)]) -> Result<Vec<(u64, u64)>> {
+        let own = ranges.iter().map(|(_, range)| *range).chain(self.owners_taken()?);
+        let mut taken: Vec<(u64, u64)> = own.map(|range| (u64::from(range.first), range.end())).collect();
         for path in ["/etc/subuid", "/etc/subgid"] {
             taken.extend(subordinate_ranges(&read_registry(Path::new(path))?));
         }
         taken.extend(account_ranges(&credentials::host_account_ids()));
-        find_gap(self.pool, taken, count).ok_or_else(|| {
-            fail("allotting", format_args!("{count} ids to {name}"), "the pool has no gap of that size")
-                .hint("enlarge server.id_pool, or set a smaller `ids` for some tenants")
-        })
+        Ok(taken)
     }
 
     fn same_size(&self, name: &TenantName, range: IdRange, count: u32) -> Result<IdRange> {
@@ -173,10 +215,15 @@ fn parse(line: &str) -> Option<(TenantName, IdRange)> {
 
 fn render(ranges: &[(TenantName, IdRange)]) -> String {
     let mut text = String::from("# Host ids of tenants, kept by cellblock. Owners of files depend on it.\n");
-    for (name, IdRange { first, count }) in ranges {
-        text.push_str(&format!("{name} = {{ first = {first}, count = {count} }}\n"));
+    for (name, range) in ranges {
+        text.push_str(&line(name.as_str(), *range));
+        text.push('\n');
     }
     text
+}
+
+fn line(name: &str, IdRange { first, count }: IdRange) -> String {
+    format!("{name} = {{ first = {first}, count = {count} }}")
 }
 
 /// The lowest gap of `count` ids in the pool, after its first id.
@@ -192,6 +239,20 @@ fn find_gap(pool: IdPool, mut taken: Vec<(u64, u64)>, count: u32) -> Option<IdRa
     }
     let fits = count > 0 && first + u64::from(count) <= end;
     fits.then(|| u32::try_from(first).ok()).flatten().map(|first| IdRange { first, count })
+}
+
+/// The highest gap of `count` ids in the pool, after its first id.
+fn find_last_gap(pool: IdPool, mut taken: Vec<(u64, u64)>, count: u32) -> Option<IdRange> {
+    taken.sort_unstable_by_key(|(_from, to)| std::cmp::Reverse(*to));
+    let mut end = u64::from(pool.first) + u64::from(pool.count);
+    for (from, to) in taken {
+        if to + u64::from(count) <= end {
+            break;
+        }
+        end = end.min(from);
+    }
+    let first = end.checked_sub(u64::from(count)).filter(|first| *first > u64::from(pool.first))?;
+    Some(IdRange { first: u32::try_from(first).ok()?, count })
 }
 
 /// `name:first:count` lines (subuid(5)); others are passed over, as shadow does.
@@ -210,13 +271,13 @@ fn account_ranges(ids: &BTreeSet<u32>) -> Vec<(u64, u64)> {
 }
 
 /// Adds a line to `/etc/subuid` or `/etc/subgid`, under the lock that shadow's tools take.
-fn register(path: &Path, name: &TenantName, range: IdRange) -> Result<()> {
+fn register(path: &Path, name: &str, range: IdRange) -> Result<()> {
     let _lock = ShadowLock::take(path)?;
     let mut text = read_registry(path)?;
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    text.push_str(&format!("cellblock-{name}:{}:{}\n", range.first, range.count));
+    text.push_str(&format!("{name}:{}:{}\n", range.first, range.count));
     replace(path, &text, 0o644)
 }
 
@@ -384,6 +445,17 @@ mod tests {
         fs::write(&lock, "").unwrap();
         assert!(matches!(holder(&lock), Holder::There));
         fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn spare_cells_get_the_highest_gap() {
+        let gap = |taken: &[(u64, u64)], count| find_last_gap(POOL, taken.to_vec(), count).map(|range| range.first);
+        assert_eq!(gap(&[], 10), Some(1090));
+        assert_eq!(gap(&[(1001, 1050), (1095, 2000)], 10), Some(1085));
+        assert_eq!(gap(&[(1085, 1095), (1080, 1082), (5000, 6000)], 10), Some(1070));
+        assert_eq!(gap(&[(1001, 1095)], 10), None);
+        assert_eq!(gap(&[], 99), Some(1001));
+        assert_eq!(gap(&[], 100), None, "the first id is the ssh process's");
     }
 
     #[test]

@@ -1,17 +1,20 @@
 //! Cells: what a jail is made of ([`plan`]), whose host ids it gets ([`ids`]), and the running
 //! thing ([`cell`]).
 //!
-//! Runs in the listener (`Cells::prepare`, sweeping), in monitors (`Cells::enter`) and, between
-//! clone and exec, in what becomes the cell's pid 1. Planning is pure; doing takes a finished plan.
+//! Runs in the listener (`Cells::prepare`, spares, sweeping), in monitors (`Cells::enter`) and, as
+//! `cellblock-init`, in what becomes the cell's pid 1 ([`become_cell`]). Planning is pure; doing takes
+//! a finished plan.
 //! Nothing here reads, names or follows what a tenant can change, except beneath the tenant's root.
 
 mod apply;
 pub mod cell;
 mod cgroups;
+mod child;
 mod controls;
 mod etc;
 mod facts;
 mod filters;
+mod handover;
 mod host;
 pub mod ids;
 mod keep;
@@ -19,8 +22,11 @@ mod limits;
 pub mod plan;
 mod planning;
 mod probe;
+mod readback;
+mod spare;
 mod start;
 mod state;
+mod stock;
 mod visit;
 
 pub use cell::{Cell, Cells, RunningCell};
@@ -31,4 +37,6 @@ pub use limits::{review, unmet};
 pub use plan::{Op, Plan};
 pub use planning::plan;
 pub use probe::can_shift;
+pub use spare::{Built, become_cell};
+pub use stock::Stock;
 pub use visit::{Ended, Seen, Visitor};

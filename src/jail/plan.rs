@@ -1,10 +1,17 @@
 //! What will be done to make a cell, as a value: an ordered list of operations.
 //!
 //! `cellblock check --plan NAME` prints it; [`super::start`] and [`super::apply`] carry it out.
-//! Two processes work on it at once: the monitor on [`Plan::outside`], the cloned child on
-//! [`Plan::inside`], which waits for the monitor once, at [`Op::AwaitMonitor`].
+//! Two processes work on it: the child that becomes the cell's pid 1, and the monitor that wants the
+//! cell. What comes before it is known whose the cell will be ([`Plan::clone`], [`Plan::ahead`]) is
+//! the same for almost all tenants, and is done ahead of time where the plan takes a spare
+//! ([`super::stock`]). Then both work at once, and the child waits for the monitor: at
+//! [`Op::AwaitMonitor`] for its ids, at [`Op::AwaitGroups`] for its control groups.
 
-use std::{collections::BTreeSet, fmt, path::PathBuf};
+mod text;
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::{Bytes, TenantName};
 use crate::config::settings::CallSet;
@@ -19,16 +26,27 @@ pub type Tree = usize;
 pub struct Plan {
     /// Whose.
     pub name: TenantName,
-    /// By the monitor, before the clone.
+    /// By the monitor, before there is a child.
     pub before: Vec<Op>,
-    /// By the monitor, after it.
+    /// To make the child: by the listener if the plan takes a spare, else by the monitor.
+    pub clone: Vec<Op>,
+    /// By the child, before it is told whose it will be.
+    pub ahead: Vec<Op>,
+    /// By the monitor, after it has told the child.
     pub outside: Vec<Op>,
     /// By the child, meanwhile and after.
     pub inside: Vec<Op>,
+    /// Whether a child that the listener made ahead of time will do.
+    pub takes_spare: bool,
+}
+
+/// Whose the user namespace will be that `clone` makes.
+pub(super) fn owner_in(clone: &[Op]) -> Option<u32> {
+    clone.iter().find_map(|op| if let Op::Clone { owner, .. } = op { Some(*owner) } else { None })
 }
 
 /// What to put into a kept directory when it is first made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fill {
     /// Nothing.
     Empty,
@@ -39,7 +57,7 @@ pub enum Fill {
 }
 
 /// Which of a tenant's two control groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Leaf {
     /// init's own, without limits: it can still fork when the tenant cannot.
     Init,
@@ -48,7 +66,7 @@ pub enum Leaf {
 }
 
 /// What a masked path in `/proc` or `/sys` is covered with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mask {
     /// `/dev/null`.
     File,
@@ -57,7 +75,7 @@ pub enum Mask {
 }
 
 /// One step. Paths with a leading slash are the host's; those without lie in the cell.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     /// Make a directory that outlives the cell, with owners as the cell sees them.
     Keep {
@@ -120,47 +138,13 @@ pub enum Op {
     ResetOomScore,
     /// Give the child the ordinary priorities, which only the monitor may raise.
     ResetPriority,
-    /// Write down the cell and let the child go on.
+    /// Let the child go on with its ids.
     Release,
-
-    /// Take a part of the host view, still owned by the host's root and locked.
-    TakeHost {
-        /// The tree's number.
-        tree: Tree,
-        /// Its name in the view.
-        name: PathBuf,
-    },
-    /// Take the tenant's group of a hierarchy, for `/sys/fs/cgroup`.
-    TakeGroup {
-        /// The tree's number.
-        tree: Tree,
-        /// The group's directory.
-        path: PathBuf,
-    },
-    /// Make the namespaces that need not exist for the monitor's part. The network is what takes
-    /// the child longest, so it comes while the monitor works.
-    Leave {
-        /// With a network of its own.
-        network: bool,
-    },
-    /// Set the host name.
-    HostName(String),
-    /// Bring `lo` up.
-    LoopbackUp,
-    /// Wait for the monitor's part.
-    AwaitMonitor,
-    /// Move into init's v2 group, by descriptors that the monitor opened: the kernel asks who did.
-    JoinGroups {
-        /// How many.
-        count: usize,
-    },
-    /// Move into a v1 group.
-    JoinGroup {
-        /// Its directory.
-        path: PathBuf,
-    },
-    /// Open a v1 group that init will move sessions into.
-    OpenGroup {
+    /// Write down which process is the cell's pid 1.
+    WriteDown,
+    /// Move the child, which was cloned into the group above, into init's v2 group: one whose
+    /// controllers are on holds no process.
+    MoveIn {
         /// Its directory.
         path: PathBuf,
     },
@@ -169,6 +153,44 @@ pub enum Op {
         /// Its directory.
         path: PathBuf,
     },
+    /// Take the tenant's group of a hierarchy, for `/sys/fs/cgroup`, and hand it to the child with
+    /// the files to join it by: the kernel asks who opened them.
+    LendGroup {
+        /// The tree's number.
+        tree: Tree,
+        /// The group's directory.
+        path: PathBuf,
+        /// Whether in a v2 hierarchy.
+        v2: bool,
+    },
+
+    /// Take a part of the host view, still owned by the host's root and locked.
+    TakeHost {
+        /// The tree's number.
+        tree: Tree,
+        /// Its name in the view.
+        name: PathBuf,
+    },
+    /// Make the namespaces that need not exist for the clone.
+    Leave {
+        /// With a network of its own.
+        network: bool,
+    },
+    /// Set the host name.
+    HostName(String),
+    /// Bring `lo` up.
+    LoopbackUp,
+    /// Wait until the monitor has mapped the ids.
+    AwaitMonitor,
+    /// Wait for the tenant's groups.
+    AwaitGroups {
+        /// In how many hierarchies.
+        count: usize,
+    },
+    /// Move into init's groups.
+    JoinGroups,
+    /// Wait for what tells of want of memory.
+    AwaitMemory,
     /// Make the cgroup namespace; on v1, after the move (docs/kernel.md, C).
     LeaveGroups,
     /// Become uid 0 and gid 0 of the cell, without groups.
@@ -206,7 +228,8 @@ pub enum Op {
         /// What.
         contents: String,
     },
-    /// Attach a tree; the mount point is made if it is missing.
+    /// Attach a tree; the mount point is made if it is missing. Before there is a root, on the stage:
+    /// directories of the host view, seen by this child alone.
     Attach {
         /// Which.
         tree: Tree,
@@ -217,23 +240,28 @@ pub enum Op {
         /// Read-only.
         read_only: bool,
     },
-    /// Mount a new file system.
+    /// Mount a new file system; where, as for [`Op::Attach`].
     Mount {
         /// Its type.
-        kind: &'static str,
+        kind: String,
         /// Where.
         at: PathBuf,
         /// Its options.
-        options: Vec<(&'static str, String)>,
+        options: Vec<(String, String)>,
         /// Whether programs run from it.
         exec: bool,
         /// Read-only.
         read_only: bool,
     },
+    /// Move what was mounted on the stage, with all that was mounted in it, into the root.
+    Settle {
+        /// Where.
+        at: PathBuf,
+    },
     /// Bound what the cell's user namespace may have in all (`/proc/sys/user`).
     Bound {
         /// The file there.
-        name: &'static str,
+        name: String,
         /// How much.
         most: u32,
     },
@@ -252,11 +280,6 @@ pub enum Op {
     /// Make a part of `/proc` read-only.
     ReadOnly {
         /// Which.
-        path: PathBuf,
-    },
-    /// Make what is mounted there read-only, with all that it was to hold in place.
-    Lock {
-        /// Where.
         path: PathBuf,
     },
     /// Cover a part of `/proc` or `/sys`, where the kernel has it.
@@ -279,107 +302,8 @@ pub enum Op {
     /// Let init keep CAP_SYS_ADMIN, which no exec of a session's can get: without no_new_privs, that
     /// is what it takes to install a session's list.
     KeepForInit,
-    /// Cut the bounding set to this list, which is what exec leaves uid 0 with.
+    /// Cut the bounding set, and what init itself has, to this list.
     KeepBoundingSet(u64),
-    /// Listen on init's socket and become init.
-    ExecInit,
-}
-
-impl fmt::Display for Op {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Keep { path, uid, mode, fill } => {
-                write!(f, "keep {} for uid {uid}, mode {mode:04o}, {fill}", path.display())
-            }
-            Self::MakeGroup { path, leaf: Leaf::Init, v2: _ } => write!(f, "make group {} for init", path.display()),
-            Self::MakeGroup { path, leaf: Leaf::Sessions, v2: _ } => {
-                write!(f, "make group {} for sessions", path.display())
-            }
-            Self::SetGroup { file, value } => write!(f, "write {value} to {}", file.display()),
-            Self::GiveGroup { path, uid } => write!(f, "let uid {uid} start processes in {}", path.display()),
-            Self::Take { tree, source } => write!(f, "take tree {tree}: {}, nodev", source.display()),
-            Self::Clone { group: None, owner } => {
-                write!(f, "clone, as uid {owner}: user, mount and pid namespaces")
-            }
-            Self::Clone { group: Some(group), owner } => {
-                write!(f, "clone, as uid {owner}: user, mount, pid and cgroup namespaces, into {}", group.display())
-            }
-            Self::MapIds(range) => write!(f, "map ids 0-{} to {range}", range.count.saturating_sub(1)),
-            Self::Shift { tree } => write!(f, "shift the owners of tree {tree} by the id map"),
-            Self::ResetOomScore => f.write_str("set oom_score_adj 0"),
-            Self::ResetPriority => f.write_str("set nice 0, the ordinary scheduler and io class"),
-            Self::Release => f.write_str("write down the cell, release the child"),
-            Self::TakeHost { tree, name } => {
-                write!(f, "take tree {tree}: /{} of the host, read-only, locked", name.display())
-            }
-            Self::TakeGroup { tree, path } => write!(f, "take tree {tree}: {}", path.display()),
-            Self::Leave { network } => {
-                write!(f, "unshare: ipc, uts{} namespaces", if *network { ", net" } else { "" })
-            }
-            Self::HostName(name) => write!(f, "set host name {name}"),
-            Self::LoopbackUp => f.write_str("bring lo up"),
-            Self::AwaitMonitor => f.write_str("wait for the monitor"),
-            Self::JoinGroups { count } => write!(f, "join {count} groups"),
-            Self::JoinGroup { path } => write!(f, "join group {}", path.display()),
-            Self::OpenGroup { path } => write!(f, "open group {}", path.display()),
-            Self::WatchMemory { path } => write!(f, "watch {} for want of memory", path.display()),
-            Self::LeaveGroups => f.write_str("unshare: cgroup namespace"),
-            Self::BecomeRoot => f.write_str("become uid 0, gid 0, no groups"),
-            Self::RootFromTree { tree, writable: true } => write!(f, "put tree {tree} over /"),
-            Self::RootFromTree { tree, writable: false } => write!(f, "put tree {tree} over /, read-only"),
-            Self::RootFromNothing { size } => write!(f, "put a tmpfs of {size} over /"),
-            Self::Directory { path, mode } => write!(f, "make directory /{}, mode {mode:04o}", path.display()),
-            Self::Symlink { path, target } => write!(f, "link /{} to {target}", path.display()),
-            Self::File { path, contents } => write!(f, "write /{}, {} bytes", path.display(), contents.len()),
-            Self::Attach { tree, at, file: _, read_only } => {
-                write!(f, "attach tree {tree} at /{}{}", at.display(), if *read_only { ", read-only" } else { "" })
-            }
-            Self::Mount { kind, at, options, exec, read_only } => {
-                write!(f, "mount {kind} at /{}: nosuid, nodev", at.display())?;
-                f.write_str(if *exec { "" } else { ", noexec" })?;
-                f.write_str(if *read_only { ", read-only" } else { "" })?;
-                options.iter().try_for_each(|(key, value)| write!(f, ", {key}={value}"))
-            }
-            Self::Bound { name, most } => write!(f, "set user.{name} {most}"),
-            Self::Board { at, limits } => {
-                write!(f, "make /{}, read-only, limits in {} bytes", at.display(), limits.len())
-            }
-            Self::PingGroups { last } => write!(f, "set net.ipv4.ping_group_range 0-{last}"),
-            Self::ReadOnly { path } => write!(f, "make /{} read-only", path.display()),
-            Self::Lock { path } => write!(f, "make the mount at /{} read-only", path.display()),
-            Self::Cover { path, with: _, empty: _ } => write!(f, "cover /{}", path.display()),
-            Self::Pivot => f.write_str("pivot to the new root, detach the old"),
-            Self::ResetTraits => f.write_str("new session, new keyring, reset affinity and personality"),
-            Self::KeepToItself => f.write_str("keep signals and abstract unix sockets within the cell (Landlock)"),
-            Self::LimitCalls(sets) => {
-                f.write_str("limit system calls, those of sessions further")?;
-                sets.iter().try_for_each(|set| write!(f, ", with {set:?}"))
-            }
-            Self::KeepForInit => f.write_str("keep CAP_SYS_ADMIN for init, to limit the calls of sessions"),
-            Self::KeepBoundingSet(kept) => write!(f, "cut the bounding set to {kept:#x}"),
-            Self::ExecInit => f.write_str("listen, become cellblock-init"),
-        }
-    }
-}
-
-impl fmt::Display for Fill {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "empty",
-            Self::Skeleton => "filled from /etc/skel",
-            Self::Var => "filled as /var",
-        })
-    }
-}
-
-impl fmt::Display for Plan {
-    /// One operation per line, with who carries it out.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (who, ops) in [("monitor", &self.before), ("monitor", &self.outside), ("child", &self.inside)] {
-            for op in ops {
-                writeln!(f, "{who}: {op}")?;
-            }
-        }
-        Ok(())
-    }
+    /// Listen on init's socket and begin to take orders.
+    BecomeInit,
 }

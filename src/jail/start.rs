@@ -1,5 +1,5 @@
-//! The monitor's part of starting a cell: what comes before the clone, the id maps after it, and
-//! waiting until the child has become init.
+//! The monitor's part of starting a cell: what comes before the child is told whose it is, the id
+//! maps and control groups, and waiting until the child has become init.
 
 use std::{
     collections::BTreeMap,
@@ -13,26 +13,23 @@ use std::{
 
 use crate::base::{Failure, Result, fail};
 use crate::sys::{
-    Errno, credentials,
+    Errno,
     mount::{self, Extent, Kind, attributes},
-    process::{self, Forked, Pid, namespaces},
+    process::Pid,
     seqpacket,
-    signal::SIGKILL,
 };
-use crate::wire::{Link, init::Order, init::Report};
+use crate::wire::{Link, LinkError, init::Order, init::Report};
 
 use super::{
-    IdRange, Plan,
-    apply::Child,
-    cgroups,
+    IdRange, Plan, cgroups,
+    child::{Child, Tools},
     filters::Filters,
+    handover::{Answer, Word, lists},
     keep,
     plan::{Leaf, Op, Tree},
-    state::{Held, Record},
+    state::Held,
+    stock::Spares,
 };
-
-/// Longest failure that the child reports; the rest is cut.
-const MAX_FAILURE: usize = 4096;
 
 /// A cell that was just started.
 #[derive(Debug)]
@@ -42,127 +39,98 @@ pub(super) struct Started {
     pub(super) pid: Pid,
 }
 
-/// What every start needs besides its plan.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Tools<'a> {
-    /// Where the host view is.
-    pub(super) view: &'a Path,
-    /// The program of init.
-    pub(super) init: BorrowedFd<'a>,
-    /// The lists of system calls.
-    pub(super) filters: &'a Filters,
+/// Why a cell did not start.
+enum Trouble {
+    /// Somebody killed its pid 1.
+    Killed,
+    Other(Failure),
 }
 
-/// What the monitor made before the clone.
-#[derive(Debug, Default)]
-struct Prepared {
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+/// Carries out `plan`, for whoever holds the right to, with one of `spares` if there is one.
+pub(super) fn start(plan: &Plan, tools: Tools<'_>, held: &Held, spares: Option<&Spares>) -> Result<Started> {
+    if let Some(spare) = spares.map(Spares::take).transpose()?.flatten() {
+        match Start::new(plan, tools.filters, held)?.with(spare) {
+            Ok(started) => return Ok(started),
+            // It was nobody's yet: that somebody killed it, or that its listener ended just when it was
+            // taken, is no reason to refuse a login.
+            Err(Trouble::Killed) => {}
+            Err(Trouble::Other(failure)) => return Err(failure),
+        }
+    }
+    let start = Start::new(plan, tools.filters, held)?;
+    let child = Child::make(&plan.clone, &plan.ahead, tools, start.group.as_ref().map(File::as_fd), None)?;
+    start.with(child).map_err(|trouble| match trouble {
+        Trouble::Killed => fail("starting the cell of", &plan.name, "its pid 1 was killed"),
+        Trouble::Other(failure) => failure,
+    })
+}
+
+/// What the monitor has made so far.
+struct Start<'a> {
+    plan: &'a Plan,
+    filters: &'a Filters,
+    held: &'a Held,
     trees: BTreeMap<Tree, OwnedFd>,
-    /// v2: the group to clone into, that of init and that of the sessions.
+    /// v2: the group to clone into.
     group: Option<File>,
-    own_groups: Vec<File>,
-    session_groups: Vec<File>,
-    /// Whose the cell's user namespace is.
-    owner: Option<u32>,
 }
 
-/// Carries out `plan`, for whoever holds the right to.
-pub(super) fn start(plan: &Plan, tools: Tools<'_>, held: &Held) -> Result<Started> {
-    let failed = |errno: Errno| fail("starting the cell of", &plan.name, errno);
-    held.clear()?;
-    let mut prepared = Prepared::default();
-    for op in &plan.before {
-        prepared.step(op)?;
+impl<'a> Start<'a> {
+    fn new(plan: &'a Plan, filters: &'a Filters, held: &'a Held) -> Result<Self> {
+        held.clear()?;
+        let mut start = Self { plan, filters, held, trees: BTreeMap::new(), group: None };
+        for op in &plan.before {
+            start.before(op)?;
+        }
+        Ok(start)
     }
-    let listener = seqpacket::bind_path(&held.place().socket()).map_err(failed)?;
-    let (link, inner_link) = seqpacket::pair().map_err(failed)?;
-    let (report, inner_report) = seqpacket::pair().map_err(failed)?;
 
-    let group = prepared.group.as_ref().map(File::as_fd);
-    let mut kinds = namespaces::USER | namespaces::MOUNT | namespaces::PID;
-    if group.is_some() {
-        kinds |= namespaces::CGROUP;
-    }
-    credentials::act_as_owner(prepared.owner.ok_or_else(|| failed(Errno::EINVAL))?).map_err(failed)?;
-    let cloned = process::clone_into(kinds, group);
-    let (pid, pidfd) = match cloned {
-        Err(errno) => {
-            credentials::be_root_again().map_err(failed)?;
-            return Err(failed(errno));
-        }
-        Ok(Forked::Parent { pid, pidfd }) => {
-            credentials::be_root_again().map_err(failed)?;
-            (pid, pidfd)
-        }
-        Ok(Forked::Child) => {
-            // Its copies of the monitor's ends would keep it from seeing that the monitor is gone.
-            drop((link, report));
-            Child {
-                plan,
-                trees: prepared.trees,
-                view: tools.view,
-                report: inner_report,
-                listener,
-                link: inner_link,
-                init: tools.init,
-                filters: tools.filters,
-                calls: None,
-                v2: prepared.group.is_some(),
-                own_groups: prepared.own_groups,
-                session_groups: prepared.session_groups,
-                root: None,
-                mounted: Vec::new(),
-                memory_event: None,
-                board: None,
-                empty_at: None,
-            }
-            .run()
-        }
-    };
-    drop((listener, inner_link, inner_report));
-    let finished = plan
-        .outside
-        .iter()
-        .try_for_each(|op| outside(op, pid, &prepared.trees, held, report.as_fd()))
-        .and_then(|()| await_init(plan, report.as_fd()));
-    if let Err(failure) = finished {
-        // The child has ended or waits for a word that will not come: either way it goes now.
-        process::signal_pidfd(pidfd.as_fd(), SIGKILL).map_err(failed)?;
-        process::wait_for(pidfd.as_fd()).map_err(failed)?;
-        return Err(failure);
-    }
-    Ok(Started { link: Link::new(link), pidfd, pid })
-}
-
-impl Prepared {
-    fn step(&mut self, op: &Op) -> Result<()> {
+    fn before(&mut self, op: &Op) -> Result<()> {
         match op {
             Op::Keep { path, uid, mode, fill } => keep::keep(path, *uid, *mode, *fill),
-            Op::MakeGroup { path, leaf, v2: _ } => self.make_group(path, *leaf),
+            Op::MakeGroup { path, leaf, v2: _ } => {
+                if *leaf == Leaf::Init {
+                    // What a start that was killed half-way has left holds no process any more, and a
+                    // group whose controllers are on takes none.
+                    cgroups::remove_own(path.parent().unwrap_or(path))?;
+                }
+                cgroups::make(path)?;
+                if *leaf == Leaf::Init {
+                    self.group = Some(cgroups::open_directory(path.parent().unwrap_or(path))?);
+                }
+                Ok(())
+            }
             Op::GiveGroup { path, uid } => cgroups::give(path, *uid),
             Op::Take { tree, source } => {
                 self.trees.insert(*tree, take(source)?);
                 Ok(())
             }
-            // The last of these operations; start() does it, which becomes two processes by it.
-            Op::Clone { group: _, owner } => {
-                self.owner = Some(*owner);
-                Ok(())
-            }
-            other @ (Op::MapIds(_)
-            | Op::Shift { .. }
+            Op::Clone { .. }
             | Op::ResetOomScore
             | Op::ResetPriority
+            | Op::MapIds(_)
+            | Op::Shift { .. }
             | Op::Release
+            | Op::WriteDown
+            | Op::SetGroup { .. }
+            | Op::MoveIn { .. }
+            | Op::WatchMemory { .. }
+            | Op::LendGroup { .. }
             | Op::TakeHost { .. }
-            | Op::TakeGroup { .. }
-            | Op::JoinGroups { .. }
-            | Op::JoinGroup { .. }
-            | Op::OpenGroup { .. }
-            | Op::LeaveGroups
             | Op::Leave { .. }
             | Op::HostName(_)
             | Op::LoopbackUp
             | Op::AwaitMonitor
+            | Op::AwaitGroups { .. }
+            | Op::AwaitMemory
+            | Op::JoinGroups
+            | Op::LeaveGroups
             | Op::BecomeRoot
             | Op::RootFromTree { .. }
             | Op::RootFromNothing { .. }
@@ -171,13 +139,11 @@ impl Prepared {
             | Op::File { .. }
             | Op::Attach { .. }
             | Op::Mount { .. }
+            | Op::Settle { .. }
             | Op::Bound { .. }
             | Op::Board { .. }
-            | Op::SetGroup { .. }
-            | Op::WatchMemory { .. }
             | Op::PingGroups { .. }
             | Op::ReadOnly { .. }
-            | Op::Lock { .. }
             | Op::Cover { .. }
             | Op::Pivot
             | Op::ResetTraits
@@ -185,31 +151,144 @@ impl Prepared {
             | Op::LimitCalls(_)
             | Op::KeepForInit
             | Op::KeepBoundingSet(_)
-            | Op::ExecInit) => Err(misplaced(other)),
+            | Op::BecomeInit => Err(misplaced(op)),
         }
     }
 
-    /// A group that must be there before the clone: v2's.
-    fn make_group(&mut self, path: &Path, leaf: Leaf) -> Result<()> {
-        if leaf == Leaf::Init {
-            // What a start that was killed half-way has left holds no process any more, and a group
-            // whose controllers are on takes none.
-            cgroups::remove_own(path.parent().unwrap_or(path))?;
+    /// Makes `child` the cell; ends it if that fails.
+    fn with(self, mut child: Child) -> Result<Started, Trouble> {
+        let failed = |errno: Errno| fail("starting the cell of", &self.plan.name, errno);
+        let listener = seqpacket::bind_path(&self.held.place().socket()).map_err(failed)?;
+        let (link, inner_link) = seqpacket::pair().map_err(failed)?;
+        let done = self
+            .tell(&child, &[listener, inner_link])
+            .and_then(|()| self.plan.outside.iter().try_for_each(|op| self.outside(op, &child)));
+        let died = child.has_ended()?;
+        let answered = match done {
+            Err(Trouble::Other(failure)) if !died => Err(Trouble::Other(failure)),
+            // What it says, or said before it ended, goes before what that led to here.
+            Ok(()) | Err(_) => match child.answer()? {
+                Some(Answer::Ready) => Ok(()),
+                Some(Answer::Failed(text)) => Err(Trouble::Other(self.told(&text))),
+                None => Err(Trouble::Killed),
+            },
+        };
+        if let Err(trouble) = answered {
+            child.end()?;
+            return Err(trouble);
         }
-        cgroups::make(path)?;
-        match leaf {
-            Leaf::Init => {
-                self.group = Some(cgroups::open_directory(path.parent().unwrap_or(path))?);
-                self.own_groups.push(cgroups::open_procs(path)?);
+        let Child { pidfd, record, .. } = child;
+        Ok(Started { link: Link::new(link), pidfd, pid: record.pid })
+    }
+
+    /// Tells the child whose cell it is and what to do.
+    fn tell(&self, child: &Child, sockets: &[OwnedFd; 2]) -> Result<(), Trouble> {
+        let lists = lists(&self.plan.inside)?;
+        let name = self.plan.name.clone();
+        let limit =
+            self.plan.inside.iter().find_map(|op| if let Op::LimitCalls(sets) = op { Some(sets) } else { None });
+        let sets = limit.ok_or_else(|| fail("starting the cell of", &name, "its system calls are not limited"))?;
+        let calls =
+            self.filters.places(sets).map_err(|errno| fail("finding the list of system calls of", &name, errno))?;
+        let word = Word::Take { name, sets: sets.clone(), calls, trees: self.trees.len(), lists: lists.len() };
+        let [listener, first_link] = sockets;
+        self.send(child, &word, [listener.as_fd(), first_link.as_fd(), self.filters.as_fd()])?;
+        for (number, tree) in &self.trees {
+            self.send(child, &Word::Tree(*number), [tree.as_fd()])?;
+        }
+        lists.into_iter().try_for_each(|list| self.send(child, &Word::Ops(list), []))
+    }
+
+    fn send<'f>(
+        &self,
+        child: &Child,
+        word: &Word,
+        fds: impl IntoIterator<Item = BorrowedFd<'f>>,
+    ) -> Result<(), Trouble> {
+        let fds: Vec<_> = fds.into_iter().collect();
+        match child.link.send_with(word, &fds) {
+            Ok(()) => Ok(()),
+            Err(LinkError::Closed) => Err(Trouble::Killed),
+            Err(error) => Err(fail("starting the cell of", &self.plan.name, error).into()),
+        }
+    }
+
+    fn outside(&self, op: &Op, child: &Child) -> Result<(), Trouble> {
+        let failed = |cause: &dyn std::fmt::Display| fail("making the cell", format_args!("({op})"), cause);
+        match op {
+            Op::MapIds(range) => map_ids(child, *range)?,
+            Op::MakeGroup { path, leaf: _, v2: _ } => cgroups::make(path)?,
+            Op::Shift { tree } => {
+                let tree = self.trees.get(tree).ok_or_else(|| failed(&"no such tree"))?;
+                mount::shift_owners(tree.as_fd(), child.user_namespace.as_fd()).map_err(|errno| {
+                    failed(&errno).hint("the file system of this directory must support idmapped mounts (ext4, xfs, btrfs; tmpfs from Linux 6.3)")
+                })?;
             }
-            Leaf::Sessions => self.session_groups.push(cgroups::open_directory(path)?),
+            Op::Release => self.send(child, &Word::Released, [])?,
+            Op::SetGroup { file, value } => cgroups::set(file, value)?,
+            Op::MoveIn { path } => cgroups::move_in(path, child.record.pid)?,
+            Op::WatchMemory { path } => self.send(child, &Word::Memory, [cgroups::watch_memory(path)?.as_fd()])?,
+            Op::WriteDown => self.held.write(child.record)?,
+            Op::LendGroup { tree, path, v2 } => {
+                let lent = cgroups::lend(path, *v2)?;
+                self.send(child, &Word::Group { tree: *tree, v2: *v2 }, lent.iter().map(OwnedFd::as_fd))?;
+            }
+            Op::Clone { .. }
+            | Op::ResetOomScore
+            | Op::ResetPriority
+            | Op::Keep { .. }
+            | Op::GiveGroup { .. }
+            | Op::Take { .. }
+            | Op::TakeHost { .. }
+            | Op::Leave { .. }
+            | Op::HostName(_)
+            | Op::LoopbackUp
+            | Op::AwaitMonitor
+            | Op::AwaitGroups { .. }
+            | Op::AwaitMemory
+            | Op::JoinGroups
+            | Op::LeaveGroups
+            | Op::BecomeRoot
+            | Op::RootFromTree { .. }
+            | Op::RootFromNothing { .. }
+            | Op::Directory { .. }
+            | Op::Symlink { .. }
+            | Op::File { .. }
+            | Op::Attach { .. }
+            | Op::Mount { .. }
+            | Op::Settle { .. }
+            | Op::Bound { .. }
+            | Op::Board { .. }
+            | Op::PingGroups { .. }
+            | Op::ReadOnly { .. }
+            | Op::Cover { .. }
+            | Op::Pivot
+            | Op::ResetTraits
+            | Op::KeepToItself
+            | Op::LimitCalls(_)
+            | Op::KeepForInit
+            | Op::KeepBoundingSet(_)
+            | Op::BecomeInit => return Err(misplaced(op).into()),
         }
         Ok(())
+    }
+
+    fn told(&self, text: &str) -> Failure {
+        match text.split_once("\nhint: ") {
+            Some((cause, hint)) => fail("starting the cell of", &self.plan.name, cause).hint(hint),
+            None => fail("starting the cell of", &self.plan.name, text),
+        }
     }
 }
 
 fn misplaced(op: &Op) -> Failure {
     fail("carrying out", op, "it is planned for another process")
+}
+
+/// user_namespaces(7): setgroups stays allowed, because the parent namespace's root writes.
+fn map_ids(child: &Child, range: IdRange) -> Result<()> {
+    let map = format!("0 {} {}\n", range.first, range.count);
+    ["uid_map", "gid_map"].iter().try_for_each(|name| child.write(name, &map))
 }
 
 /// Takes a tenant's tree: found without following links, below a directory that only root enters,
@@ -245,96 +324,4 @@ fn check_private(source: &Path) -> Result<()> {
     let parent = source.parent().unwrap_or(source).display();
     Err(fail("opening the root", source.display(), "any user of the host could run its setuid programs")
         .hint(format_args!("chown root {parent} && chmod 700 {parent}")))
-}
-
-fn outside(op: &Op, pid: Pid, trees: &BTreeMap<Tree, OwnedFd>, held: &Held, report: BorrowedFd<'_>) -> Result<()> {
-    let failed = |cause: &dyn std::fmt::Display| fail("making the cell", format_args!("({op})"), cause);
-    match op {
-        Op::MapIds(range) => map_ids(pid, *range),
-        Op::MakeGroup { path, leaf: _, v2: _ } => cgroups::make(path),
-        Op::SetGroup { file, value } => cgroups::set(file, value),
-        Op::Shift { tree } => {
-            let namespace = File::open(format!("/proc/{pid}/ns/user")).map_err(|error| failed(&error))?;
-            let tree = trees.get(tree).ok_or_else(|| failed(&"no such tree"))?;
-            mount::shift_owners(tree.as_fd(), namespace.as_fd()).map_err(|errno| {
-                failed(&errno).hint("the file system of this directory must support idmapped mounts (ext4, xfs, btrfs; tmpfs from Linux 6.3)")
-            })
-        }
-        Op::ResetOomScore => fs::write(format!("/proc/{pid}/oom_score_adj"), "0").map_err(|error| failed(&error)),
-        Op::ResetPriority => credentials::reset_priority_of(pid).map_err(|errno| failed(&errno)),
-        Op::Release => {
-            held.write(Record::of(pid).map_err(|errno| failed(&errno))?)?;
-            seqpacket::send(report, b"go", &[]).map_err(|errno| match errno {
-                // Once it is written down, whoever ends cells may end this one.
-                Errno::EPIPE => failed(&"its pid 1 was killed"),
-                _other => failed(&errno),
-            })
-        }
-        other @ (Op::Keep { .. }
-        | Op::GiveGroup { .. }
-        | Op::Take { .. }
-        | Op::Clone { .. }
-        | Op::TakeHost { .. }
-        | Op::TakeGroup { .. }
-        | Op::JoinGroups { .. }
-        | Op::JoinGroup { .. }
-        | Op::OpenGroup { .. }
-        | Op::LeaveGroups
-        | Op::Leave { .. }
-        | Op::HostName(_)
-        | Op::LoopbackUp
-        | Op::AwaitMonitor
-        | Op::BecomeRoot
-        | Op::RootFromTree { .. }
-        | Op::RootFromNothing { .. }
-        | Op::Directory { .. }
-        | Op::Symlink { .. }
-        | Op::File { .. }
-        | Op::Attach { .. }
-        | Op::Mount { .. }
-        | Op::Bound { .. }
-        | Op::Board { .. }
-        | Op::WatchMemory { .. }
-        | Op::PingGroups { .. }
-        | Op::ReadOnly { .. }
-        | Op::Lock { .. }
-        | Op::Cover { .. }
-        | Op::Pivot
-        | Op::ResetTraits
-        | Op::KeepToItself
-        | Op::LimitCalls(_)
-        | Op::KeepForInit
-        | Op::KeepBoundingSet(_)
-        | Op::ExecInit) => Err(misplaced(other)),
-    }
-}
-
-/// user_namespaces(7): setgroups stays allowed, because the parent, which is privileged, writes.
-fn map_ids(pid: Pid, range: IdRange) -> Result<()> {
-    let map = format!("0 {} {}\n", range.first, range.count);
-    for kind in ["uid_map", "gid_map"] {
-        let path = format!("/proc/{pid}/{kind}");
-        fs::write(&path, &map).map_err(|error| fail("writing", path, error))?;
-    }
-    Ok(())
-}
-
-/// Waits until the child's end of `report` closes with its exec, or brings a failure.
-fn await_init(plan: &Plan, report: BorrowedFd<'_>) -> Result<()> {
-    let mut text = vec![0; MAX_FAILURE];
-    let length = match seqpacket::receive(report, &mut text) {
-        Ok((length, _fds)) => length,
-        // Gone with our word unread.
-        Err(Errno::ECONNRESET) => return Err(fail("starting the cell of", &plan.name, "its pid 1 was killed")),
-        Err(errno) => return Err(fail("starting the cell of", &plan.name, errno)),
-    };
-    if length == 0 {
-        return Ok(());
-    }
-    text.truncate(length);
-    let text = String::from_utf8_lossy(&text);
-    Err(match text.split_once("\nhint: ") {
-        Some((cause, hint)) => fail("starting the cell of", &plan.name, cause).hint(hint),
-        None => fail("starting the cell of", &plan.name, text),
-    })
 }

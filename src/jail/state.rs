@@ -35,6 +35,9 @@ pub(super) struct Record {
     pub(super) pid: Pid,
     /// When it started, in clock ticks since boot: tells it from a later process with the same pid.
     pub(super) started: u64,
+    /// The host's id that owns its user namespace.
+    #[serde(default)]
+    pub(super) owner: u32,
 }
 
 /// The right to start or clear away the cell. Ends when dropped.
@@ -147,8 +150,8 @@ impl Held {
 
 impl Record {
     /// Of a process that was just cloned.
-    pub(super) fn of(pid: Pid) -> Result<Self, Errno> {
-        Ok(Self { pid, started: namespace::start_time(pid)? })
+    pub(super) fn of(pid: Pid, owner: u32) -> Result<Self, Errno> {
+        Ok(Self { pid, started: namespace::start_time(pid)?, owner })
     }
 
     /// A hold on that process, if it has not been reaped.

@@ -19,6 +19,15 @@ struct Watched {
     pidfd: OwnedFd,
 }
 
+/// Whether something was known before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It was.
+    Already,
+    /// Not all of it.
+    New,
+}
+
 /// One per tenant at most.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
@@ -37,8 +46,9 @@ impl Watch {
         }
     }
 
-    /// Watches cells that monitors entered.
-    pub(super) fn add(&mut self, seen: Vec<Seen>, cells: &Cells) {
+    /// Watches cells that monitors entered; whether it did before.
+    pub(super) fn add(&mut self, seen: Vec<Seen>, cells: &Cells) -> Known {
+        let mut all = Known::Already;
         for (tenant, pid, pidfd) in seen {
             match self.by_tenant.get(&tenant) {
                 Some(known) if known.pid == pid => {}
@@ -48,9 +58,11 @@ impl Watch {
                         sweep(cells, &tenant, known.pid);
                     }
                     self.by_tenant.insert(tenant, Watched { pid, pidfd });
+                    all = Known::New;
                 }
             }
         }
+        all
     }
 
     /// What to poll, and whose it is.

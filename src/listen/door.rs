@@ -17,8 +17,8 @@ use crate::config::authorized_keys::parse_file;
 use crate::config::settings::{AuthorizedKey, Linger, Server, Tenant};
 use crate::config::{self, Compiled, MAX_KEYS_FILE};
 use crate::jail::{Cell, Cells, review};
-use crate::monitor::{Conn, Entered, House, MAX_CHANNELS, Seats, run};
-use crate::policy::Ends;
+use crate::monitor::{Conn, Entered, Hashing, House, MAX_CHANNELS, Seats, run};
+use crate::policy::{Ends, next_methods};
 use crate::sys::file::{Links, read_trusted};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{net, process, random, title};
@@ -51,6 +51,7 @@ impl Door {
         let setup = Setup {
             host_keys: host_keys::load(&server)?,
             banner: server.banner.clone(),
+            methods: next_methods(&loaded.compiled.stranger()?.auth, &[]),
             max_auth_tries: server.max_auth_tries,
             max_channels: MAX_CHANNELS,
         };
@@ -85,6 +86,7 @@ impl Door {
         let signals = Signals::block(&[signal::SIGTERM]).map_err(|errno| fail("blocking", "signals", errno))?;
         let compiled = Rc::clone(&self.compiled);
         Ok(House {
+            stranger: compiled.stranger()?,
             tenant: Box::new(move |name| compiled.tenant(name)),
             file_keys: Box::new(file_keys),
             certificates: self.compiled.takes_certificates(),
@@ -96,6 +98,7 @@ impl Door {
             login_grace: self.server.login_grace,
             state_dir: self.server.state_dir.clone(),
             seats: Seats::prepare(&self.server.run_dir)?,
+            hashing: Hashing::prepare(&self.server.run_dir)?,
             audit,
             signals,
             listener,

@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::account::{Audit, Event, Refusals};
 use crate::base::{Result, TenantName, fail};
-use crate::jail::Cells;
+use crate::jail::{Cells, Stock};
 use crate::monitor::Seats;
 use crate::sys::process::{self, Forked, Pid, Reaped};
 use crate::sys::signal::{self, Signals};
@@ -21,7 +21,7 @@ use crate::sys::{Errno, fd, net, poll, random, seqpacket};
 use crate::wire::Link;
 use crate::wire::control::{Answer, Ask, bounded};
 
-use super::cells::Watch;
+use super::cells::{Known, Watch};
 use super::control::Control;
 use super::door::Door;
 use super::lasting;
@@ -40,6 +40,9 @@ const STOP_GRACE: Duration = Duration::from_secs(3);
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// How long what was killed then may take to be gone.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// From a cell that a monitor started until spares are made up for: first the session that just began.
+const RESTOCK_AFTER: Duration = Duration::from_millis(20);
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -64,6 +67,7 @@ pub enum Stop {
 /// Serves until SIGTERM or SIGINT. `ready` is called once connections are accepted.
 pub fn serve(options: &Options, ready: impl FnOnce() -> Result<()>) -> Result<()> {
     let mut listener = Listener::start(options)?;
+    listener.restock();
     listener.start_lasting();
     ready()?;
     notify(&[NotifyState::Ready]);
@@ -96,6 +100,9 @@ struct Listener {
     config: PathBuf,
     door: Door,
     cells: Rc<Cells>,
+    /// Spare cells; none once they are not needed any more.
+    stock: Option<Stock>,
+    restock_at: Option<Instant>,
     ssh_program: OwnedFd,
     audit: Audit,
     sockets: Vec<Socket>,
@@ -126,7 +133,8 @@ impl Listener {
 
         let door = Door::open(&options.config)?;
         let ssh_program = options.programs.seal_ssh()?;
-        let cells = Rc::new(Cells::prepare(&door.server, &options.programs.find_init()?)?);
+        let mut cells = Cells::prepare(&door.server, &options.programs.find_init()?)?;
+        let stock = cells.keep_stock()?;
         Seats::prepare(&door.server.run_dir)?;
         door.report_unmet(&cells);
         let mut watch = Watch::default();
@@ -137,7 +145,9 @@ impl Listener {
         Ok(Self {
             config: options.config.clone(),
             door,
-            cells,
+            cells: Rc::new(cells),
+            stock,
+            restock_at: None,
             ssh_program,
             audit,
             sockets,
@@ -150,10 +160,10 @@ impl Listener {
     }
 
     fn wait(&mut self) -> Result<Wake> {
-        let found = self.poll(None)?;
+        let found = self.poll(self.restock_at)?;
         for pid in found.monitors {
             let seen = self.monitors.hear(pid);
-            self.watch.add(seen, &self.cells);
+            self.watch(seen);
         }
         for tenant in found.cells {
             self.watch.ended(&tenant, &self.cells);
@@ -162,6 +172,9 @@ impl Listener {
             self.accept_from(socket)?;
         }
         self.hear_admin(&found.control);
+        if self.restock_at.is_some_and(|at| at <= Instant::now()) {
+            self.restock();
+        }
         if found.signals { self.take_signals() } else { Ok(Wake::Work) }
     }
 
@@ -209,7 +222,23 @@ impl Listener {
                 warn!("monitor {pid} was killed by signal {signal}");
             }
             let seen = self.monitors.remove(pid);
-            self.watch.add(seen, &self.cells);
+            self.watch(seen);
+        }
+    }
+
+    /// Watches cells that monitors entered. For one that is new, a spare may have been taken.
+    fn watch(&mut self, seen: Vec<Seen>) {
+        if self.watch.add(seen, &self.cells) == Known::New {
+            self.restock_at.get_or_insert(Instant::now() + RESTOCK_AFTER);
+        }
+    }
+
+    /// Without spares logins take a little longer, no more: nothing is tried again before the next
+    /// cell starts.
+    fn restock(&mut self) {
+        self.restock_at = None;
+        if let Some(Err(failure)) = self.stock.as_ref().map(|stock| self.cells.restock(stock)) {
+            warn!("{failure}");
         }
     }
 
@@ -310,6 +339,7 @@ impl Listener {
         self.control = None;
         self.monitors.forget();
         self.watch.forget();
+        self.stock = None;
         self.signals = None;
     }
 
@@ -336,6 +366,7 @@ impl Listener {
         let answer = match self.try_reload() {
             Ok(()) => {
                 info!("the config was read again");
+                self.restock();
                 self.start_lasting();
                 let tenants = u64::try_from(self.door.tenants()).unwrap_or(u64::MAX);
                 Answer::Taken { config, tenants, warnings: bounded(self.door.warnings.clone()) }
@@ -369,6 +400,7 @@ impl Listener {
     /// Ends all monitors and cells, and waits for that. What does not end by itself is killed.
     fn stop_sessions(&mut self) -> Result<()> {
         let deadline = Instant::now() + STOP_LIMIT;
+        self.stock = None;
         self.sockets.clear();
         self.control = None;
         self.monitors.signal_all(signal::SIGTERM);
@@ -396,8 +428,8 @@ impl Listener {
         while (self.monitors.count() > 0 || !self.watch.is_empty()) && Instant::now() < deadline {
             let found = self.poll(Some(deadline))?;
             for pid in found.monitors {
-                let seen: Vec<Seen> = self.monitors.hear(pid);
-                self.watch.add(seen, &self.cells);
+                let seen = self.monitors.hear(pid);
+                self.watch(seen);
             }
             for tenant in found.cells {
                 self.watch.ended(&tenant, &self.cells);

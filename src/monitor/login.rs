@@ -6,14 +6,18 @@ use jiff::Timestamp;
 use tracing::{error, info};
 
 use crate::account::Event;
-use crate::auth::{Claim, Refused, certified_fingerprint, even_out, fingerprint, prove, prove_certificate};
-use crate::base::escape;
+use crate::auth::{
+    Claim, Refused, certified_fingerprint, even_out, even_out_password, fingerprint, prove, prove_certificate,
+    prove_password,
+};
+use crate::base::{Secret, escape};
 use crate::config::settings::Tenant;
 use crate::policy::Identity;
-use crate::wire::login::{Reply, Request, Setup, TriedMethod};
+use crate::wire::login::{Method, Reply, Request, Setup, TriedMethod};
 
 use super::phase::Phase;
 use super::pipeline::{Conn, House};
+use super::progress::{Progress, Proved};
 use super::ssh::{End, Ssh};
 
 /// Offers that one connection may make for every failure that it may have: accepted offers are no
@@ -21,64 +25,97 @@ use super::ssh::{End, Ssh};
 const OFFERS_PER_TRY: u32 = 2;
 
 /// Waits until somebody is proved to be there. Everyone gets the same words, whatever is wrong.
-pub(super) fn wait_for_identity(ssh: &mut Ssh, conn: &Conn, house: &mut House) -> Result<(Identity, Tenant), End> {
+pub(super) fn wait_for_identity(ssh: &mut Ssh, conn: &Conn, house: &mut House) -> Result<Proved, End> {
     let deadline = conn.accepted + house.login_grace;
-    let mut tries = Tries { failed: 0, offers: 0, most: house.setup.max_auth_tries };
+    let mut door = Login {
+        tries: Tries { failed: 0, offers: 0, most: house.setup.max_auth_tries },
+        progress: Progress::default(),
+        ssh,
+        conn,
+        house,
+    };
     loop {
-        if tries.failed >= tries.most || tries.offers > tries.most.saturating_mul(OFFERS_PER_TRY) {
+        if door.tries.are_over() {
             return Err(End::Tries);
         }
-        let request = ssh.wait(deadline, house.told())?;
+        let request = door.ssh.wait(deadline, door.house.told())?;
+        if let Some(proved) = door.answer(request)? {
+            return Ok(proved);
+        }
+    }
+}
+
+struct Login<'a> {
+    tries: Tries,
+    progress: Progress,
+    ssh: &'a mut Ssh,
+    conn: &'a Conn,
+    house: &'a mut House,
+}
+
+impl Login<'_> {
+    fn answer(&mut self, request: Request) -> Result<Option<Proved>, End> {
         let started = Instant::now();
         match request {
             Request::Confined => {
-                ssh.enter(Phase::LoggingIn);
+                self.ssh.enter(Phase::LoggingIn);
                 // From here on the keys are in the process that uses them, and in the listener.
-                let host_keys = mem::take(&mut house.setup.host_keys);
-                let setup = Setup { host_keys, ..house.setup.clone() };
-                ssh.reply(&Reply::Setup(Box::new(setup)), &[])?;
+                let host_keys = mem::take(&mut self.house.setup.host_keys);
+                let setup = Setup { host_keys, ..self.house.setup.clone() };
+                self.ssh.reply(&Reply::Setup(Box::new(setup)), &[])?;
             }
             Request::OfferKey { user, key } => {
-                tries.offers = tries.offers.saturating_add(1);
-                let judged = judge(house, conn, &user, &key);
-                // It may be the key of a certificate, which is seen only when it has signed.
-                let acceptable = judged.is_ok() || house.certificates;
-                if let Err(refused) = judged {
-                    if !acceptable {
-                        tries.failed = tries.failed.saturating_add(1);
-                        record_refusal(house, conn, &user, "publickey", Some(fingerprint(&key)), &refused.to_string());
+                self.tries.offers = self.tries.offers.saturating_add(1);
+                match self.judge_key(&user, &key) {
+                    Ok(_acceptable) => self.ssh.reply(&Reply::KeyAcceptable, &[])?,
+                    // It may be the key of a certificate, which is seen only when it has signed.
+                    Err(refused) if self.house.certificates && refused != Refused::NotInTurn => {
+                        even_out(started);
+                        self.ssh.reply(&Reply::KeyAcceptable, &[])?;
                     }
-                    even_out(started);
+                    Err(refused) => {
+                        let key = Some(fingerprint(&key));
+                        self.refuse(&user, Method::PublicKey.name(), key, &refused.to_string());
+                        even_out(started);
+                        self.say_no(&user)?;
+                    }
                 }
-                ssh.reply(&Reply::KeyAcceptable(acceptable), &[])?;
             }
-            Request::LogIn { user, key } => match judge(house, conn, &user, &key) {
-                Ok(proved) => return Ok(proved),
+            Request::LogIn { user, key } => match self.judge_key(&user, &key) {
+                Ok(proved) => return self.pass(Method::PublicKey, &user, proved),
                 Err(refused) => {
-                    tries.failed = tries.failed.saturating_add(1);
-                    record_refusal(house, conn, &user, "publickey", Some(fingerprint(&key)), &refused.to_string());
+                    let key = Some(fingerprint(&key));
+                    self.refuse(&user, Method::PublicKey.name(), key, &refused.to_string());
                     even_out(started);
-                    ssh.reply(&Reply::LoginRefused, &[])?;
+                    self.say_no(&user)?;
                 }
             },
-            Request::LogInByCertificate { user, certificate } => {
-                let claim = claim(conn, &user, &certificate);
-                match logged(prove_certificate(&claim, &*house.tenant, &*house.file_keys)) {
-                    Ok(proved) => return Ok(proved),
-                    Err(refused) => {
-                        tries.failed = tries.failed.saturating_add(1);
-                        let key = Some(certified_fingerprint(&certificate));
-                        record_refusal(house, conn, &user, "certificate", key, &refused.to_string());
+            Request::Password { user, password } => match self.judge_password(&user, &password) {
+                Ok(proved) => return self.pass(Method::Password, &user, proved),
+                Err(refused) => {
+                    self.refuse(&user, Method::Password.name(), None, &refused.to_string());
+                    if refused == Refused::NotInTurn {
                         even_out(started);
-                        ssh.reply(&Reply::LoginRefused, &[])?;
+                    } else {
+                        even_out_password(started);
                     }
+                    self.say_no(&user)?;
                 }
-            }
+            },
+            Request::LogInByCertificate { user, certificate } => match self.judge_certificate(&user, &certificate) {
+                Ok(proved) => return self.pass(Method::PublicKey, &user, proved),
+                Err(refused) => {
+                    let key = Some(certified_fingerprint(&certificate));
+                    self.refuse(&user, "certificate", key, &refused.to_string());
+                    even_out(started);
+                    self.say_no(&user)?;
+                }
+            },
             Request::TriedMethod { user, method } => {
                 if let Some(name) = method_name(method) {
-                    tries.failed = tries.failed.saturating_add(1);
-                    record_refusal(house, conn, &user, name, None, "method is not offered");
+                    self.refuse(&user, name, None, "method is not offered");
                 }
+                self.say_no(&user)?;
             }
             // The table of phases lets none of these through before somebody is logged in.
             Request::StartSession { .. } | Request::SignalSession { .. } | Request::LeaveSession { .. } => {
@@ -90,7 +127,85 @@ pub(super) fn wait_for_identity(ssh: &mut Ssh, conn: &Conn, house: &mut House) -
             | Request::ForwardEnded { .. } => return Err(End::OutOfTurn("request for a forward")),
             Request::Note { .. } => {}
         }
+        Ok(None)
     }
+
+    /// `user` passed `method`: that was all, or there is more to come.
+    fn pass(&mut self, method: Method, user: &str, proved: (Identity, Tenant)) -> Result<Option<Proved>, End> {
+        let all = self.progress.pass(method, proved);
+        if all.is_none() {
+            info!("{} \"{}\" passed {}; more is asked for", self.conn.id, escape(user), method.name());
+            let next = self.progress.next(user, self.house);
+            self.ssh.reply(&Reply::LoginRefused { next, partial: true }, &[])?;
+        }
+        Ok(all)
+    }
+
+    fn say_no(&mut self, user: &str) -> Result<(), End> {
+        let next = self.progress.next(user, self.house);
+        self.ssh.reply(&Reply::LoginRefused { next, partial: false }, &[])
+    }
+
+    fn judge_key(&mut self, user: &str, key: &[u8]) -> Result<(Identity, Tenant), Refused> {
+        let judged = prove(&self.claim(user, key), &*self.house.tenant, &*self.house.file_keys);
+        self.in_turn(user, judged)
+    }
+
+    fn judge_certificate(&mut self, user: &str, certificate: &[u8]) -> Result<(Identity, Tenant), Refused> {
+        let claim = self.claim(user, certificate);
+        let judged = prove_certificate(&claim, &*self.house.tenant, &*self.house.file_keys);
+        self.in_turn(user, judged)
+    }
+
+    fn claim<'a>(&self, user: &'a str, key: &'a [u8]) -> Claim<'a> {
+        Claim { user, key, peer: self.conn.ends.peer.ip(), now: Timestamp::now().as_second() }
+    }
+
+    /// A key counts where `user` is asked for one.
+    fn in_turn(
+        &mut self,
+        user: &str,
+        judged: Result<(Identity, Tenant), Refused>,
+    ) -> Result<(Identity, Tenant), Refused> {
+        let proved = report(judged)?;
+        let in_turn = self.progress.next(user, self.house).contains(&Method::PublicKey);
+        if in_turn { Ok(proved) } else { Err(Refused::NotInTurn) }
+    }
+
+    fn judge_password(&mut self, user: &str, password: &Secret) -> Result<(Identity, Tenant), Refused> {
+        // Nothing is computed for those who are not asked for a password, tenants or not.
+        if !self.progress.next(user, self.house).contains(&Method::Password) {
+            return Err(Refused::NotInTurn);
+        }
+        let judged = match self.house.hashing.wait() {
+            Ok(_leave) => prove_password(user, password, self.conn.ends.peer.ip(), &*self.house.tenant),
+            Err(failure) => Err(Refused::Config(failure.to_string())),
+        };
+        report(judged)
+    }
+
+    /// Counts a failure, and writes it down.
+    fn refuse(&mut self, user: &str, method: &'static str, key: Option<String>, reason: &str) {
+        self.tries.failed = self.tries.failed.saturating_add(1);
+        let (conn, user) = (self.conn, escape(user));
+        info!("{} login refused for \"{user}\" from {}: {reason}", conn.id, conn.ends.peer);
+        self.house.audit.record(&Event::LoginRefused {
+            connection: &conn.id,
+            peer: conn.ends.peer,
+            user,
+            method,
+            key,
+            reason: reason.to_owned(),
+        });
+    }
+}
+
+/// What is wrong with ourselves is for the admin.
+fn report<T>(judged: Result<T, Refused>) -> Result<T, Refused> {
+    if let Err(Refused::Config(why)) = &judged {
+        error!("{why}");
+    }
+    judged
 }
 
 struct Tries {
@@ -99,40 +214,17 @@ struct Tries {
     most: u32,
 }
 
-fn judge(house: &House, conn: &Conn, user: &str, key: &[u8]) -> Result<(Identity, Tenant), Refused> {
-    logged(prove(&claim(conn, user, key), &*house.tenant, &*house.file_keys))
-}
-
-fn claim<'a>(conn: &Conn, user: &'a str, key: &'a [u8]) -> Claim<'a> {
-    Claim { user, key, peer: conn.ends.peer.ip(), now: Timestamp::now().as_second() }
-}
-
-fn logged(judged: Result<(Identity, Tenant), Refused>) -> Result<(Identity, Tenant), Refused> {
-    if let Err(Refused::Config(why)) = &judged {
-        error!("{why}");
+impl Tries {
+    fn are_over(&self) -> bool {
+        self.failed >= self.most || self.offers > self.most.saturating_mul(OFFERS_PER_TRY)
     }
-    judged
 }
 
 /// `None`: clients ask for the list of methods this way; it is no try.
 fn method_name(method: TriedMethod) -> Option<&'static str> {
     match method {
         TriedMethod::None => None,
-        TriedMethod::Password => Some("password"),
         TriedMethod::KeyboardInteractive => Some("keyboard-interactive"),
         TriedMethod::Certificate => Some("certificate"),
     }
-}
-
-fn record_refusal(house: &mut House, conn: &Conn, user: &str, method: &'static str, key: Option<String>, reason: &str) {
-    let user = escape(user);
-    info!("{} login refused for \"{user}\" from {}: {reason}", conn.id, conn.ends.peer);
-    house.audit.record(&Event::LoginRefused {
-        connection: &conn.id,
-        peer: conn.ends.peer,
-        user,
-        method,
-        key,
-        reason: reason.to_owned(),
-    });
 }

@@ -6,15 +6,18 @@
 
 pub mod confine;
 mod forwards;
+mod hashing;
 mod limits;
 mod login;
 mod phase;
 mod pipeline;
+mod progress;
 mod seats;
 mod serve;
 mod sessions;
 mod ssh;
 
+pub use hashing::Hashing;
 pub use pipeline::{Conn, EnterCell, FindTenant, House, ReadKeys, converse, run};
 pub use seats::Seats;
 pub use serve::Entered;

@@ -38,6 +38,9 @@ pub(super) fn turn(phase: Phase, request: Request) -> Turn {
         (Phase::LoggingIn, Request::LogInByCertificate { .. }) => ("LogInByCertificate", true),
         (Phase::Confining | Phase::Open, Request::LogInByCertificate { .. }) => ("LogInByCertificate", false),
 
+        (Phase::LoggingIn, Request::Password { .. }) => ("Password", true),
+        (Phase::Confining | Phase::Open, Request::Password { .. }) => ("Password", false),
+
         (Phase::LoggingIn, Request::TriedMethod { .. }) => ("TriedMethod", true),
         (Phase::Confining | Phase::Open, Request::TriedMethod { .. }) => ("TriedMethod", false),
 
@@ -71,6 +74,7 @@ pub(super) fn turn(phase: Phase, request: Request) -> Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Secret;
     use crate::wire::forward::{Place, Target};
     use crate::wire::login::TriedMethod;
     use crate::wire::session::{Program, Signal};
@@ -81,6 +85,7 @@ mod tests {
             (Request::Confined, [true, false, false]),
             (Request::OfferKey { user: "a".into(), key: vec![] }, [false, true, false]),
             (Request::LogIn { user: "a".into(), key: vec![] }, [false, true, false]),
+            (Request::Password { user: "a".into(), password: Secret::new(vec![]) }, [false, true, false]),
             (Request::LogInByCertificate { user: "a".into(), certificate: vec![] }, [false, true, false]),
             (Request::TriedMethod { user: "a".into(), method: TriedMethod::None }, [false, true, false]),
             (

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::account::{Audit, CertificateText, Event, LastLogin, exchange};
 use crate::base::{Result, TenantName};
-use crate::config::settings::{AuthorizedKey, Tenant};
+use crate::config::settings::{AuthorizedKey, Stranger, Tenant};
 use crate::policy::{Ends, Grant, Identity, Proof, Told, grant};
 use crate::sys::signal::Signals;
 use crate::sys::title;
@@ -20,8 +20,10 @@ use crate::wire::door::Word;
 use crate::wire::login::{Refusal, Reply, Request, Setup};
 
 use super::confine::start_ssh;
+use super::hashing::Hashing;
 use super::login::wait_for_identity;
 use super::phase::Phase;
+use super::progress::Proved;
 use super::seats::Seats;
 use super::serve::{Entered, serve};
 use super::ssh::{End, Ssh};
@@ -49,6 +51,8 @@ pub type EnterCell = dyn Fn(&Tenant) -> Result<Entered>;
 
 /// What a monitor needs of the house. The listener makes it; each monitor has a copy by fork.
 pub struct House {
+    /// What those are asked for who are nobody.
+    pub stranger: Stranger,
     /// Looks a tenant up in the compiled config.
     pub tenant: Box<FindTenant>,
     /// Reads an authorized_keys file; what is wrong with it goes to the admin's log.
@@ -65,6 +69,8 @@ pub struct House {
     pub state_dir: PathBuf,
     /// Who counts a tenant's connections.
     pub seats: Seats,
+    /// Who counts the passwords that are hashed.
+    pub hashing: Hashing,
     /// Where events are written.
     pub audit: Audit,
     /// SIGTERM, as an event: the admin ends the connection.
@@ -139,12 +145,12 @@ fn story(
 ) -> Result<(), End> {
     let mut ssh = Ssh::new(link, pidfd)?;
 
-    let (identity, tenant) = wait_for_identity(&mut ssh, conn, house)?;
+    let Proved { identity, tenant, methods } = wait_for_identity(&mut ssh, conn, house)?;
     *who = Some(identity.tenant().clone());
-    record_login(house, conn, &identity);
+    record_login(house, conn, &identity, &methods);
 
     let Some(grant) = grant(identity, tenant, conn.ends) else {
-        ssh.reply(&Reply::LoginRefused, &[])?;
+        ssh.reply(&Reply::LoginRefused { next: Vec::new(), partial: false }, &[])?;
         return Err(End::Failed("the tenant was locked meanwhile".to_owned()));
     };
     if let Err(errno) = title::set(&format!("cellblock: {} [monitor]", grant.name())) {
@@ -190,24 +196,25 @@ fn turn_away(ssh: &mut Ssh, house: &House, grant: &Grant) -> End {
     }
 }
 
-fn record_login(house: &mut House, conn: &Conn, identity: &Identity) {
+fn record_login(house: &mut House, conn: &Conn, identity: &Identity, method: &str) {
     let (tenant, peer) = (identity.tenant(), conn.ends.peer);
     let (key, certificate) = match identity.proof() {
-        Proof::Key { fingerprint, .. } => (fingerprint, None),
+        Proof::Key { fingerprint, .. } => (Some(fingerprint.as_str()), None),
         Proof::Certificate { key_id, serial, authority, fingerprint, .. } => {
-            (fingerprint, Some(CertificateText { id: key_id, serial: *serial, authority }))
+            (Some(fingerprint.as_str()), Some(CertificateText { id: key_id, serial: *serial, authority }))
         }
+        Proof::Password => (None, None),
         // Does not come by ssh.
         Proof::HostRoot => return,
     };
+    let with = key.map(|key| format!(" with {key}")).unwrap_or_default();
     match &certificate {
-        None => info!("{} {tenant} logged in from {peer} with {key}", conn.id),
+        None => info!("{} {tenant} logged in from {peer} by {method}{with}", conn.id),
         Some(CertificateText { id, serial, authority }) => {
             let what = format!("certificate \"{id}\" (serial {serial}) by {authority}");
-            info!("{} {tenant} logged in from {peer} with {key}, {what}", conn.id);
+            info!("{} {tenant} logged in from {peer} by {method}{with}, {what}", conn.id);
         }
     }
-    let method = if certificate.is_some() { "certificate" } else { "publickey" };
     house.audit.record(&Event::Login { connection: &conn.id, peer, tenant, method, key, certificate });
 }
 

@@ -136,6 +136,7 @@ impl Served<'_> {
             | Request::OfferKey { .. }
             | Request::LogIn { .. }
             | Request::LogInByCertificate { .. }
+            | Request::Password { .. }
             | Request::TriedMethod { .. } => Err(End::OutOfTurn("login request")),
         }
     }

@@ -17,7 +17,7 @@ pub(super) fn account(tenant: &Tenant) -> Account {
         User::Tenant => (tenant.name.to_string(), TENANT_ID, 0),
         User::Root => ("root".to_owned(), 0, jail.capabilities),
     };
-    let bounding = if jail.no_new_privs { capabilities } else { jail.capabilities };
+    let bounding = if jail.no_new_privs { capabilities | jail.carried() } else { jail.capabilities };
     let limits = &jail.limits;
     let mut rlimits = DEFINED.to_vec();
     rlimits.extend([(OPEN_FILES, limits.nofile, limits.nofile), (CORE, limits.core.0, limits.core.0)]);

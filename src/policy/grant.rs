@@ -109,6 +109,7 @@ impl Grant {
         Ok(Start {
             session,
             id,
+            peer: Some(self.ends.peer),
             program,
             terminal,
             account,
@@ -125,7 +126,7 @@ impl Grant {
     #[must_use]
     pub fn probe(&self, session: u64, id: SessionId) -> Option<Start> {
         match self.identity.proof() {
-            Proof::Key { .. } | Proof::Certificate { .. } => return None,
+            Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password => return None,
             Proof::HostRoot => {}
         }
         let jail = &self.tenant.jail;
@@ -141,6 +142,7 @@ impl Grant {
         Some(Start {
             session,
             id,
+            peer: None,
             program: Program::Probe,
             terminal: None,
             account,

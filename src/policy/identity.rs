@@ -28,6 +28,8 @@ pub enum Proof {
         /// What certificate and line together say that it may do.
         options: KeyOptions,
     },
+    /// The client showed the tenant's password, and no key.
+    Password,
     /// Whoever asks is root of this host, who may enter every cell.
     HostRoot,
 }
@@ -38,7 +40,7 @@ impl Proof {
     pub fn options(&self) -> Option<&KeyOptions> {
         match self {
             Self::Key { options, .. } | Self::Certificate { options, .. } => Some(options),
-            Self::HostRoot => None,
+            Self::Password | Self::HostRoot => None,
         }
     }
 }

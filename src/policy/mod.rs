@@ -10,8 +10,10 @@ mod grant;
 mod identity;
 mod pattern;
 mod rlimits;
+mod sequence;
 
 pub use grant::{Ask, Ends, Grant, Told, grant};
 pub use identity::{Identity, Proof};
 pub use pattern::{BadPattern, from_allows, matches, networks_allow};
 pub use rlimits::{DEFINED, UNLIMITED};
+pub use sequence::{is_complete, next_methods};

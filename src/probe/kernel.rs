@@ -63,7 +63,9 @@ pub(super) fn terminal(_task: &Task, tries: &mut Tries) {
             pty::make_controlling(slave.as_fd())?;
             attempt::push_input(slave.as_fd(), width)
         });
-        tries
-            .refuse(format_args!("TIOCLINUX, {width:?}"), Refusal::Any, || attempt::console_call(slave.as_fd(), width));
+        // A terminal that is no console refuses it by itself: only the filter does so at once.
+        tries.refuse(format_args!("TIOCLINUX, {width:?}"), Refusal::AtOnce, || {
+            attempt::console_call(slave.as_fd(), width)
+        });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use cellblock::wire::login::Setup;
+use cellblock::wire::login::{Method, Setup};
 use russh::{
     Limits, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex,
     keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey},
@@ -53,6 +53,14 @@ pub(crate) fn may_sign(algorithm: &Algorithm) -> bool {
     KEYS.contains(algorithm)
 }
 
+/// The library's word for a method.
+pub(crate) const fn method(method: Method) -> MethodKind {
+    match method {
+        Method::PublicKey => MethodKind::PublicKey,
+        Method::Password => MethodKind::Password,
+    }
+}
+
 /// The library's config for one connection.
 pub(crate) fn config(setup: &Setup) -> Result<Arc<Config>, End> {
     let keys = setup.host_keys.iter().map(|key| PrivateKey::from_openssh(key.expose()));
@@ -63,7 +71,7 @@ pub(crate) fn config(setup: &Setup) -> Result<Arc<Config>, End> {
     let tries = usize::try_from(setup.max_auth_tries).unwrap_or(usize::MAX);
     Ok(Arc::new(Config {
         server_id: SshId::Standard(Cow::Borrowed(ID)),
-        methods: MethodSet::from(&[MethodKind::PublicKey][..]),
+        methods: MethodSet::from(&*setup.methods.iter().map(|way| method(*way)).collect::<Vec<_>>()),
         auth_rejection_time: REFUSAL,
         // The first `none` asks for the list of methods, and the answer is the same for everyone.
         auth_rejection_time_initial: Some(Duration::ZERO),

@@ -15,8 +15,8 @@ use cellblock::wire::{
     session::Program,
 };
 use russh::{
-    Channel, ChannelId, ChannelOpenFailure, Pty, Sig,
-    keys::{Certificate, PublicKey},
+    Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig,
+    keys::Certificate,
     server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey},
 };
 
@@ -26,7 +26,7 @@ use super::{
     end::End,
     flow::{Flow, Overrun},
     forwards::{Direct, Forwards, Times},
-    monitor::{Ends, Monitor},
+    monitor::{Ends, Monitor, Refused},
     requests,
     session::{self, Streams},
 };
@@ -76,9 +76,19 @@ impl Translator {
         Self { monitor, ends, forwards, flow, channels, banner, logged_in, login_is_through, next_number, opened }
     }
 
-    async fn refuse(&self, user: &str, method: TriedMethod) -> Result<Auth, End> {
-        self.monitor.tell(&Request::TriedMethod { user: requests::user(user), method }).await?;
-        Ok(Auth::reject())
+    async fn refuse(&mut self, user: &str, method: TriedMethod) -> Result<Auth, End> {
+        self.log_in(Request::TriedMethod { user: requests::user(user), method }).await
+    }
+
+    /// Asks the monitor, whose word it is.
+    async fn log_in(&mut self, request: Request) -> Result<Auth, End> {
+        Ok(match self.monitor.ask_log_in(&request).await? {
+            Ok(logged_in) => {
+                self.logged_in = Some(logged_in);
+                Auth::Accept
+            }
+            Err(refused) => reject(&refused),
+        })
     }
 
     /// Starts `program` on a channel, and answers the request for it.
@@ -154,10 +164,6 @@ impl Translator {
         Ok(())
     }
 
-    fn answer(id: ChannelId, done: bool, session: &mut Session) -> Result<(), End> {
-        Ok(if done { session.channel_success(id) } else { session.channel_failure(id) }?)
-    }
-
     async fn connect(
         &mut self,
         channel: Channel<Msg>,
@@ -178,12 +184,15 @@ impl Translator {
         Ok(())
     }
 
-    async fn key_is_acceptable(&mut self, user: &str, key: &PublicKey) -> Result<bool, End> {
-        match requests::key(key) {
-            Some(key) => self.monitor.ask_offer_key(requests::user(user), key).await,
-            None => Ok(false),
-        }
+    fn answer(id: ChannelId, done: bool, session: &mut Session) -> Result<(), End> {
+        Ok(if done { session.channel_success(id) } else { session.channel_failure(id) }?)
     }
+}
+
+/// With the monitor's list of methods, not one that the library keeps.
+fn reject(refused: &Refused) -> Auth {
+    let methods: Vec<MethodKind> = refused.next.iter().map(|method| algorithms::method(*method)).collect();
+    Auth::Reject { proceed_with_methods: Some(MethodSet::from(&*methods)), partial_success: refused.partial }
 }
 
 impl From<Overrun> for End {
@@ -203,8 +212,8 @@ impl Handler for Translator {
         self.refuse(user, TriedMethod::None).await
     }
 
-    async fn auth_password(&mut self, user: &str, _password: &str) -> Result<Auth, End> {
-        self.refuse(user, TriedMethod::Password).await
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, End> {
+        self.log_in(Request::Password { user: requests::user(user), password: requests::password(password) }).await
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -222,22 +231,22 @@ impl Handler for Translator {
         let Some(blob) = requests::certificate(certificate) else {
             return self.refuse(user, TriedMethod::Certificate).await;
         };
-        self.logged_in = self.monitor.ask_log_in_by_certificate(requests::user(user), blob).await?;
-        Ok(if self.logged_in.is_some() { Auth::Accept } else { Auth::reject() })
+        self.log_in(Request::LogInByCertificate { user: requests::user(user), certificate: blob }).await
     }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, End> {
-        let acceptable =
-            algorithms::may_sign(offer.algorithm) && self.key_is_acceptable(user, offer.public_key).await?;
-        Ok(if acceptable { Auth::Accept } else { Auth::reject() })
+        let key = requests::key(offer.public_key).filter(|_| algorithms::may_sign(offer.algorithm));
+        let Some(key) = key else { return Ok(Auth::reject()) };
+        Ok(match self.monitor.ask_offer_key(requests::user(user), key).await? {
+            Ok(()) => Auth::Accept,
+            Err(refused) => reject(&refused),
+        })
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, End> {
-        let Some(blob) = requests::key(key.public_key).filter(|_| algorithms::may_sign(key.algorithm)) else {
-            return Ok(Auth::reject());
-        };
-        self.logged_in = self.monitor.ask_log_in(requests::user(user), blob).await?;
-        Ok(if self.logged_in.is_some() { Auth::Accept } else { Auth::reject() })
+        let blob = requests::key(key.public_key).filter(|_| algorithms::may_sign(key.algorithm));
+        let Some(key) = blob else { return Ok(Auth::reject()) };
+        self.log_in(Request::LogIn { user: requests::user(user), key }).await
     }
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), End> {

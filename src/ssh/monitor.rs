@@ -13,7 +13,7 @@ use std::{
 
 use cellblock::wire::{
     Link, LinkError,
-    login::{LoggedIn, Refusal, Reply, Request, Setup},
+    login::{LoggedIn, Method, Refusal, Reply, Request, Setup},
     session::Exit,
 };
 use tokio::{
@@ -101,6 +101,15 @@ impl Ends {
     }
 }
 
+/// The client is not in.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    /// What it may go on with.
+    pub(crate) next: Vec<Method>,
+    /// What it showed was right, and more is needed.
+    pub(crate) partial: bool,
+}
+
 type Answer = (Reply, Vec<OwnedFd>);
 
 /// Receives from the monitor.
@@ -136,9 +145,9 @@ impl Ear {
                 Reply::ForwardRefused { forward, why } => self.forwards.answer(forward, Err(why)),
                 Reply::ForwardsGone => self.forwards.end_all(),
                 Reply::Setup(_)
-                | Reply::KeyAcceptable(_)
+                | Reply::KeyAcceptable
                 | Reply::LoggedIn(_)
-                | Reply::LoginRefused
+                | Reply::LoginRefused { .. }
                 | Reply::SessionStarted { .. }
                 | Reply::SessionRefused { .. } => {
                     if self.answers.try_send((reply, fds)).is_err() {
@@ -192,9 +201,9 @@ impl Monitor {
     pub(crate) async fn ask_setup(&mut self) -> Result<Setup, End> {
         match self.ask(&Request::Confined).await?.0 {
             Reply::Setup(setup) => Ok(*setup),
-            Reply::KeyAcceptable(_)
+            Reply::KeyAcceptable
             | Reply::LoggedIn(_)
-            | Reply::LoginRefused
+            | Reply::LoginRefused { .. }
             | Reply::SessionStarted { .. }
             | Reply::SessionRefused { .. }
             | Reply::SessionNotice { .. }
@@ -206,12 +215,12 @@ impl Monitor {
     }
 
     /// Would this key be accepted?
-    pub(crate) async fn ask_offer_key(&mut self, user: String, key: Vec<u8>) -> Result<bool, End> {
+    pub(crate) async fn ask_offer_key(&mut self, user: String, key: Vec<u8>) -> Result<Result<(), Refused>, End> {
         match self.ask(&Request::OfferKey { user, key }).await?.0 {
-            Reply::KeyAcceptable(acceptable) => Ok(acceptable),
+            Reply::KeyAcceptable => Ok(Ok(())),
+            Reply::LoginRefused { next, partial } => Ok(Err(Refused { next, partial })),
             Reply::Setup(_)
             | Reply::LoggedIn(_)
-            | Reply::LoginRefused
             | Reply::SessionStarted { .. }
             | Reply::SessionRefused { .. }
             | Reply::SessionNotice { .. }
@@ -222,17 +231,13 @@ impl Monitor {
         }
     }
 
-    /// This key signed. Is the client in?
-    pub(crate) async fn ask_log_in(&mut self, user: String, key: Vec<u8>) -> Result<Option<LoggedIn>, End> {
-        self.logged_in(&Request::LogIn { user, key }).await
-    }
-
-    async fn logged_in(&mut self, request: &Request) -> Result<Option<LoggedIn>, End> {
+    /// `request` proves something, or tries to: is the client in?
+    pub(crate) async fn ask_log_in(&mut self, request: &Request) -> Result<Result<LoggedIn, Refused>, End> {
         match self.ask(request).await?.0 {
-            Reply::LoggedIn(logged_in) => Ok(Some(logged_in)),
-            Reply::LoginRefused => Ok(None),
+            Reply::LoggedIn(logged_in) => Ok(Ok(logged_in)),
+            Reply::LoginRefused { next, partial } => Ok(Err(Refused { next, partial })),
             Reply::Setup(_)
-            | Reply::KeyAcceptable(_)
+            | Reply::KeyAcceptable
             | Reply::SessionStarted { .. }
             | Reply::SessionRefused { .. }
             | Reply::SessionNotice { .. }
@@ -241,15 +246,6 @@ impl Monitor {
             | Reply::ForwardRefused { .. }
             | Reply::ForwardsGone => Err(End::OutOfTurn),
         }
-    }
-
-    /// The key that this certificate is for signed. Is the client in?
-    pub(crate) async fn ask_log_in_by_certificate(
-        &mut self,
-        user: String,
-        certificate: Vec<u8>,
-    ) -> Result<Option<LoggedIn>, End> {
-        self.logged_in(&Request::LogInByCertificate { user, certificate }).await
     }
 
     /// Starts a program; `request` is a `StartSession` for channel `number`.
@@ -265,9 +261,9 @@ impl Monitor {
                 Reply::SessionStarted { .. }
                 | Reply::SessionRefused { .. }
                 | Reply::Setup(_)
-                | Reply::KeyAcceptable(_)
+                | Reply::KeyAcceptable
                 | Reply::LoggedIn(_)
-                | Reply::LoginRefused
+                | Reply::LoginRefused { .. }
                 | Reply::SessionNotice { .. }
                 | Reply::SessionEnded { .. }
                 | Reply::ForwardOpened { .. }

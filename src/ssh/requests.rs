@@ -2,11 +2,10 @@
 //!
 //! The bounds add up to less than one message to the monitor (192 KiB).
 
-use cellblock::wire::{
-    forward::{MAX_HOST, MAX_PATH, Place, Target},
-    login::Refusal,
-    session::{MAX_COMMAND, Program, Signal, Terminal, WindowSize},
-};
+use cellblock::base::Secret;
+use cellblock::wire::forward::{MAX_HOST, MAX_PATH, Place, Target};
+use cellblock::wire::login::{MAX_PASSWORD, Refusal};
+use cellblock::wire::session::{MAX_COMMAND, Program, Signal, Terminal, WindowSize};
 use russh::{Pty, Sig};
 
 /// Longest user name passed on. Cut, not refused: no tenant's name is nearly that long, and the
@@ -44,6 +43,12 @@ pub(crate) fn user(name: &str) -> String {
 /// The key blob as it goes to the monitor; `None` if it is too long to be anyone's.
 pub(crate) fn key(key: &russh::keys::PublicKey) -> Option<Vec<u8>> {
     key.to_bytes().ok().filter(|blob| blob.len() <= MOST_KEY)
+}
+
+/// A password as it goes to the monitor: cut where no password can be that long, so that the monitor
+/// sees that it was longer.
+pub(crate) fn password(typed: &str) -> Secret {
+    Secret::new(typed.as_bytes().iter().copied().take(MAX_PASSWORD + 1).collect())
 }
 
 /// The certificate as it goes to the monitor; `None` if it is longer than any that is taken.

@@ -26,25 +26,34 @@ pub fn become_user(uid: u32, gid: u32) -> SysResult<()> {
     if same { Ok(()) } else { Err(Errno::EPERM) }
 }
 
-/// Takes `uid` as effective and saved user id, for a new user namespace to belong to; keeps every
-/// capability, and root's access to files (setresuid(2), setfsuid(2), capset(2)). Reads it back.
+/// Takes `uid` as user id, for a new user namespace to belong to; keeps every capability, and root's
+/// access to files (setresuid(2), setfsuid(2), capset(2)) until an exec. Reads it back.
 ///
-/// For a process of root's with one thread; [`be_root_again`] undoes it.
+/// As real user id too: an exec by who has another than the effective one drops ambient
+/// capabilities (before Linux 6.16). For a process of root's with one thread; [`be_root_again`]
+/// undoes it.
 pub fn act_as_owner(uid: u32) -> SysResult<()> {
     let own = rustix::thread::capabilities(None)?;
     let raw = Uid::from_raw(uid);
-    rustix::thread::set_thread_res_uid(Uid::ROOT, raw, raw)?;
+    rustix::thread::set_keep_capabilities(true)?;
+    let taken = rustix::thread::set_thread_res_uid(raw, raw, raw);
+    rustix::thread::set_keep_capabilities(false)?;
+    taken?;
+    // Back in effect first: what follows asks for CAP_SETUID.
+    rustix::thread::set_capabilities(None, own)?;
     // What it returns is the id before, and it cannot fail otherwise: asked twice, it tells.
     nix::unistd::setfsuid(nix::unistd::Uid::from_raw(0));
     rustix::thread::set_capabilities(None, own)?;
     let kept = rustix::thread::capabilities(None)? == own;
     let files = nix::unistd::setfsuid(nix::unistd::Uid::from_raw(0)).is_root();
-    if kept && files && user_ids()? == [0, uid, uid] { Ok(()) } else { Err(Errno::EPERM) }
+    if kept && files && user_ids()? == [uid; 3] { Ok(()) } else { Err(Errno::EPERM) }
 }
 
 /// Back to uid 0 after [`act_as_owner`].
 pub fn be_root_again() -> SysResult<()> {
+    let own = rustix::thread::capabilities(None)?;
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
+    rustix::thread::set_capabilities(None, own)?;
     if user_ids()? == [0; 3] { Ok(()) } else { Err(Errno::EPERM) }
 }
 
@@ -72,12 +81,18 @@ pub fn is_capable_of(wanted: u64) -> SysResult<bool> {
     Ok(effective.contains(CapabilitySet::from_bits_retain(wanted)))
 }
 
-/// capset(2): makes `kept`, which the caller has, inheritable: an exec by uid 0 keeps it when it is
-/// in the bounding set no more.
-pub fn let_exec_inherit(kept: u64) -> SysResult<()> {
-    let mut sets = rustix::thread::capabilities(None)?;
-    sets.inheritable = CapabilitySet::from_bits_retain(kept);
-    Ok(rustix::thread::set_capabilities(None, sets)?)
+/// Makes every capability that the caller has inheritable and ambient (capabilities(7)): an exec
+/// keeps them although no id here is root's.
+pub fn keep_capabilities_on_exec() -> SysResult<()> {
+    let CapabilitySets { permitted, effective, .. } = rustix::thread::capabilities(None)?;
+    rustix::thread::set_capabilities(None, CapabilitySets { permitted, effective, inheritable: permitted })?;
+    for number in 0..CAPABILITIES {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        if permitted.contains(one) {
+            rustix::thread::configure_capability_in_ambient_set(one, true)?;
+        }
+    }
+    Ok(())
 }
 
 /// `PR_CAPBSET_DROP` of every capability that the kernel knows and `kept` does not list; reads
@@ -150,6 +165,10 @@ pub fn limit_of(resource: u32) -> SysResult<(u64, u64)> {
 
 /// `RLIMIT_NOFILE`.
 pub const LIMIT_OPEN_FILES: u32 = libc::RLIMIT_NOFILE;
+/// `RLIMIT_NPROC`.
+pub const LIMIT_PROCESSES: u32 = libc::RLIMIT_NPROC;
+/// No limit.
+pub const UNLIMITED: u64 = libc::RLIM_INFINITY;
 /// `RLIMIT_CORE`.
 pub const LIMIT_CORE: u32 = libc::RLIMIT_CORE;
 

@@ -32,5 +32,6 @@ pub mod support;
 pub mod syscalls;
 pub mod tcp;
 pub mod title;
+pub mod typed;
 
 pub use error::{Errno, SysResult};

@@ -1,8 +1,9 @@
 //! Whether the ssh door is on: it is knocked at, and no more.
 //!
 //! To go through it takes a key of the tenant's, which root of the host does not have and must not
-//! make. What a login gets is decided behind the door, where `verify` comes in too; what lies before
-//! it has tests of its own.
+//! make. What a login gets is decided behind the door, where `verify` comes in too: that the probe finds
+//! the same when it comes by ssh with a key is a test (`verify_command.rs`,
+//! `a_probe_that_comes_through_the_ssh_door_finds_what_verify_finds`).
 
 use std::{
     io::{self, BufRead as _, BufReader, Read as _},

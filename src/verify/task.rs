@@ -72,17 +72,16 @@ fn limits(limits: &settings::Limits, controls: &Controls, plan: &Plan) -> Limits
 /// Every mount that the plan makes, with what it must at least be.
 fn mounts(plan: &Plan) -> Vec<Mount> {
     let mut mounts: Vec<Mount> = Vec::new();
-    for op in &plan.inside {
-        if let Op::Lock { path } = op {
-            let at = absolute(path);
-            for mount in mounts.iter_mut().filter(|mount| mount.at == at) {
-                mount.flags.push("ro".into());
-            }
-        }
+    for op in done_inside(plan) {
         let Some((at, flags, kind)) = planned(plan, op) else { continue };
         mounts.push(Mount { at: absolute(at), flags: flags.into_iter().map(str::to_owned).collect(), kind });
     }
     mounts
+}
+
+/// What the child does, whether it knows yet whose cell it will be or not.
+fn done_inside(plan: &Plan) -> impl Iterator<Item = &Op> {
+    plan.ahead.iter().chain(&plan.inside)
 }
 
 /// Where an operation mounts something, what that must at least be, and what for.
@@ -105,7 +104,10 @@ fn planned<'a>(plan: &Plan, op: &'a Op) -> Option<(&'a Path, Vec<&'static str>, 
 
 /// A part of the host view keeps what it has there; a tenant's own tree has nodev alone.
 fn attached(plan: &Plan, tree: usize, at: &Path) -> Vec<&'static str> {
-    let of_host = plan.inside.iter().any(|op| matches!(op, Op::TakeHost { tree: taken, name: _ } if *taken == tree));
+    let of_host = done_inside(plan).any(|op| matches!(op, Op::TakeHost { tree: taken, name: _ } if *taken == tree));
+    if plan.outside.iter().any(|op| matches!(op, Op::LendGroup { tree: lent, .. } if *lent == tree)) {
+        return LOCKED.to_vec();
+    }
     match (of_host, at == Path::new("dev")) {
         (true, true) => DEVICES.to_vec(),
         (true, false) => HOST.to_vec(),
@@ -160,11 +162,10 @@ fn hidden(server: &Server) -> Vec<Hidden> {
 
 /// The file systems in memory that a tenant can write to.
 fn sizes(plan: &Plan) -> Vec<(String, u64)> {
-    let mounts = plan.inside.iter().filter_map(|op| {
-        let Op::Mount { kind: "tmpfs", at, options, read_only: false, .. } = op else { return None };
+    let mounts = done_inside(plan).filter_map(|op| {
+        let Op::Mount { kind, at, options, read_only: false, .. } = op else { return None };
         let size = options.iter().find_map(|(key, value)| (*key == "size").then(|| value.parse().ok())?)?;
-        let locked = plan.inside.iter().any(|op| matches!(op, Op::Lock { path } if path == at));
-        (!locked).then(|| (absolute(at), u64::next_multiple_of(size, PAGE)))
+        (kind == "tmpfs").then(|| (absolute(at), u64::next_multiple_of(size, PAGE)))
     });
     mounts.collect()
 }

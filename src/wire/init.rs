@@ -3,7 +3,7 @@
 //! Many monitors may be connected to one init. init believes its monitors (only host root reaches
 //! its socket); a monitor believes init no more than the tenants that share its cell.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,31 +12,8 @@ use crate::base::{Bytes, SessionId};
 use super::forward::Socket;
 use super::session::{Exit, Program, Signal, Terminal, Usage};
 
-/// What crosses the exec of init: descriptors at agreed numbers.
-pub mod handover {
-    /// init's socket, listening.
-    pub const LISTENER: i32 = 3;
-    /// The first monitor's link.
-    pub const FIRST_LINK: i32 = 4;
-    /// The first of the `sessions` groups.
-    pub const FIRST_GROUP: i32 = 5;
-    /// More v1 hierarchies than can matter.
-    pub const MAX_GROUPS: i32 = 8;
-    /// `argv[0]` with which init's program becomes the probe.
-    pub const PROBE: &str = "cellblock-probe";
-    /// Readable when the sessions of a v1 group ran out of memory.
-    pub const MEMORY_EVENT: i32 = FIRST_GROUP + MAX_GROUPS;
-    /// The file that tenants read as `/run/cellblock/usage`.
-    pub const BOARD: i32 = MEMORY_EVENT + 1;
-    /// The file of filters.
-    pub const FILTER: i32 = BOARD + 1;
-    /// Environment variable: where in it the tenant's begins, and its length in bytes.
-    pub const FILTER_PLACE: &str = "FILTER_PLACE";
-    /// Environment variable: how many `tasks` files of cgroup v1 follow.
-    pub const V1_GROUPS: &str = "V1_GROUPS";
-    /// Environment variable: `1` if the one group is a directory of cgroup v2.
-    pub const V2_GROUP: &str = "V2_GROUP";
-}
+/// `argv[0]` with which init's program becomes the probe.
+pub const PROBE: &str = "cellblock-probe";
 
 /// The first packet on a link that joined a running cell, not encoded: init will take orders. A
 /// link without it belongs to a cell that is ending.
@@ -104,6 +81,8 @@ pub struct Start {
     pub session: u64,
     /// Its name, the same in the audit file.
     pub id: SessionId,
+    /// Where its client comes from, for the admin's list; `None`: from this host, without a door.
+    pub peer: Option<SocketAddr>,
     /// What to run. Subsystems were turned into something else or refused by the monitor.
     pub program: Program,
     /// With a terminal of this kind, or with pipes.
@@ -262,6 +241,8 @@ pub struct Running {
 pub struct RunningSession {
     /// Its name.
     pub id: SessionId,
+    /// Where its client comes from.
+    pub peer: Option<SocketAddr>,
     /// The pid of its first process, in the cell.
     pub pid: i32,
     /// For how long it has run.

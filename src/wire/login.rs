@@ -17,7 +17,7 @@ pub enum Request {
     /// The sandbox holds and was read back; send the [`Setup`]. Once, first.
     Confined,
     /// Would this public key be accepted? The library does not tell whether it came alone or in a
-    /// certificate. Answered by [`Reply::KeyAcceptable`].
+    /// certificate. Answered by [`Reply::KeyAcceptable`] or [`Reply::LoginRefused`].
     OfferKey {
         /// The user name as sent; not validated.
         user: String,
@@ -38,8 +38,15 @@ pub enum Request {
         /// The certificate's blob (OpenSSH's PROTOCOL.certkeys).
         certificate: Vec<u8>,
     },
+    /// The client showed this password. Answered by [`Reply::LoggedIn`] or [`Reply::LoginRefused`].
+    Password {
+        /// The user name as sent; not validated.
+        user: String,
+        /// As typed, cut to one byte more than any password may have.
+        password: Secret,
+    },
     /// A login method that is not offered was tried (for the audit log, and counted as a failure).
-    /// Not answered.
+    /// Answered by [`Reply::LoginRefused`].
     TriedMethod {
         /// The user name as sent; not validated.
         user: String,
@@ -116,12 +123,36 @@ pub enum Request {
 pub enum TriedMethod {
     /// `none` (RFC 4252, 5.2): how clients ask for the list of methods.
     None,
-    /// `password`.
-    Password,
     /// `keyboard-interactive`.
     KeyboardInteractive,
     /// `publickey` with a certificate that is longer than any is taken.
     Certificate,
+}
+
+/// Longest password: what comes beyond is refused before anything is computed from it.
+pub const MAX_PASSWORD: usize = 1024;
+
+/// A way to prove who one is (RFC 4252).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Method {
+    /// `publickey`.
+    PublicKey,
+    /// `password`.
+    Password,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Self; 2] = [Self::PublicKey, Self::Password];
+
+    /// Its name in the protocol.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PublicKey => "publickey",
+            Self::Password => "password",
+        }
+    }
 }
 
 /// From the monitor.
@@ -129,12 +160,17 @@ pub enum TriedMethod {
 pub enum Reply {
     /// How to serve this connection.
     Setup(Box<Setup>),
-    /// The answer to [`Request::OfferKey`].
-    KeyAcceptable(bool),
+    /// A signature by the key of [`Request::OfferKey`] would do.
+    KeyAcceptable,
     /// The client is in.
     LoggedIn(LoggedIn),
     /// The client is not in; the reason is in the admin's log alone.
-    LoginRefused,
+    LoginRefused {
+        /// What it may go on with.
+        next: Vec<Method>,
+        /// What it showed was right, and more is needed (RFC 4252, 5.1).
+        partial: bool,
+    },
     /// The program runs. Brings the terminal's master, or the ends of stdin (write), stdout (read)
     /// and stderr (read).
     SessionStarted {
@@ -187,6 +223,8 @@ pub struct Setup {
     pub host_keys: Vec<Secret>,
     /// Shown before the login.
     pub banner: Option<String>,
+    /// What strangers are offered.
+    pub methods: Vec<Method>,
     /// Failed tries after which the connection ends.
     pub max_auth_tries: u32,
     /// Channels that may be open at once.

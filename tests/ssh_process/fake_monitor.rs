@@ -24,9 +24,12 @@ use cellblock::sys::{
 use cellblock::wire::{
     Link, LinkError,
     forward::NoForward,
-    login::{LoggedIn, Refusal, Reply, Request, Setup},
+    login::{LoggedIn, Method, Refusal, Reply, Request, Setup},
     session::{Exit, Program, Terminal},
 };
+
+/// Nobody gets in but by the key.
+static NO: Reply = Reply::LoginRefused { next: Vec::new(), partial: false };
 
 /// Whom the ssh process runs as.
 pub const SERVICE_ID: u32 = 64_777;
@@ -125,6 +128,7 @@ impl FakeMonitor {
                 let setup = Setup {
                     host_keys: vec![self.host_key.clone()],
                     banner: Some("welcome to the test\r\n".into()),
+                    methods: vec![Method::PublicKey],
                     max_auth_tries: 3,
                     max_channels: 10,
                 };
@@ -132,11 +136,11 @@ impl FakeMonitor {
             }
             Request::OfferKey { user, key } => {
                 let good = key == self.key && user == "alice";
-                self.reply(&Reply::KeyAcceptable(good), Vec::new());
+                self.reply(if good { &Reply::KeyAcceptable } else { &NO }, Vec::new());
             }
             Request::LogIn { user, key } => {
                 let good = key == self.key && user == "alice";
-                let reply = if good { Reply::LoggedIn(LoggedIn { pty: true }) } else { Reply::LoginRefused };
+                let reply = if good { Reply::LoggedIn(LoggedIn { pty: true }) } else { NO.clone() };
                 self.reply(&reply, Vec::new());
             }
             Request::StartSession { channel, program, terminal, environment } => {
@@ -159,7 +163,10 @@ impl FakeMonitor {
                 self.reply(&Reply::ForwardRefused { forward, why }, Vec::new());
             }
             Request::Accepted { .. } | Request::ForwardEnded { .. } => panic!("nothing was forwarded"),
-            Request::TriedMethod { .. } | Request::Note { .. } => {}
+            Request::LogInByCertificate { .. } | Request::Password { .. } | Request::TriedMethod { .. } => {
+                self.reply(&NO, Vec::new())
+            }
+            Request::Note { .. } => {}
         }
     }
 

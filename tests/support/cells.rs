@@ -6,17 +6,18 @@ use std::{
     io::Read as _,
     os::{
         fd::{AsFd as _, OwnedFd},
-        unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+        unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitCode},
     time::Duration,
 };
 
 use cellblock::{
     base::SessionId,
     config::settings::{IdPool, Jail, Limits, Linger, MaxStartups, Network, Root, Server, Tenant, User},
-    jail::{Cell, Cells},
+    jail::{Cell, Cells, Stock},
+    sys::process::{self, Ended, Forked},
     wire::{
         init::{Account, Order, Report, Start},
         session::{Exit, Program, Terminal},
@@ -26,11 +27,38 @@ use cellblock::{
 /// What Docker gives root in a container: enough for package managers (docs/kernel.md, 15).
 pub const DOCKER_CAPABILITIES: u64 = 0xa804_25fb;
 
+/// Runs each test whose name holds the program's first argument, in a process of its own: cells are
+/// cloned by processes with one thread. For programs without a harness.
+pub fn each_in_a_process(tests: &[(&str, fn())]) -> ExitCode {
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        eprintln!("SKIPPED: this needs root");
+        return if std::env::var_os("REQUIRE_ROOT").is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    }
+    let parts: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wanted = |name: &str| parts.is_empty() || parts.iter().any(|part| name.contains(part.as_str()));
+    let mut failed = 0;
+    for (name, test) in tests.iter().filter(|(name, _)| wanted(name)) {
+        match process::fork().unwrap() {
+            Forked::Child => {
+                test();
+                process::exit_now(0);
+            }
+            Forked::Parent { pidfd, .. } => {
+                let passed = process::wait_for(pidfd.as_fd()).unwrap() == Ended::Exited(0);
+                failed += i32::from(!passed);
+                eprintln!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
+            }
+        }
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 /// A server's directories. Removed with [`Yard::remove`].
 pub struct Yard {
     pub dir: PathBuf,
     pub server: Server,
     pub cells: Cells,
+    pub stock: Stock,
 }
 
 impl Yard {
@@ -49,8 +77,19 @@ impl Yard {
     fn at(dir: PathBuf, run_dir: PathBuf) -> Self {
         fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
         let server = Server { run_dir, ..server(&dir) };
-        let cells = Cells::prepare(&server, Path::new(env!("CARGO_BIN_EXE_cellblock-init"))).unwrap();
-        Self { dir, server, cells }
+        let mut cells = Cells::prepare(&server, Path::new(env!("CARGO_BIN_EXE_cellblock-init"))).unwrap();
+        let stock = cells.keep_stock().unwrap().unwrap();
+        Self { dir, server, cells, stock }
+    }
+
+    /// Fills the stock of spares, as an idle listener does, and waits until they wait; their pids.
+    pub fn restock(&self) -> Vec<i32> {
+        self.cells.restock(&self.stock).unwrap();
+        let spares = children();
+        while !spares.iter().all(|pid| is_spare(*pid) || is_init(*pid)) {
+            std::thread::yield_now();
+        }
+        spares.into_iter().filter(|pid| is_spare(*pid)).collect()
     }
 
     /// A small root directory: busybox under all its names, and nothing that a cell needs.
@@ -79,6 +118,30 @@ impl Yard {
     }
 }
 
+/// Living children of this process.
+pub fn children() -> Vec<i32> {
+    let own = format!("PPid:\t{}\n", std::process::id());
+    let of_ours = |pid: &i32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.contains(&own) && !status.contains("State:\tZ")
+    };
+    let entries = fs::read_dir("/proc").unwrap();
+    entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok()).filter(of_ours).collect()
+}
+
+fn comm(pid: i32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
+}
+
+/// Whether it waits to be taken.
+pub fn is_spare(pid: i32) -> bool {
+    comm(pid) == "cellblock-spare"
+}
+
+fn is_init(pid: i32) -> bool {
+    comm(pid) == "cellblock-init"
+}
+
 pub fn server(dir: &Path) -> Server {
     Server {
         listen: Vec::new(),
@@ -102,6 +165,8 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
         name: name.parse().unwrap(),
         class: None,
         locked: false,
+        auth: vec![vec![cellblock::wire::login::Method::PublicKey]],
+        password: None,
         authorized_keys: Vec::new(),
         authorized_keys_file: None,
         trusted_user_ca_keys: Vec::new(),
@@ -162,6 +227,7 @@ pub fn start(tenant: &Tenant, session: u64, program: Program, terminal: Option<T
     Start {
         session,
         id: SessionId::new("c", session).unwrap(),
+        peer: None,
         program,
         terminal,
         account: account(tenant),
@@ -217,7 +283,9 @@ pub fn end(cells: &Cells, cell: Cell) {
     assert!(sent.is_ok() || sent == Err(cellblock::wire::LinkError::Closed), "{sent:?}");
     cellblock::sys::poll::wait_readable(&[cell.pidfd.as_fd()], None).unwrap();
     if cell.started {
-        cellblock::sys::process::wait_for(cell.pidfd.as_fd()).unwrap();
+        // A spare is the child of whoever keeps the stock.
+        let reaped = cellblock::sys::process::wait_for(cell.pidfd.as_fd());
+        assert!(reaped.is_ok() || reaped == Err(cellblock::sys::Errno::ECHILD), "{reaped:?}");
     }
     cells.ended(&cell.name, cell.pid).unwrap();
 }

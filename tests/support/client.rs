@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Door, soon, until};
+use super::{Door, patience, soon, until};
 
 /// Longer than any single command of a test takes on a busy machine of two cores.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -158,7 +158,7 @@ impl Running {
 
     /// Its next line of output.
     pub fn line(&self) -> String {
-        self.lines.recv_timeout(Duration::from_secs(30)).expect("a line of output")
+        self.lines.recv_timeout(patience(30)).expect("a line of output")
     }
 
     /// Its next line of output, if one comes in time.
@@ -170,7 +170,7 @@ impl Running {
     pub fn expect(&self, text: &str) -> String {
         let mut seen = Vec::new();
         loop {
-            match self.lines.recv_timeout(Duration::from_secs(30)) {
+            match self.lines.recv_timeout(patience(30)) {
                 Ok(line) if line.contains(text) => return line,
                 Ok(line) => seen.push(line),
                 Err(why) => panic!("{text:?} did not come: {why}; {seen:?}"),
@@ -223,7 +223,7 @@ impl<'a> Master<'a> {
         command.args(["-N", "-M", "-S"]).arg(&socket);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let mut master = Self { door, tenant: tenant.to_owned(), socket, child };
-        let up = until(Duration::from_secs(30), || master.socket.exists() || !master.is_running());
+        let up = until(patience(30), || master.socket.exists() || !master.is_running());
         assert!(up && master.is_running(), "{tenant} cannot log in\n{}", door.log());
         master
     }

@@ -4,16 +4,17 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use super::{Door, procfs, until};
+use super::{Door, patience, procfs, until};
 
 /// What a door holds at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counts {
     /// Its processes, the tenants' included.
     pub processes: Vec<String>,
+    /// Spare cells. As many wait in the end as in the beginning, whatever was taken meanwhile.
+    pub spares: usize,
     /// Descriptors of the listener.
     pub listener_fds: usize,
     /// Namespaces of its processes that are not the host's.
@@ -50,6 +51,7 @@ impl Counts {
         });
         Self {
             processes,
+            spares: door.spares().len(),
             listener_fds: procfs::descriptors(door.listener()),
             namespaces: namespaces.len(),
             mounts,
@@ -80,7 +82,7 @@ impl Door {
 
     /// Waits until it holds what it held before, and fails the test if it never does.
     pub fn returns_to(&self, before: &Counts) {
-        until(Duration::from_secs(20), || self.counts() == *before);
+        until(patience(20), || self.counts() == *before);
         assert_eq!(self.counts(), *before, "something was left behind\n{}", self.log());
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::{Scratch, procfs, until};
+use super::{Scratch, patience, procfs, until};
 
 /// Set in the environment of every listener, so that its forks can be found.
 const MARK: &str = "CELLBLOCK_TEST_DOOR";
@@ -126,8 +126,9 @@ impl Builder {
                 &format!(
                     "Host *\nHostName 127.0.0.1\nPort {port}\nIdentityFile {0}/id\nIdentitiesOnly yes\nIdentityAgent none\n\
                      PreferredAuthentications publickey\nStrictHostKeyChecking no\nUserKnownHostsFile /dev/null\n\
-                     LogLevel ERROR\nBatchMode yes\nConnectTimeout 20\n",
-                    dir.path().display()
+                     LogLevel ERROR\nBatchMode yes\nConnectTimeout {1}\n",
+                    dir.path().display(),
+                    patience(20).as_secs()
                 ),
             );
         }
@@ -260,19 +261,30 @@ impl Door {
         fs::write(&path, change(fs::read_to_string(&path).unwrap())).unwrap();
     }
 
-    /// Every process of this door: by its ids, by the mark in the environment, by its group.
+    /// Every process of this door but its spare cells: by its ids, by the mark in the environment, by
+    /// its group.
     pub fn processes(&self) -> Vec<i32> {
         let (own, pool, mark) = (self.listener(), self.pool..self.pool + POOL, self.mark());
         procfs::pids()
             .into_iter()
             .filter(|&pid| {
                 !procfs::ended(pid)
+                    && !self.is_spare(pid)
                     && (pid == own
                         || procfs::group(pid) == Some(own)
                         || procfs::uid(pid).is_some_and(|uid| self.kind == Kind::Serve && pool.contains(&uid))
                         || procfs::environ(pid).contains(&mark))
             })
             .collect()
+    }
+
+    fn is_spare(&self, pid: i32) -> bool {
+        procfs::name(pid) == "cellblock-spare" && procfs::group(pid) == Some(self.listener())
+    }
+
+    /// The spare cells that wait in stock.
+    pub fn spares(&self) -> Vec<i32> {
+        procfs::pids().into_iter().filter(|&pid| !procfs::ended(pid) && self.is_spare(pid)).collect()
     }
 
     fn mark(&self) -> String {
@@ -287,7 +299,7 @@ impl Door {
     /// Waits for the listener's end; its exit code, or nothing if it does not end.
     pub fn wait_end(&mut self) -> Option<i32> {
         let mut code = None;
-        until(Duration::from_secs(20), || match self.child.try_wait().unwrap() {
+        until(patience(20), || match self.child.try_wait().unwrap() {
             Some(status) => {
                 code = Some(status.code().unwrap_or(-1));
                 true
@@ -304,7 +316,7 @@ impl Door {
     }
 
     fn wait_ready(&mut self) {
-        let ready = until(Duration::from_secs(30), || {
+        let ready = until(patience(30), || {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("the door ended: {status}\n{}", self.log());
             }
@@ -327,7 +339,7 @@ impl Drop for Door {
         }
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
             self.signal(Signal::SIGTERM);
-            let gone = until(Duration::from_secs(15), || self.child.try_wait().is_ok_and(|status| status.is_some()));
+            let gone = until(patience(15), || self.child.try_wait().is_ok_and(|status| status.is_some()));
             if !gone {
                 eprintln!("the listener did not end on SIGTERM");
                 self.child.kill().ok();

@@ -29,6 +29,7 @@ pub mod procfs;
 mod scratch;
 mod terminal;
 mod tree;
+pub mod typist;
 
 pub use client::{Master, Ran, Running, run_bounded};
 pub use counts::Counts;
@@ -50,6 +51,13 @@ pub fn root() -> bool {
     assert!(env::var_os("REQUIRE_ROOT").is_none(), "REQUIRE_ROOT is set and this is not root");
     eprintln!("SKIPPED: needs root (run tests/all)");
     false
+}
+
+/// How long a test waits for what takes no time, before it says that it does not happen: `seconds`,
+/// and where all is slow `PATIENCE` times as long (tests/vm/init).
+pub fn patience(seconds: u64) -> Duration {
+    let times = env::var("PATIENCE").ok().and_then(|times| times.parse::<u64>().ok()).unwrap_or(1);
+    Duration::from_secs(seconds * times)
 }
 
 /// Whether root here may raise hard limits and lower OOM scores (`CAP_SYS_RESOURCE`): in containers it may not.
@@ -74,5 +82,5 @@ pub fn until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
 
 /// As [`until`], and a failed test if it does not come true.
 pub fn soon(what: &str, condition: impl FnMut() -> bool) {
-    assert!(until(Duration::from_secs(15), condition), "did not happen within 15 s: {what}");
+    assert!(until(patience(15), condition), "did not happen in time: {what}");
 }

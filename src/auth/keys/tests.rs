@@ -9,6 +9,8 @@ fn tenant(name: &str, keys: Vec<AuthorizedKey>) -> Tenant {
         name: name.parse().unwrap(),
         class: None,
         locked: false,
+        auth: vec![vec![crate::wire::login::Method::PublicKey]],
+        password: None,
         authorized_keys: keys,
         authorized_keys_file: None,
         trusted_user_ca_keys: Vec::new(),

@@ -4,6 +4,7 @@ mod config;
 mod groups;
 mod kernel;
 mod neighbours;
+mod room;
 mod settings;
 
 use super::checks::{ALL, CONFIG, Check, Group};
@@ -21,6 +22,7 @@ pub fn judge(facts: &Facts) -> Vec<Verdict> {
     };
     let mut verdicts = kernel::judge(&facts.kernel, named);
     verdicts.extend(settings::judge(&facts.kernel));
+    verdicts.extend(room::judge(&facts.kernel, named));
     verdicts.extend(groups::judge(&facts.groups));
     verdicts.push(config::judge(&facts.config));
     match named {

@@ -5,8 +5,11 @@ use crate::doctor::facts::{Kernel, Seen};
 use crate::doctor::verdict::{Remedy, Verdict};
 
 /// Settings that are looked at.
-pub(in crate::doctor) const SYSCTLS: [&str; 12] = [
+pub(in crate::doctor) const SYSCTLS: [&str; 17] = [
     "dev.tty.legacy_tiocsti",
+    "fs.file-max",
+    "fs.inotify.max_user_instances",
+    "fs.inotify.max_user_watches",
     "fs.suid_dumpable",
     "kernel.apparmor_restrict_unprivileged_userns",
     "kernel.core_pattern",
@@ -14,6 +17,8 @@ pub(in crate::doctor) const SYSCTLS: [&str; 12] = [
     "kernel.kptr_restrict",
     "kernel.modules_disabled",
     "kernel.perf_event_paranoid",
+    "kernel.pty.max",
+    "kernel.pty.reserve",
     "kernel.unprivileged_bpf_disabled",
     "kernel.unprivileged_userns_clone",
     "kernel.yama.ptrace_scope",

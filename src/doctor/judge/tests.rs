@@ -21,6 +21,11 @@ fn healthy() -> Facts {
         ("kernel.unprivileged_bpf_disabled", "2"),
         ("kernel.yama.ptrace_scope", "1"),
         ("user.max_user_namespaces", "30000"),
+        ("fs.file-max", "9223372036854775807"),
+        ("fs.inotify.max_user_instances", "128"),
+        ("fs.inotify.max_user_watches", "65536"),
+        ("kernel.pty.max", "4096"),
+        ("kernel.pty.reserve", "1024"),
     ];
     let mut sysctls: std::collections::BTreeMap<_, _> = SYSCTLS.iter().map(|name| (*name, Seen::Absent)).collect();
     sysctls.extend(settings.map(|(name, value)| (name, Seen::Is(value.to_owned()))));
@@ -113,6 +118,16 @@ const CASES: &[(&str, Level, &str, Change)] = &[
     ("kptr-restrict", Level::Unknown, "could not be read", |f| { set(f, "kernel.kptr_restrict", "0"); f.kernel.sysctls.insert("kernel.perf_event_paranoid", Seen::Unseen("EIO".into())); }),
     ("ptrace", Level::Ok, "no Yama", |f| { f.kernel.sysctls.insert("kernel.yama.ptrace_scope", Seen::Absent); }),
     ("modules", Level::Ok, "no modules", |f| { f.kernel.sysctls.insert("kernel.modules_disabled", Seen::Absent); }),
+    ("terminals", Level::Ok, "4096", |f| set(f, "kernel.pty.max", "4096")),
+    ("terminals", Level::Warn, "sysctl -w kernel.pty.max=3024", |f| set(f, "kernel.pty.max", "2000")),
+    ("terminals", Level::Warn, "some would get no terminal", |f| set(f, "kernel.pty.reserve", "4000")),
+    ("terminals", Level::Unknown, "pty.max = many", |f| set(f, "kernel.pty.max", "many")),
+    ("open-files", Level::Warn, "sysctl -w fs.file-max=128384", |f| set(f, "fs.file-max", "64191")),
+    ("open-files", Level::Ok, "64192", |f| set(f, "fs.file-max", "64192")),
+    ("open-files", Level::Unknown, "EIO", |f| { f.kernel.sysctls.insert("fs.file-max", Seen::Unseen("EIO".into())); }),
+    ("inotify", Level::Warn, "sysctl -w fs.inotify.max_user_instances=64", |f| set(f, "fs.inotify.max_user_instances", "63")),
+    ("inotify", Level::Warn, "sysctl -w fs.inotify.max_user_watches=8192", |f| set(f, "fs.inotify.max_user_watches", "100")),
+    ("inotify", Level::Ok, "no fs.inotify", |f| { f.kernel.sysctls.remove("fs.inotify.max_user_instances"); }),
     ("config", Level::Fail, "check", |f| named(f).errors = 2),
     ("config", Level::Fail, "chmod go-w", |f| f.config = Config::Unusable { path: "/c".into(), errors: 1, remedy: Some("chmod go-w /c".into()) }),
     ("config", Level::Unknown, "host alone", |f| f.config = Config::Missing("/c".into())),

@@ -103,12 +103,16 @@ fn every_combination_compiles_and_can_be_had() {
     let filters = Filters::compile().unwrap();
     assert_eq!(filters.slots.len(), 32);
     for sets in combinations() {
-        let (start, length) = filters.tenant(&sets).unwrap();
+        let places = filters.places(&sets).unwrap();
+        let (start, length) = places.tenant;
         let mut bytes = vec![0; length];
         filters.file.read_exact_at(&mut bytes, start).unwrap();
         let lists: Vec<List> = sets.iter().map(|set| list(list_of(*set))).collect();
         let expected = compile(&list(TENANT), &lists.iter().collect::<Vec<_>>()).unwrap();
         assert_eq!(Program::from_bytes(&bytes), Ok(expected));
-        assert_ne!(filters.init(&sets).unwrap(), Program::from_bytes(&bytes).unwrap());
+        assert_ne!(
+            Calls::new(filters.file.try_clone().unwrap(), sets, places).init().unwrap(),
+            Program::from_bytes(&bytes).unwrap()
+        );
     }
 }

@@ -33,6 +33,8 @@ fn granted(change: impl FnOnce(&mut Tenant, &mut KeyOptions)) -> Grant {
         name: "alice".parse().unwrap(),
         class: None,
         locked: false,
+        auth: vec![vec![crate::wire::login::Method::PublicKey]],
+        password: None,
         authorized_keys: Vec::new(),
         authorized_keys_file: None,
         trusted_user_ca_keys: Vec::new(),

@@ -1,0 +1,255 @@
+//! The hold on a child that becomes pid 1 of a cell: made by the listener or a monitor, used by one
+//! monitor, once.
+//!
+//! Its files in `/proc` are opened when it is made, by its parent. A monitor that takes a spare is
+//! not the parent: by the pid it could find another process there that came later.
+
+use std::{
+    ffi::CString,
+    fs::{self, File},
+    io::Write as _,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::Path,
+    time::Instant,
+};
+
+use crate::base::{Failure, Result, fail};
+use crate::sys::{
+    Errno,
+    credentials::{self, LIMIT_PROCESSES},
+    fd, mount, poll,
+    process::{self, Forked, namespaces},
+    seqpacket,
+    signal::SIGKILL,
+};
+use crate::wire::{Link, LinkError};
+
+use super::{
+    filters::Filters,
+    handover::{Answer, LINK, VIEW, Word},
+    plan::{Op, owner_in},
+    state::Record,
+};
+
+/// Descriptors to hand over are first moved above this, out of the way of the agreed numbers.
+const OUT_OF_THE_WAY: i32 = 10;
+
+/// A child that has not become a cell yet.
+#[derive(Debug)]
+pub(super) struct Child {
+    /// Our end of its link. When the last one closes, the child ends.
+    pub(super) link: Link<Word, Answer>,
+    /// Which process it is.
+    pub(super) record: Record,
+    /// A hold on it.
+    pub(super) pidfd: OwnedFd,
+    /// Its directory in `/proc`.
+    pub(super) proc: OwnedFd,
+    /// Its user namespace.
+    pub(super) user_namespace: OwnedFd,
+}
+
+/// What every child needs besides a plan.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tools<'a> {
+    /// Where the host view is.
+    pub(super) view: &'a Path,
+    /// The program of init.
+    pub(super) init: BorrowedFd<'a>,
+    /// The lists of system calls.
+    pub(super) filters: &'a Filters,
+}
+
+impl Child {
+    /// Clones it by `clone`, on v2 into `group`, and tells it what to do `ahead` of knowing more.
+    /// A spare also gets what tells it that the listener is `alive`.
+    pub(super) fn make(
+        clone: &[Op],
+        ahead: &[Op],
+        tools: Tools<'_>,
+        group: Option<BorrowedFd<'_>>,
+        alive: Option<BorrowedFd<'_>>,
+    ) -> Result<Self> {
+        let failed = |errno: Errno| fail("cloning", "pid 1 of a cell", errno);
+        let (link, inner) = seqpacket::pair().map_err(failed)?;
+        let mut kinds = namespaces::USER | namespaces::MOUNT | namespaces::PID;
+        if group.is_some() {
+            kinds |= namespaces::CGROUP;
+        }
+        let nobody = || fail("cloning", "pid 1 of a cell", "nobody is to own its user namespace");
+        let owner = owner_in(clone).ok_or_else(nobody)?;
+        let most = credentials::limit_of(LIMIT_PROCESSES).map_err(failed)?;
+        // The maker's soft limit at the clone becomes that of all the cell's users together, unless the
+        // maker is root (`enforced_nproc_rlimit` in the kernel). The hard one stays: raising it takes
+        // CAP_SYS_RESOURCE, which root in a container may lack.
+        credentials::set_limit(LIMIT_PROCESSES, most.1, most.1).map_err(failed)?;
+        let cloned = credentials::act_as_owner(owner).and_then(|()| process::clone_into(kinds, group));
+        if !matches!(cloned, Ok(Forked::Child)) {
+            credentials::be_root_again().map_err(failed)?;
+            credentials::set_limit(LIMIT_PROCESSES, most.0, most.1).map_err(failed)?;
+        }
+        match cloned.map_err(failed)? {
+            Forked::Child => {
+                // Its copy of our end would keep it from seeing that we are gone.
+                drop(link);
+                become_program(inner, tools, most)
+            }
+            Forked::Parent { pid, pidfd } => {
+                drop(inner);
+                let opened = Record::of(pid, owner).map_err(failed).and_then(|record| {
+                    let open = |path: String| File::open(&path).map_err(|error| fail("opening", path, error));
+                    Ok((record, open(format!("/proc/{pid}"))?, open(format!("/proc/{pid}/ns/user"))?))
+                });
+                let (record, proc, user_namespace) = match opened {
+                    Ok(opened) => opened,
+                    Err(failure) => {
+                        end(pidfd.as_fd())?;
+                        return Err(failure);
+                    }
+                };
+                let (proc, user_namespace) = (proc.into(), user_namespace.into());
+                let child = Self { link: Link::new(link), record, pidfd, proc, user_namespace };
+                let word = Word::Ahead(ahead.to_vec());
+                let with: Vec<_> = alive.into_iter().collect();
+                let told = clone.iter().try_for_each(|op| child.set(op)).and_then(|()| {
+                    child.link.send_with(&word, &with).map_err(|error| fail("preparing", "a cell", error))
+                });
+                match told {
+                    Ok(()) => Ok(child),
+                    Err(failure) => {
+                        child.end()?;
+                        Err(failure)
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is set from outside when it is made.
+    fn set(&self, op: &Op) -> Result<()> {
+        let failed = |cause: &dyn std::fmt::Display| fail("preparing a cell", format_args!("({op})"), cause);
+        match op {
+            Op::ResetOomScore => self.write("oom_score_adj", "0"),
+            Op::ResetPriority => credentials::reset_priority_of(self.record.pid).map_err(|errno| failed(&errno)),
+            // Done: there is a child.
+            Op::Clone { group: _, owner: _ } => Ok(()),
+            Op::Keep { .. }
+            | Op::MakeGroup { .. }
+            | Op::SetGroup { .. }
+            | Op::GiveGroup { .. }
+            | Op::Take { .. }
+            | Op::MapIds(_)
+            | Op::Shift { .. }
+            | Op::Release
+            | Op::WriteDown
+            | Op::MoveIn { .. }
+            | Op::WatchMemory { .. }
+            | Op::LendGroup { .. }
+            | Op::TakeHost { .. }
+            | Op::Leave { .. }
+            | Op::HostName(_)
+            | Op::LoopbackUp
+            | Op::AwaitMonitor
+            | Op::AwaitGroups { .. }
+            | Op::AwaitMemory
+            | Op::JoinGroups
+            | Op::LeaveGroups
+            | Op::BecomeRoot
+            | Op::RootFromTree { .. }
+            | Op::RootFromNothing { .. }
+            | Op::Directory { .. }
+            | Op::Symlink { .. }
+            | Op::File { .. }
+            | Op::Attach { .. }
+            | Op::Mount { .. }
+            | Op::Settle { .. }
+            | Op::Bound { .. }
+            | Op::Board { .. }
+            | Op::PingGroups { .. }
+            | Op::ReadOnly { .. }
+            | Op::Cover { .. }
+            | Op::Pivot
+            | Op::ResetTraits
+            | Op::KeepToItself
+            | Op::LimitCalls(_)
+            | Op::KeepForInit
+            | Op::KeepBoundingSet(_)
+            | Op::BecomeInit => Err(failed(&"it is planned for another process")),
+        }
+    }
+
+    /// Writes to one of its files in `/proc`.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<()> {
+        let written = mount::open_to_write(self.proc.as_fd(), Path::new(name))
+            .and_then(|mut file| Ok(file.write_all(text.as_bytes())?));
+        written.map_err(|errno| fail("writing", format_args!("/proc/{}/{name}", self.record.pid), errno))
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&self) -> Result<bool> {
+        let ended = poll::wait_readable(&[self.pidfd.as_fd()], Some(Instant::now()));
+        Ok(ended.map_err(|errno| fail("looking at", self.record.pid, errno))?.contains(&true))
+    }
+
+    /// Waits for its answer; `None` if it was killed.
+    pub(super) fn answer(&mut self) -> Result<Option<Answer>> {
+        // That it left words of ours unread is told before what it said (unix(7): ECONNRESET).
+        let first = self.link.receive();
+        let answer = if matches!(first, Err(LinkError::Closed)) { self.link.receive() } else { first };
+        match answer {
+            Ok((answer, fds)) if fds.is_empty() => Ok(Some(answer)),
+            Ok(_) => Err(fail("waiting for", "pid 1 of a cell", LinkError::Descriptors)),
+            Err(LinkError::Closed) => Ok(None),
+            Err(error) => Err(fail("waiting for", "pid 1 of a cell", error)),
+        }
+    }
+
+    /// Ends it, and waits for that.
+    pub(super) fn end(&self) -> Result<()> {
+        end(self.pidfd.as_fd())
+    }
+}
+
+fn end(pidfd: BorrowedFd<'_>) -> Result<()> {
+    let failed = |errno: Errno| -> Failure { fail("ending", "what was to be pid 1 of a cell", errno) };
+    match process::signal_pidfd(pidfd, SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => {}
+        Err(errno) => return Err(failed(errno)),
+    }
+    poll::wait_readable(&[pidfd], None).map_err(failed)?;
+    match process::wait_for(pidfd) {
+        // A spare's parent is the listener, which reaps it.
+        Ok(_) | Err(Errno::ECHILD) => Ok(()),
+        Err(errno) => Err(failed(errno)),
+    }
+}
+
+/// The child, still a copy of its parent. What fails is told as an answer.
+fn become_program(link: OwnedFd, tools: Tools<'_>, processes: (u64, u64)) -> ! {
+    let errno = match lay_out(link.as_fd(), tools, processes) {
+        Ok(init) => process::exec(init.as_fd(), &[CString::from(c"cellblock-init")], &[]),
+        Err(errno) => errno,
+    };
+    let answer = Answer::Failed(fail("becoming", "cellblock-init", errno).to_string());
+    let told = Link::<Answer, Word>::new(link).send(&answer);
+    process::exit_now(if told.is_ok() { 1 } else { 2 })
+}
+
+/// Still with root's access to files, which the exec takes.
+fn lay_out(link: BorrowedFd<'_>, tools: Tools<'_>, (soft, hard): (u64, u64)) -> Result<OwnedFd, Errno> {
+    credentials::set_limit(LIMIT_PROCESSES, soft, hard)?;
+    // No id is mapped yet, so nobody here is root, whom exec would give capabilities.
+    credentials::keep_capabilities_on_exec()?;
+    let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    let null = fd::duplicate_above(null.as_fd(), OUT_OF_THE_WAY)?;
+    let view = File::open(tools.view)?;
+    let view = fd::duplicate_above(view.as_fd(), OUT_OF_THE_WAY)?;
+    let (link, init) = (fd::duplicate_above(link, OUT_OF_THE_WAY)?, fd::duplicate_above(tools.init, OUT_OF_THE_WAY)?);
+    fd::close_on_exec_from(0)?;
+    for number in 0..=2 {
+        fd::place_at(null.as_fd(), number)?;
+    }
+    fd::place_at(link.as_fd(), LINK)?;
+    fd::place_at(view.as_fd(), VIEW)?;
+    Ok(init)
+}

@@ -1,0 +1,166 @@
+use super::*;
+use crate::config::settings::{Limits, Linger};
+use crate::jail::{Control, Controls};
+use std::collections::BTreeSet;
+
+fn tenant(root: Root) -> Tenant {
+    let limits = Limits { tmp: Bytes(1), run: Bytes(2), shm: Bytes(3), nofile: 4, ..Limits::default() };
+    let jail = Jail {
+        root,
+        user: User::Tenant,
+        shell: "/bin/sh".into(),
+        home: "/home/alice".into(),
+        hostname: "alice".into(),
+        network: Network::None,
+        linger: Linger::Forever,
+        ids: 65_536,
+        limits,
+        allow: BTreeSet::new(),
+        command: None,
+        accept_env: Vec::new(),
+        set_env: Vec::new(),
+        capabilities: u64::MAX,
+        no_new_privs: true,
+        syscalls: BTreeSet::new(),
+        max_sessions: 1,
+        max_connections: 64,
+        motd: false,
+    };
+    Tenant {
+        name: "alice".parse().unwrap(),
+        class: None,
+        locked: false,
+        auth: vec![vec![crate::wire::login::Method::PublicKey]],
+        password: None,
+        authorized_keys: Vec::new(),
+        authorized_keys_file: None,
+        trusted_user_ca_keys: Vec::new(),
+        authorized_principals: Vec::new(),
+        jail,
+    }
+}
+
+fn facts() -> Facts {
+    Facts {
+        state_dir: "/state".into(),
+        real: vec!["usr"],
+        linked: vec![("bin", "usr/bin".into())],
+        lent: Vec::new(),
+        resolver: String::new(),
+        groups: Groups::V1(vec![("pids".into(), "/cg/pids/cellblock".into())]),
+        landlock: 6,
+        oom_adjusted: true,
+        controls: Controls::new([Control::Pids], true),
+        disks: Vec::new(),
+    }
+}
+
+fn plan_for(root: Root) -> Plan {
+    plan(&tenant(root), IdRange { first: 1000, count: 65_536 }, &facts())
+}
+
+#[test]
+fn the_monitor_takes_the_tree_maps_shifts_releases_and_makes_groups_in_this_order() {
+    let plan = plan_for(Root::Directory("/srv/a".into()));
+    let group = |path: &str, leaf| Op::MakeGroup { path: path.into(), leaf, v2: false };
+    let tree = 6;
+    assert_eq!(plan.before, vec![Op::Take { tree, source: "/srv/a".into() }]);
+    assert_eq!(plan.clone, vec![Op::Clone { group: None, owner: 1000 }, Op::ResetOomScore, Op::ResetPriority]);
+    let outside = vec![
+        Op::MapIds(IdRange { first: 1000, count: 65_536 }),
+        Op::Shift { tree },
+        Op::Release,
+        group("/cg/pids/cellblock/alice", Leaf::Init),
+        group("/cg/pids/cellblock/alice/sessions", Leaf::Sessions),
+        Op::SetGroup { file: "/cg/pids/cellblock/alice/sessions/pids.max".into(), value: "256".into() },
+        Op::WriteDown,
+        Op::LendGroup { tree: 5, path: "/cg/pids/cellblock/alice".into(), v2: false },
+    ];
+    assert_eq!(plan.outside, outside);
+}
+
+#[test]
+fn the_child_joins_its_groups_before_it_leaves_those_of_the_host_and_shows_them() {
+    let plan = plan_for(Root::Directory("/srv/a".into()));
+    let begin = plan.inside.iter().position(|op| *op == Op::AwaitGroups { count: 1 }).unwrap();
+    let shown = Op::Attach { tree: 5, at: "sys/fs/cgroup/pids".into(), file: false, read_only: false };
+    assert_eq!(plan.inside[begin + 1..begin + 5], [Op::JoinGroups, Op::LeaveGroups, shown, Op::Pivot]);
+}
+
+#[test]
+fn what_is_done_ahead_says_nothing_of_the_tenant_and_is_what_spares_do() {
+    let mut facts = facts();
+    let ids = IdRange { first: 1000, count: 65_536 };
+    let (directory, host) = (tenant(Root::Directory("/srv/a".into())), tenant(Root::Host));
+    let plans = [&directory, &host].map(|tenant| plan(tenant, ids, &facts));
+    let (clone, ahead) = spare(&facts, ids.first).unwrap();
+    assert!(plans.iter().all(|plan| plan.takes_spare && plan.ahead == ahead && plan.clone == clone));
+    assert!(!format!("{clone:?} {ahead:?}").contains("alice"));
+
+    let mut shared = tenant(Root::Host);
+    shared.jail.network = Network::Host;
+    assert!(!plan(&shared, ids, &facts).takes_spare);
+    facts.groups = Groups::V2("/cg/cellblock".into());
+    let v2 = plan(&directory, ids, &facts);
+    let at = |op: &Op| matches!(op, Op::Attach { at, .. } if at.as_os_str() == "sys/fs/cgroup");
+    assert!(v2.inside.iter().any(at));
+    let place = |wanted: fn(&Op) -> bool| v2.outside.iter().position(wanted).unwrap();
+    let lent = place(|op| matches!(op, Op::LendGroup { .. }));
+    let (moved, set) = (place(|op| matches!(op, Op::MoveIn { .. })), place(|op| matches!(op, Op::SetGroup { .. })));
+    assert!(moved < set && set < lent, "limits need an empty group, and sessions need limits");
+    assert!(!plan(&directory, ids, &facts).takes_spare, "v2 clones into the tenant's group");
+    assert_eq!(spare(&facts, ids.first), None);
+}
+
+fn position(plan: &Plan, wanted: &Op) -> Option<usize> {
+    plan.inside.iter().position(|op| op == wanted)
+}
+
+#[test]
+fn calls_are_limited_while_the_child_may_and_before_it_is_init() {
+    let plan = plan_for(Root::Host);
+    let limited = position(&plan, &Op::LimitCalls(BTreeSet::new())).unwrap();
+    assert_eq!(plan.inside.get(limited - 1), Some(&Op::ResetTraits));
+    assert_eq!(plan.inside.get(limited + 1), Some(&Op::KeepBoundingSet(!SYS_ADMIN)));
+    assert_eq!(position(&plan, &Op::KeepForInit), None);
+    assert!(plan.ahead.contains(&Op::Bound { name: "max_user_namespaces".into(), most: 0 }));
+}
+
+#[test]
+fn what_a_class_opens_is_opened_and_no_more() {
+    let with = |change: fn(&mut Jail)| {
+        let mut tenant = tenant(Root::Host);
+        change(&mut tenant.jail);
+        plan(&tenant, IdRange { first: 1000, count: 65_536 }, &facts())
+    };
+    let rights = with(|jail| jail.no_new_privs = false);
+    assert!(position(&rights, &Op::KeepForInit) < position(&rights, &Op::KeepBoundingSet(!SYS_ADMIN)));
+    assert!(position(&rights, &Op::KeepForInit) > position(&rights, &Op::LimitCalls(BTreeSet::new())));
+    let nesting = with(|jail| jail.syscalls = [CallSet::Nesting].into());
+    assert!(nesting.ahead.contains(&Op::Bound { name: "max_user_namespaces".into(), most: NESTED }));
+    assert!(rights.takes_spare && !nesting.takes_spare);
+    assert!(position(&nesting, &Op::LimitCalls([CallSet::Nesting].into())).is_some());
+    let pinging = with(|jail| jail.syscalls = [CallSet::Ping].into());
+    let sys = Op::ReadOnly { path: "proc/sys".into() };
+    let written = position(&pinging, &Op::PingGroups { last: 65_535 });
+    assert!(position(&pinging, &Op::AwaitMonitor) < written && written < position(&pinging, &sys));
+    assert!(!pinging.ahead.contains(&sys) && nesting.ahead.contains(&sys));
+    let shared = with(|jail| {
+        jail.syscalls = [CallSet::Ping].into();
+        jail.network = Network::Host;
+    });
+    assert_eq!(position(&shared, &Op::PingGroups { last: 65_535 }), None);
+    assert!(position(&shared, &Op::KeepToItself) < position(&shared, &Op::LimitCalls([CallSet::Ping].into())));
+    assert_eq!(position(&pinging, &Op::KeepToItself), None);
+}
+
+#[test]
+fn a_cell_never_keeps_sys_admin_and_becomes_root_before_it_makes_files() {
+    let plan = plan_for(Root::Host);
+    let at = |wanted: &Op| plan.inside.iter().position(|op| op == wanted).unwrap();
+    assert!(plan.inside.contains(&Op::KeepBoundingSet(!SYS_ADMIN)));
+    assert!(at(&Op::AwaitMonitor) < at(&Op::BecomeRoot));
+    let made = plan.inside.iter().position(|op| matches!(op, Op::Symlink { .. } | Op::File { .. }));
+    assert!(at(&Op::BecomeRoot) < made.unwrap());
+    assert_eq!(plan.inside.last(), Some(&Op::BecomeInit));
+}
