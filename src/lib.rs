@@ -19,6 +19,7 @@ pub mod auth;
 pub mod init;
 pub mod jail;
 pub mod probe;
+pub mod sftp;
 
 pub mod doctor;
 pub mod monitor;

@@ -26,7 +26,7 @@ const LAYERS: &[&[&str]] = &[
     &["wire"],
     &["config"],
     &["policy"],
-    &["account", "auth", "init", "jail", "probe"],
+    &["account", "auth", "init", "jail", "probe", "sftp"],
     &["doctor", "monitor", "verify"],
     &["listen"],
     &["cli"],

@@ -25,7 +25,7 @@ use cellblock::{
     account::Audit,
     base::Bytes,
     config::settings::{
-        Allow, AuthorizedKey, Jail, KeyOptions, KeyRole, Limits, Linger, Network, Root, Stranger, Tenant, User,
+        Allow, AuthorizedKey, Jail, KeyOptions, KeyRole, Limits, Linger, Network, Root, Sftp, Stranger, Tenant, User,
     },
     monitor::{Conn, Entered, Hashing, House, Seats, converse},
     policy::Ends,
@@ -39,6 +39,7 @@ use cellblock::{
         init::{Order, Report},
         login::{Method, Refusal, Reply, Request, Setup},
         session::{Exit, Program, Usage},
+        sftp::Access,
     },
 };
 
@@ -143,6 +144,7 @@ fn alice() -> Tenant {
             limits: Limits { tmp: Bytes(0), run: Bytes(0), shm: Bytes(0), nofile: 1024, ..Limits::default() },
             allow: BTreeSet::from([Allow::Shell, Allow::Exec, Allow::Pty]),
             command: None,
+            sftp: Sftp { access: Access::ReadWrite, umask: None },
             accept_env: Vec::new(),
             set_env: Vec::new(),
             capabilities: 0,

@@ -39,19 +39,27 @@ impl Audit {
     /// A file that was moved away (logrotate(8)) is followed by a new one, in running monitors too,
     /// which nobody could tell to reopen it.
     pub fn record(&mut self, event: &Event<'_>) {
+        self.record_all(std::slice::from_ref(event));
+    }
+
+    /// As [`Audit::record`], many in one write.
+    pub fn record_all(&mut self, events: &[Event<'_>]) {
         if !self.is_current() {
             match open(&self.path) {
                 Ok(file) => self.file = file,
                 Err(failure) => error!("{failure}"),
             }
         }
-        let written = event.line(Timestamp::now()).map_err(io::Error::from).and_then(|mut line| {
+        let now = Timestamp::now();
+        let lines = events.iter().map(|event| event.line(now)).collect::<Result<Vec<_>, _>>();
+        let written = lines.map_err(io::Error::from).and_then(|lines| {
+            let mut lines = lines.concat();
             if self.is_torn()? {
-                line.insert(0, b'\n');
+                lines.insert(0, b'\n');
             }
             // One write, so that lines of several processes never mix (O_APPEND).
-            let length = self.file.write(&line)?;
-            if length == line.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+            let length = self.file.write(&lines)?;
+            if length == lines.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
         });
         if let Err(cause) = written {
             error!("{}", fail("writing the audit file", self.path.display(), cause));

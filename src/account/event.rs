@@ -81,6 +81,28 @@ pub enum Event<'a> {
     /// A tenant's cell was started without limits that this host cannot enforce
     /// (`enforce = "best-effort"`).
     LimitsForgone { connection: &'a str, tenant: &'a TenantName, limits: &'a [&'static str] },
+    /// An sftp session did something with a file, or tried to.
+    FileOperation {
+        connection: &'a str,
+        session: &'a str,
+        tenant: &'a TenantName,
+        operation: &'static str,
+        /// As the client named it; what is not absolute is below the home directory.
+        path: String,
+        /// The other name of a rename or hard link; what a symlink says.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+        /// Bytes read and written while it was open.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        read: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        written: Option<u64>,
+        /// Why it was not done.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// So many more operations of that session are in no line of their own.
+    FileOperationsUnlisted { connection: &'a str, session: &'a str, tenant: &'a TenantName, operations: u64 },
     /// A session ended.
     SessionEnd { connection: &'a str, session: &'a str, tenant: &'a TenantName, exit: ExitText, usage: Option<Used> },
     /// A socket for a client was not opened in the cell.

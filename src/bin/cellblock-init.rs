@@ -1,17 +1,21 @@
 //! pid 1 of a cell: first `jail`, which makes the cell around it, then `init`. And the probe that
-//! `cellblock verify` starts in one.
+//! `cellblock verify` starts in one, and the sftp server of its sessions.
 
 use std::{env, process::ExitCode};
 
 use cellblock::init::{Filter, Given, Groups, live};
 use cellblock::jail::{Built, become_cell};
 use cellblock::sys::Errno;
-use cellblock::wire::init::PROBE;
+use cellblock::wire::init::{PROBE, SFTP};
 
 /// There is nobody to tell why: the exit status is all that is seen.
 fn main() -> ExitCode {
-    if env::args_os().next().is_some_and(|name| name == PROBE) {
+    let name = env::args_os().next().unwrap_or_default();
+    if name == PROBE {
         return cellblock::probe::run();
+    }
+    if name == SFTP {
+        return cellblock::sftp::run();
     }
     match run() {
         Ok(()) => ExitCode::SUCCESS,

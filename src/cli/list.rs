@@ -82,6 +82,7 @@ fn shown(program: &Program) -> (&'static str, Option<String>) {
         Program::Command(command) => ("exec", Some(escape_bytes(command))),
         Program::Subsystem(name) => ("subsystem", Some(escape(name))),
         Program::Probe => ("probe", None),
+        Program::Sftp(_) => ("sftp", None),
     }
 }
 

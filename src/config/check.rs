@@ -11,7 +11,7 @@ use super::finding::{Finding, Findings, Place};
 use super::keys::{ServerLayer, Set, TenantLayer};
 use super::login;
 use super::roots::Roots;
-use super::settings::{CallSet, IdPool, Jail, Limits, Network, Root, Server, Stranger, Tenant, User};
+use super::settings::{CallSet, IdPool, Jail, Limits, Network, Root, Server, Sftp, Stranger, Tenant, User};
 use crate::base::{Secret, TenantName};
 use crate::sys::file::{Links, read_trusted};
 
@@ -262,6 +262,7 @@ fn jail(whole: &TenantLayer) -> Option<Jail> {
         limits: limits(whole)?,
         allow: need(&whole.allow)?,
         command: need(&whole.command),
+        sftp: Sftp { access: need(&whole.sftp_access)?, umask: need(&whole.sftp_umask).map(|umask| umask.0) },
         accept_env: need(&whole.accept_env)?,
         set_env: need(&whole.set_env)?.0.into_iter().map(|(name, (value, _place))| (name, value)).collect(),
         capabilities: need(&whole.capabilities)?.0,

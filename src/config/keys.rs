@@ -10,9 +10,10 @@ use super::finding::Place;
 use super::password_hash::PasswordHash;
 use super::read::Reader;
 use super::settings::{Allow, CallSet, Enforce, Linger, MaxStartups, Network, Root, User};
-use super::show::{Capabilities, KeyLine, Setting, Variables, Ways};
+use super::show::{Capabilities, KeyLine, Setting, Umask, Variables, Ways};
 use crate::base::{Bytes, ClassName, Cores};
 use crate::wire::init::MAX_CONNECTIONS;
+use crate::wire::sftp::Access;
 
 /// A value and where it was set.
 #[derive(Debug, Clone)]
@@ -301,6 +302,12 @@ keys! {
     "" "command" command: String = |r, v| r.command(v),
         "text", Words("what the client asks for"),
         "Runs instead of what the client asks for, which it finds in `SSH_ORIGINAL_COMMAND`.";
+    "sftp" "access" sftp_access: Access = |r, v| r.word(v, &Access::ALL.map(|access| (access.word(), access))),
+        "`\"read-write\"`, `\"read-only\"` or `\"drop-box\"`", Toml(r#""read-write""#),
+        "What sftp (and `scp`, but for `scp -O`) may do with the tenant's files. `read-only`: change nothing, as `internal-sftp -R`. `drop-box`: bring files and directories and rename them; read, list or remove none. Whoever may also run commands is not held by it: leave `shell` and `exec` out of `allow`.";
+    "sftp" "umask" sftp_umask: Umask = |r, v| r.umask(v),
+        "octal digits as text", Words("that of all sessions, `022`"),
+        "Which permissions files and directories that sftp makes never get, as `internal-sftp -u`: with `027` others get none.";
     "" "accept_env" accept_env: Vec<String> = |r, v| r.patterns(v),
         "list of patterns", Toml(r#"["LANG", "LC_*", "COLORTERM", "NO_COLOR"]"#),
         "Environment variables that a client may set, with `*` and `?`.";

@@ -18,7 +18,7 @@ use super::files::FileId;
 use super::finding::{Finding, Findings, Place};
 use super::password_hash::{BadHash, PasswordHash};
 use super::settings::{Allow, AuthorizedKey, CallSet, Linger, MaxStartups, Network, Root};
-use super::show::{Capabilities, KeyLine, Variables, Ways, call_set, word};
+use super::show::{Capabilities, KeyLine, Umask, Variables, Ways, call_set, word};
 use crate::base::{Bytes, ClassName, Cores, Span};
 use crate::sys::landlock;
 use crate::wire::login::Method;
@@ -128,6 +128,16 @@ impl<'f> Reader<'f> {
         match words.iter().find(|(word, _meaning)| *word == text) {
             Some((_word, meaning)) => Some(*meaning),
             None => self.error(value, format!("expected {what}")),
+        }
+    }
+
+    pub(super) fn umask(&mut self, value: Value<'_, '_>) -> Option<Umask> {
+        const WHAT: &str = "octal digits as text, as in \"027\"";
+        let text = self.text(value, WHAT)?;
+        let digits = text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+        match u32::from_str_radix(text, 8).ok().filter(|mask| digits && *mask <= 0o777) {
+            Some(mask) => Some(Umask(mask)),
+            None => self.error(value, format!("expected {WHAT}")),
         }
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::password_hash::PasswordHash;
 use crate::base::{Bytes, ClassName, Cores, TenantName};
 use crate::wire::login::Method;
+use crate::wire::sftp::Access;
 
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +169,8 @@ pub struct Jail {
     pub allow: BTreeSet<Allow>,
     /// Runs instead of what the client asks for.
     pub command: Option<String>,
+    /// What sftp sessions may do.
+    pub sftp: Sftp,
     /// Names that a client may set, with `*` and `?`.
     pub accept_env: Vec<String>,
     /// Variables that every session has.
@@ -184,6 +187,15 @@ pub struct Jail {
     pub max_connections: u32,
     /// Whether `/etc/motd` and the last login are shown.
     pub motd: bool,
+}
+
+/// What sftp sessions may do, in place of options of `internal-sftp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sftp {
+    /// With the tenant's files.
+    pub access: Access,
+    /// Their umask(2), where it is not that of all sessions.
+    pub umask: Option<u32>,
 }
 
 /// CAP_NET_RAW (capabilities(7)).

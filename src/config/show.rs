@@ -8,6 +8,7 @@ use super::password_hash::PasswordHash;
 use super::settings::{Allow, AuthorizedKey, CallSet, Enforce, Linger, MaxStartups, Network, Root, User};
 use crate::base::{Bytes, ClassName, Cores, Span};
 use crate::wire::login::Method;
+use crate::wire::sftp::Access;
 
 /// A value that a key can have.
 pub(super) trait Setting {
@@ -37,6 +38,10 @@ pub(super) struct Ways(pub(super) Vec<Vec<Method>>);
 /// Capabilities, bit N for number N.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Capabilities(pub(super) u64);
+
+/// Permissions that new files do not get.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Umask(pub(super) u32);
 
 /// Environment variables, each with the place where it was set.
 #[derive(Debug, Clone, Default)]
@@ -98,6 +103,8 @@ show! {
     Ways: |value| list(value.0.iter().map(|way| quote(&joined(way))));
     PasswordHash: |value| quote(value.scheme());
     Vec<KeyLine>: |value| list(value.iter().map(|key| quote(&key.line)));
+    Access: |value| quote(value.word());
+    Umask: |value| quote(&format!("{:03o}", value.0));
     Capabilities: |value| list(capabilities::names(value.0).map(quote));
     BTreeSet<Allow>: |value| list(value.iter().map(|allow| quote(word(*allow))));
     BTreeSet<CallSet>: |value| list(value.iter().map(|set| quote(call_set(*set))));

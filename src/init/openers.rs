@@ -168,7 +168,7 @@ fn fork(job: Job<'_>, account: &Account, sessions: &mut Sessions) -> Result<(Pid
     match forked.map_err(|errno| ("forking", errno))? {
         Forked::Parent { pid, pidfd: _ } => Ok((pid, Link::new(ours))),
         Forked::Child => {
-            let done = spawn::become_tenant(account, (to_join, filter), theirs.as_fd());
+            let done = spawn::become_tenant(account, (to_join, filter), &theirs);
             let done = done.and_then(|()| match job {
                 Job::Open(socket) => open::open(socket, account),
                 Job::Remove(left, number) => {

@@ -193,6 +193,7 @@ fn shown(program: &Program) -> Program {
         Program::Command(command) => Program::Command(command.iter().copied().take(MAX_SHOWN).collect()),
         Program::Shell => Program::Shell,
         Program::Probe => Program::Probe,
+        Program::Sftp(access) => Program::Sftp(*access),
         Program::Subsystem(name) => Program::Subsystem(name.chars().take(MAX_SHOWN).collect()),
     }
 }

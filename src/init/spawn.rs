@@ -8,7 +8,7 @@ use std::{
     fs::File,
     io::{self, Write as _},
     os::{
-        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        fd::{AsFd as _, OwnedFd},
         unix::fs::FileExt as _,
     },
     path::Path,
@@ -22,7 +22,7 @@ use crate::sys::{
     signal,
 };
 use crate::wire::{
-    init::{Account, PROBE, Start},
+    init::{Account, PROBE, SFTP, Start},
     session::{Program, Terminal},
 };
 
@@ -43,6 +43,12 @@ const BOUNDED: [(u32, u64); 2] = [(11, 4096), (12, 200 << 10)];
 const NOT_FOUND: i32 = 127;
 const NOT_EXECUTABLE: i32 = 126;
 const OUR_FAULT: i32 = 255;
+
+/// As much as a pipe may hold without a capability (fs.pipe-max-size).
+const SFTP_PIPE: usize = 1 << 20;
+
+/// Some two thousand records: what a busy monitor may be behind before they are counted instead.
+const RECORDS_PIPE: usize = 256 << 10;
 
 /// The kernel takes 4096 instructions of 8 bytes.
 const MAX_FILTER: usize = 4096 * 8;
@@ -85,6 +91,8 @@ impl Filter {
 struct Streams {
     /// stdin, stdout, stderr.
     inner: [OwnedFd; 3],
+    /// Where the sftp server writes what it did.
+    records: Option<OwnedFd>,
     outer: Vec<OwnedFd>,
     terminal: bool,
 }
@@ -100,7 +108,7 @@ struct Command {
 pub(super) fn spawn(start: &Start, groups: &Groups, filter: &Filter) -> Result<(Pid, Vec<OwnedFd>), (Step, Errno)> {
     let (streams, terminal_name) = match &start.terminal {
         Some(terminal) => open_terminal(terminal, &start.account)?,
-        None => (open_pipes(&start.account)?, None),
+        None => (open_pipes(&start.account, &start.program)?, None),
     };
     let command = command(start, terminal_name)?;
     let (forked, to_join) = fork_among(groups);
@@ -128,11 +136,11 @@ pub(super) fn fork_among(groups: &Groups) -> (Result<Forked, Errno>, Option<&Gro
 pub(super) fn become_tenant(
     account: &Account,
     (to_join, filter): (Option<&Groups>, &Filter),
-    link: BorrowedFd<'_>,
+    link: &OwnedFd,
 ) -> Result<(), (Step, Errno)> {
     join(to_join)?;
     process::new_session().map_err(|errno| ("making a session", errno))?;
-    place([link; 3]).map_err(|errno| ("placing the link", errno))?;
+    place([Some(link), Some(link), Some(link), None]).map_err(|errno| ("placing the link", errno))?;
     signal::reset_all().map_err(|errno| ("resetting signals", errno))?;
     credentials::reset_affinity_and_personality().map_err(|errno| ("resetting affinity and personality", errno))?;
     give_up(account, filter)
@@ -160,11 +168,11 @@ fn open_terminal(terminal: &Terminal, account: &Account) -> Result<(Streams, Opt
     let name = pty::name(master.as_fd()).map_err(failed)?;
     let copy = || fd::duplicate(slave.as_fd()).map_err(failed);
     let inner = [copy()?, copy()?, slave];
-    Ok((Streams { inner, outer: vec![master], terminal: true }, Some(name)))
+    Ok((Streams { inner, records: None, outer: vec![master], terminal: true }, Some(name)))
 }
 
 /// The pipes belong to the tenant, so that `echo >/dev/stderr` works (docs/kernel.md, 12).
-fn open_pipes(account: &Account) -> Result<Streams, (Step, Errno)> {
+fn open_pipes(account: &Account, program: &Program) -> Result<Streams, (Step, Errno)> {
     let failed = |errno| ("opening pipes", errno);
     let pipe = || {
         let (read, write) = fd::pipe()?;
@@ -175,7 +183,26 @@ fn open_pipes(account: &Account) -> Result<Streams, (Step, Errno)> {
     let (from_stdout, stdout) = pipe().map_err(failed)?;
     let (from_stderr, stderr) = pipe().map_err(failed)?;
     let outer = vec![to_stdin, from_stdout, from_stderr];
-    Ok(Streams { inner: [stdin, stdout, stderr], outer, terminal: false })
+    let mut streams = Streams { inner: [stdin, stdout, stderr], records: None, outer, terminal: false };
+    match program {
+        Program::Sftp(_) => prepare_for_sftp(&mut streams).map_err(failed)?,
+        Program::Shell | Program::Command(_) | Program::Subsystem(_) | Program::Probe => {}
+    }
+    Ok(streams)
+}
+
+/// Files come in packets of up to 256 KiB: with larger pipes the disk and the network need not wait
+/// for each other. Another pipe, which is not the tenant's, is for the records.
+fn prepare_for_sftp(streams: &mut Streams) -> Result<(), Errno> {
+    let (read, records) = fd::pipe()?;
+    let [stdin, stdout, _] = &streams.inner;
+    for (pipe, size) in [(stdin, SFTP_PIPE), (stdout, SFTP_PIPE), (&records, RECORDS_PIPE)] {
+        // Who has many pipes gets small ones (pipe(7), fs.pipe-user-pages-soft), which do as well.
+        if fd::set_pipe_size(pipe.as_fd(), size).is_err() {}
+    }
+    streams.records = Some(records);
+    streams.outer.push(read);
+    Ok(())
 }
 
 fn command(start: &Start, terminal_name: Option<String>) -> Result<Command, (Step, Errno)> {
@@ -186,6 +213,7 @@ fn command(start: &Start, terminal_name: Option<String>) -> Result<Command, (Ste
         Program::Shell => vec![string(format!("-{name}").into_bytes())?],
         Program::Command(command) => vec![string(name.into())?, c"-c".into(), string(command.clone())?],
         Program::Probe => vec![string(PROBE.into())?],
+        Program::Sftp(access) => vec![string(SFTP.into())?, string(access.word().into())?],
         Program::Subsystem(_) => return Err(("preparing the command", Errno::ENOTSUP)),
     };
     let mut environment = Vec::new();
@@ -231,11 +259,14 @@ fn become_session(
     if streams.terminal {
         pty::make_controlling(stdin.as_fd()).map_err(|errno| ("taking the terminal", errno))?;
     }
-    place([stdin, stdout, stderr].map(|fd| fd.as_fd())).map_err(|errno| ("placing the streams", errno))?;
+    place([Some(stdin), Some(stdout), Some(stderr), streams.records.as_ref()])
+        .map_err(|errno| ("placing the streams", errno))?;
     signal::reset_all().map_err(|errno| ("resetting signals", errno))?;
     credentials::reset_affinity_and_personality().map_err(|errno| ("resetting affinity and personality", errno))?;
     let own = match start.program {
-        Program::Probe => Some(process::own_program().map_err(|errno| ("opening the probe", errno))?),
+        Program::Probe | Program::Sftp(_) => {
+            Some(process::own_program().map_err(|errno| ("opening init's own program", errno))?)
+        }
         Program::Shell | Program::Command(_) | Program::Subsystem(_) => None,
     };
     give_up(&start.account, filter)?;
@@ -243,14 +274,17 @@ fn become_session(
     Ok(own)
 }
 
-/// Descriptors 0, 1 and 2, and nothing else from here on: the child follows paths of the tenant's
-/// before it execs, and they may lead through `/proc/self/fd` (CVE-2024-21626). init holds no
-/// descriptor below 3, so none of these covers another.
-fn place(streams: [BorrowedFd<'_>; 3]) -> Result<(), Errno> {
-    for (number, stream) in (0..).zip(streams) {
-        fd::place_at(stream, number)?;
+/// Descriptors 0, 1 and 2, and 3 where there are records; nothing else from here on: the child follows
+/// paths of the tenant's before it execs, and they may lead through `/proc/self/fd` (CVE-2024-21626;
+/// no pipe is a directory). init holds no descriptor below 3, and 3 is placed last: none covers another
+/// that is still to be placed.
+fn place(streams: [Option<&OwnedFd>; 4]) -> Result<(), Errno> {
+    let mut next = 0;
+    for (number, stream) in (0..).zip(streams.into_iter().flatten()) {
+        fd::place_at(stream.as_fd(), number)?;
+        next = number + 1;
     }
-    fd::close_from(3)
+    fd::close_from(u32::try_from(next).map_err(|_negative| Errno::EINVAL)?)
 }
 
 /// Becomes the tenant. The list of calls is installed before the ids are set: later it would need

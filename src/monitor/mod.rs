@@ -5,6 +5,7 @@
 //! bounded messages, in the order that `phase` allows.
 
 pub mod confine;
+mod files;
 mod forwards;
 mod hashing;
 mod limits;

@@ -22,6 +22,7 @@ use crate::wire::login::{Refusal, Reply, Request};
 use crate::wire::session::{Exit, Program, Signal, Usage};
 use crate::wire::{Link, LinkError};
 
+use super::files::{Files, Whose};
 use super::forwards::Forwards;
 use super::limits;
 use super::pipeline::{Conn, House};
@@ -49,8 +50,8 @@ pub struct Entered {
 /// Serves the holder of `grant` until the connection ends, and writes a receipt for each session.
 pub(super) fn serve(ssh: Ssh, conn: &Conn, grant: &Grant, told: &Told, house: &mut House) -> Result<(), End> {
     let (sessions, refusals) = (Sessions::default(), Refusals::default());
-    let forwards = Forwards::default();
-    let mut served = Served { ssh, cell: None, sessions, forwards, refusals, conn, grant, told, house };
+    let (files, forwards) = (Files::default(), Forwards::default());
+    let mut served = Served { ssh, cell: None, sessions, forwards, files, refusals, conn, grant, told, house };
     let end = served.until_the_end();
     served.wind_up();
     end
@@ -62,6 +63,7 @@ pub(super) struct Served<'a> {
     pub(super) cell: Option<Entered>,
     sessions: Sessions,
     pub(super) forwards: Forwards,
+    files: Files,
     refusals: Refusals,
     pub(super) conn: &'a Conn,
     pub(super) grant: &'a Grant,
@@ -70,17 +72,20 @@ pub(super) struct Served<'a> {
 }
 
 /// What there is to do next, the most urgent first. The last reports of a cell come before its end,
-/// and the last requests of the ssh process before its own.
+/// and the last requests of the ssh process before its own. What was done with files waits for all
+/// else: there may be much of it.
 enum Wake {
     Told,
     Report,
     CellEnded,
     Request,
     SshEnded,
+    /// The pipe of that number in [`Files`].
+    Files(usize),
     Nothing,
 }
 
-impl Served<'_> {
+impl<'a> Served<'a> {
     fn until_the_end(&mut self) -> Result<(), End> {
         loop {
             match self.wait()? {
@@ -93,6 +98,7 @@ impl Served<'_> {
                     }
                 }
                 Wake::SshEnded => return Ok(()),
+                Wake::Files(number) => self.files.hear(number, self.whose(), &mut self.house.audit),
                 Wake::Nothing => {}
             }
         }
@@ -104,14 +110,17 @@ impl Served<'_> {
         if let Some(cell) = &self.cell {
             fds.extend([cell.link.as_fd(), cell.pidfd.as_fd()]);
         }
+        let urgent = fds.len();
+        fds.extend(self.files.watched());
         let ready = poll::wait_readable(&fds, None).map_err(|errno| End::Failed(errno.to_string()))?;
-        Ok(match ready.as_slice() {
+        let (ready, of_files) = ready.split_at_checked(urgent).unwrap_or((&ready, &[]));
+        Ok(match ready {
             [true, ..] => Wake::Told,
             [_, _, _, true, _] => Wake::Report,
             [_, _, _, _, true] => Wake::CellEnded,
             [_, true, ..] => Wake::Request,
             [_, _, true, ..] => Wake::SshEnded,
-            _none => Wake::Nothing,
+            _none => of_files.iter().position(|ready| *ready).map_or(Wake::Nothing, Wake::Files),
         })
     }
 
@@ -148,10 +157,11 @@ impl Served<'_> {
         let number = self.sessions.number();
         let id = SessionId::new(&self.conn.id, number).map_err(|why| End::Failed(why.to_string()))?;
         let (kind, command) = describe(&ask.program);
-        let session = Session {
+        let mut session = Session {
             channel,
             id: id.to_string(),
             terminal: ask.terminal.is_some(),
+            sftp: false,
             kind,
             command,
             state: State::Asked(None),
@@ -160,7 +170,10 @@ impl Served<'_> {
             return self.refuse(&session, Refusal::TooMany, "the connection has too many sessions");
         }
         match self.grant.session(number, id, ask, self.told) {
-            Ok(start) => self.ask_init(number, session, start, Attempt::First),
+            Ok(start) => {
+                session.sftp = matches!(start.program, Program::Sftp(_));
+                self.ask_init(number, session, start, Attempt::First)
+            }
             Err(why @ Refusal::TooLong) => self.refuse(&session, why, "the command is too long"),
             Err(why) => self.refuse(&session, why, "not allowed"),
         }
@@ -246,7 +259,7 @@ impl Served<'_> {
 
     fn hear(&mut self, report: Report, fds: Vec<OwnedFd>) -> Result<(), End> {
         match report {
-            Report::Started { session, pid } => self.started(session, pid, &fds),
+            Report::Started { session, pid } => self.started(session, pid, fds),
             Report::NotStarted { session, step, errno } => {
                 let Some(session) = self.sessions.remove(session) else { return self.distrust("NotStarted") };
                 let why = format!("{}: {}", escape(&step), Errno::from_raw(errno));
@@ -269,11 +282,20 @@ impl Served<'_> {
         }
     }
 
-    fn started(&mut self, number: u64, pid: i32, fds: &[OwnedFd]) -> Result<(), End> {
+    fn started(&mut self, number: u64, pid: i32, mut fds: Vec<OwnedFd>) -> Result<(), End> {
         let Some(session) = self.sessions.get_mut(number) else { return self.distrust("Started") };
-        let expected = if session.terminal { 1 } else { 3 };
+        let expected = match (session.terminal, session.sftp) {
+            (true, _) => 1,
+            (false, false) => 3,
+            (false, true) => 4,
+        };
         if fds.len() != expected || session.state.is_started() {
             return self.distrust("Started");
+        }
+        if session.sftp
+            && let Some(records) = fds.pop()
+        {
+            self.files.add(&session.id, records).map_err(|errno| End::Failed(errno.to_string()))?;
         }
         let channel = session.channel;
         let held = session.state.is_held();
@@ -316,7 +338,12 @@ impl Served<'_> {
         }
     }
 
+    fn whose(&self) -> Whose<'a> {
+        Whose { connection: &self.conn.id, tenant: self.grant.name() }
+    }
+
     fn receipt(&mut self, session: &Session, exit: ExitText, usage: Option<Usage>) {
+        self.files.finish(&session.id, self.whose(), &mut self.house.audit);
         self.house.audit.record(&Event::SessionEnd {
             connection: &self.conn.id,
             session: &session.id,
@@ -426,6 +453,7 @@ fn describe(program: &Program) -> (&'static str, Option<String>) {
         Program::Command(command) => ("exec", Some(escape_bytes(command))),
         Program::Subsystem(name) => ("subsystem", Some(escape(name))),
         Program::Probe => ("probe", None),
+        Program::Sftp(_) => ("sftp", None),
     }
 }
 

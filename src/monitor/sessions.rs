@@ -58,6 +58,8 @@ pub(super) struct Session {
     pub(super) command: Option<String>,
     /// Whether it gets a terminal, and so brings one descriptor and not three.
     pub(super) terminal: bool,
+    /// Whether it is the sftp server, which brings a fourth.
+    pub(super) sftp: bool,
 }
 
 /// Sessions by init's number. Invariant: no two that are not left have the same channel.

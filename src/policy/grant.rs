@@ -7,11 +7,15 @@ use crate::config::settings::{Allow, KeyOptions, Linger, Tenant};
 use crate::wire::init::{Greeting, Start};
 use crate::wire::login::{LoggedIn, Refusal};
 use crate::wire::session::{MAX_COMMAND, Program, Terminal};
+use crate::wire::sftp::Access;
 
 use super::account::account;
 use super::environment::{Sources, environment};
 use super::identity::{Identity, Proof};
+use super::internal_sftp::{Options, internal_sftp};
 
+/// The subsystem that is served without a forced command.
+const SFTP: &str = "sftp";
 /// What a forced command is told of the one that was asked for.
 const ORIGINAL: &str = "SSH_ORIGINAL_COMMAND";
 /// Most encoded terminal modes: RFC 4254 knows opcodes below 160.
@@ -44,6 +48,15 @@ pub struct Ask {
 pub struct Told {
     /// The `Last login:` line, if there was one.
     pub last_login: Option<String>,
+}
+
+/// What a session runs.
+struct Runs {
+    program: Program,
+    /// What the client asked for where that is something else.
+    original: Option<String>,
+    /// Where it is not that of the jail.
+    umask: Option<u32>,
 }
 
 /// An identity, the one jail that it may use, and what it may ask for there.
@@ -93,8 +106,15 @@ impl Grant {
             Some(_) => return Err(Refusal::NotAllowed),
             None => None,
         };
-        let (program, original) = self.program(ask.program)?;
-        let account = account(&self.tenant);
+        let Runs { program, original, umask } = self.runs(ask.program)?;
+        let mut account = account(&self.tenant);
+        if let Program::Sftp(_) = program {
+            // A server of files has no use for a terminal, and its replies would not pass through one.
+            if terminal.is_some() {
+                return Err(Refusal::NotAllowed);
+            }
+            account.umask = umask.or(jail.sftp.umask).unwrap_or(account.umask);
+        }
         let accept: &[String] = if jail.allow.contains(&Allow::Env) { &jail.accept_env } else { &[] };
         let environment = environment(&Sources {
             account: &account,
@@ -170,28 +190,31 @@ impl Grant {
         by_key && self.tenant.jail.allow.contains(&kind)
     }
 
-    /// What runs, and what the client asked for where that is something else.
-    fn program(&self, asked: Program) -> Result<(Program, Option<String>), Refusal> {
-        let allow = &self.tenant.jail.allow;
+    /// What runs.
+    fn runs(&self, asked: Program) -> Result<Runs, Refusal> {
         let forced = self.forced();
+        if let Some(options) = forced.and_then(internal_sftp) {
+            return self.sftp(&options.ok_or(Refusal::NotAllowed)?);
+        }
         let original = match &asked {
-            Program::Shell if !allow.contains(&Allow::Shell) => return Err(Refusal::NotAllowed),
+            Program::Shell if !self.allows(Allow::Shell) => return Err(Refusal::NotAllowed),
             Program::Shell => None,
-            Program::Command(_) if !allow.contains(&Allow::Exec) => return Err(Refusal::NotAllowed),
+            Program::Command(_) if !self.allows(Allow::Exec) => return Err(Refusal::NotAllowed),
             Program::Command(command) if command.contains(&0) => return Err(Refusal::NotAllowed),
             Program::Command(command) if command.len() > MAX_COMMAND => return Err(Refusal::TooLong),
             Program::Command(command) => Some(command.as_slice()),
+            Program::Subsystem(name) if forced.is_none() && name == SFTP => return self.sftp(&Options::default()),
             // A forced command decides what a subsystem is; nothing else here knows any.
             Program::Subsystem(name) => {
-                if forced.is_none() || !allow.contains(&Allow::Exec) || name.contains('\0') {
+                if forced.is_none() || !self.allows(Allow::Exec) || name.contains('\0') {
                     return Err(Refusal::NotAllowed);
                 }
                 Some(name.as_bytes())
             }
-            Program::Probe => return Err(Refusal::NotAllowed),
+            Program::Probe | Program::Sftp(_) => return Err(Refusal::NotAllowed),
         };
         match forced {
-            None => Ok((asked, None)),
+            None => Ok(Runs { program: asked, original: None, umask: None }),
             Some(forced) => {
                 // A variable's name and value are one string to the kernel.
                 if original.is_some_and(|text| text.len() + ORIGINAL.len() + "=".len() > MAX_COMMAND) {
@@ -200,9 +223,22 @@ impl Grant {
                 // A forced command decides by this text: what cannot be handed on exactly is refused.
                 let original = original.map(|bytes| String::from_utf8(bytes.to_vec())).transpose();
                 let original = original.map_err(|_not_utf8| Refusal::NotAllowed)?;
-                Ok((Program::Command(forced.as_bytes().to_vec()), original))
+                Ok(Runs { program: Program::Command(forced.as_bytes().to_vec()), original, umask: None })
             }
         }
+    }
+
+    fn sftp(&self, options: &Options) -> Result<Runs, Refusal> {
+        if !self.allows(Allow::Sftp) {
+            return Err(Refusal::NotAllowed);
+        }
+        let access = match (self.tenant.jail.sftp.access, options.read_only) {
+            (access, false) => access,
+            (Access::ReadWrite | Access::ReadOnly, true) => Access::ReadOnly,
+            // Nothing is left of that.
+            (Access::DropBox, true) => return Err(Refusal::NotAllowed),
+        };
+        Ok(Runs { program: Program::Sftp(access), original: None, umask: options.umask })
     }
 
     /// The config goes before the key, as `ForceCommand` does in sshd.

@@ -8,6 +8,7 @@ mod environment;
 mod forward;
 mod grant;
 mod identity;
+mod internal_sftp;
 mod pattern;
 mod rlimits;
 mod sequence;

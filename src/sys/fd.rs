@@ -74,3 +74,9 @@ pub fn close_on_exec_from(first: u32) -> SysResult<()> {
 pub fn pipe() -> SysResult<(OwnedFd, OwnedFd)> {
     Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
 }
+
+/// fcntl(2) `F_SETPIPE_SZ`: makes a pipe hold `bytes`, if its maker may have so much
+/// (`fs.pipe-user-pages-soft`, `fs.pipe-max-size`).
+pub fn set_pipe_size(pipe: BorrowedFd<'_>, bytes: usize) -> SysResult<()> {
+    Ok(rustix::pipe::fcntl_setpipe_size(pipe, bytes).map(|_size| ())?)
+}

@@ -18,6 +18,7 @@ pub mod memfd;
 pub mod mount;
 pub mod namespace;
 pub mod net;
+pub mod path;
 pub mod poll;
 pub mod process;
 pub mod processes;

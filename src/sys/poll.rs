@@ -14,6 +14,8 @@ use super::{Errno, SysResult};
 pub enum Watch<'a> {
     /// It can be read, has ended or failed.
     Readable(BorrowedFd<'a>),
+    /// It can be written to, or nobody reads it any more.
+    Writable(BorrowedFd<'a>),
     /// Its contents changed since they were read last: for files of the kernel that tell so, such as
     /// `memory.events` (`POLLPRI`).
     Changed(BorrowedFd<'a>),
@@ -24,6 +26,7 @@ pub fn wait(watched: &[Watch<'_>], deadline: Option<Instant>) -> SysResult<Vec<b
     fn poll<'a>(watch: &Watch<'a>) -> PollFd<'a> {
         match *watch {
             Watch::Readable(fd) => PollFd::from_borrowed_fd(fd, PollFlags::IN),
+            Watch::Writable(fd) => PollFd::from_borrowed_fd(fd, PollFlags::OUT),
             Watch::Changed(fd) => PollFd::from_borrowed_fd(fd, PollFlags::PRI),
         }
     }

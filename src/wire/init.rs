@@ -15,6 +15,13 @@ use super::session::{Exit, Program, Signal, Terminal, Usage};
 /// `argv[0]` with which init's program becomes the probe.
 pub const PROBE: &str = "cellblock-probe";
 
+/// `argv[0]` with which it becomes the sftp server; `argv[1]` is the word of its access.
+pub const SFTP: &str = "cellblock-sftp";
+
+/// The descriptor that the sftp server writes to what it did with files
+/// ([`Entry`](crate::wire::sftp::Entry)).
+pub const SFTP_RECORDS: i32 = 3;
+
 /// The first packet on a link that joined a running cell, not encoded: init will take orders. A
 /// link without it belongs to a cell that is ending.
 pub const WELCOME: &[u8] = b".";
@@ -153,7 +160,7 @@ pub struct Greeting {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Report {
     /// It runs. Brings the terminal's master, or the ends of stdin (write), stdout (read) and
-    /// stderr (read).
+    /// stderr (read); for the sftp server also that of its records (read).
     Started {
         /// As ordered.
         session: u64,

@@ -11,6 +11,7 @@ pub mod init;
 pub mod link;
 pub mod login;
 pub mod session;
+pub mod sftp;
 pub mod verify;
 
 pub use link::{Link, LinkError};

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::sftp::Access;
+
 /// Longest command line: what the kernel takes as one argument of a program, less the zero at its end
 /// (`MAX_ARG_STRLEN`, execve(2)). sshd takes longer ones, and then cannot start the shell.
 pub const MAX_COMMAND: usize = (128 << 10) - 1;
@@ -19,6 +21,8 @@ pub enum Program {
     Subsystem(String),
     /// init's own second face, which tries to break out (`probe`). Never at a client's request.
     Probe,
+    /// init's face that serves files by SFTP (`sftp`). Never at a client's request for it by this name.
+    Sftp(Access),
 }
 
 /// A terminal's size (RFC 4254, 6.2). Zero means unknown.

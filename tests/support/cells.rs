@@ -15,12 +15,13 @@ use std::{
 
 use cellblock::{
     base::SessionId,
-    config::settings::{IdPool, Jail, Limits, Linger, MaxStartups, Network, Root, Server, Tenant, User},
+    config::settings::{IdPool, Jail, Limits, Linger, MaxStartups, Network, Root, Server, Sftp, Tenant, User},
     jail::{Cell, Cells, Stock},
     sys::process::{self, Ended, Forked},
     wire::{
         init::{Account, Order, Report, Start},
         session::{Exit, Program, Terminal},
+        sftp::Access,
     },
 };
 
@@ -183,6 +184,7 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
             limits: Limits { nofile: 1024, ..Limits::default() },
             allow: BTreeSet::new(),
             command: None,
+            sftp: Sftp { access: Access::ReadWrite, umask: None },
             accept_env: Vec::new(),
             set_env: Vec::new(),
             capabilities: 0,

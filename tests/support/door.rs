@@ -412,6 +412,7 @@ fn sshd_config(dir: &Scratch, port: u16) -> String {
     format!(
         "ListenAddress 127.0.0.1:{port}\nHostKey {at}/host_ed25519\nUsePAM no\nPidFile none\nStrictModes no\n\
          AuthorizedKeysFile {at}/id.pub\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
-         MaxStartups 1000:30:1000\nMaxSessions 1000\nPrintMotd no\nPrintLastLog no\nAcceptEnv LANG LC_*\n"
+         MaxStartups 1000:30:1000\nMaxSessions 1000\nPrintMotd no\nPrintLastLog no\nAcceptEnv LANG LC_*\n\
+         Subsystem sftp /usr/lib/openssh/sftp-server\n"
     )
 }

@@ -27,6 +27,7 @@ mod counts;
 mod door;
 pub mod procfs;
 mod scratch;
+pub mod sftp;
 mod terminal;
 mod tree;
 pub mod typist;

@@ -27,6 +27,7 @@ fn tenant(name: &str, keys: Vec<AuthorizedKey>) -> Tenant {
             limits: Limits { tmp: Bytes(0), run: Bytes(0), shm: Bytes(0), nofile: 1, ..Limits::default() },
             allow: BTreeSet::new(),
             command: None,
+            sftp: crate::config::settings::Sftp { access: crate::wire::sftp::Access::ReadWrite, umask: None },
             accept_env: Vec::new(),
             set_env: Vec::new(),
             capabilities: 0,

@@ -17,6 +17,7 @@ fn tenant(root: Root) -> Tenant {
         limits,
         allow: BTreeSet::new(),
         command: None,
+        sftp: crate::config::settings::Sftp { access: crate::wire::sftp::Access::ReadWrite, umask: None },
         accept_env: Vec::new(),
         set_env: Vec::new(),
         capabilities: u64::MAX,

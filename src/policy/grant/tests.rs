@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::base::{Bytes, SessionId};
-use crate::config::settings::{Jail, KeyOptions, Limits, Network, Root, User};
+use crate::config::settings::{Jail, KeyOptions, Limits, Network, Root, Sftp, User};
 
 fn jail() -> Jail {
     Jail {
@@ -17,6 +17,7 @@ fn jail() -> Jail {
         limits: Limits { tmp: Bytes(1), run: Bytes(1), shm: Bytes(1), nofile: 1024, ..Limits::default() },
         allow: BTreeSet::from([Allow::Shell, Allow::Exec, Allow::Pty, Allow::Env, Allow::Signal]),
         command: None,
+        sftp: Sftp { access: Access::ReadWrite, umask: None },
         accept_env: vec!["LANG".into()],
         set_env: Vec::new(),
         capabilities: 0xff,
@@ -116,10 +117,49 @@ fn kinds_that_are_switched_off_are_refused() {
         tenant.jail.allow.remove(&Allow::Env);
     });
     assert_eq!(variable(&run(&grant, exec("true"), false).unwrap(), "LANG"), None);
-    assert_eq!(run(&granted(|_, _| {}), Program::Subsystem("sftp".into()), false), Err(Refusal::NotAllowed));
+    assert_eq!(run(&granted(|_, _| {}), Program::Subsystem("netconf".into()), false), Err(Refusal::NotAllowed));
     let grant = granted(|_, options| options.no_pty = true);
     assert!(!grant.outline().pty);
     assert_eq!(run(&grant, Program::Shell, true), Err(Refusal::NotAllowed));
+}
+
+#[test]
+fn sftp_needs_its_own_word_and_no_other_and_takes_no_terminal() {
+    let sftp = || Program::Subsystem("sftp".into());
+    let grant = granted(|tenant, _| {
+        tenant.jail.allow = BTreeSet::from([Allow::Sftp]);
+        tenant.jail.sftp = Sftp { access: Access::DropBox, umask: Some(0o077) };
+    });
+    let start = run(&grant, sftp(), false).unwrap();
+    assert_eq!((start.program, start.account.umask), (Program::Sftp(Access::DropBox), 0o077));
+    assert_eq!(run(&grant, sftp(), true), Err(Refusal::NotAllowed));
+    assert_eq!(run(&grant, Program::Shell, false), Err(Refusal::NotAllowed));
+    assert_eq!(
+        run(&grant, Program::Sftp(Access::ReadWrite), false),
+        Err(Refusal::NotAllowed),
+        "a captured ssh process"
+    );
+    let grant = granted(|tenant, _| tenant.jail.allow.retain(|allow| *allow == Allow::Exec));
+    assert_eq!(run(&grant, sftp(), false), Err(Refusal::NotAllowed));
+}
+
+#[test]
+fn a_forced_internal_sftp_is_our_own_server_whatever_is_asked() {
+    let forced = |command: &str, access| {
+        granted(|tenant, options| {
+            tenant.jail.allow = BTreeSet::from([Allow::Sftp]);
+            tenant.jail.sftp.access = access;
+            options.command = Some(command.to_owned());
+        })
+    };
+    let grant = forced("internal-sftp -R -u 027", Access::ReadWrite);
+    for program in [Program::Shell, exec("rm -rf ."), Program::Subsystem("sftp".into())] {
+        let start = run(&grant, program, false).unwrap();
+        assert_eq!((start.program, start.account.umask), (Program::Sftp(Access::ReadOnly), 0o027));
+    }
+    for (command, access) in [("internal-sftp -R", Access::DropBox), ("internal-sftp -d /srv", Access::ReadWrite)] {
+        assert_eq!(run(&forced(command, access), Program::Shell, false), Err(Refusal::NotAllowed), "{command}");
+    }
 }
 
 #[test]

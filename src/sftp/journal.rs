@@ -1,0 +1,148 @@
+//! What was done to files, on its way to the audit file: a pipe to the monitor.
+//!
+//! Written before the client is told, as far as the pipe takes it. A monitor that is slow holds up
+//! nobody: what has no room in pipe and buffer is counted instead.
+
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    os::fd::AsFd as _,
+    time::{Duration, Instant},
+};
+
+use crate::sys::{fd, poll};
+use crate::wire::sftp::{Entry, MAX_NAME, Operation, Record};
+
+use super::reply::Status;
+
+/// Bytes that wait beside the pipe's own.
+const MOST_HELD: usize = 64 << 10;
+
+/// How long the end of a session waits for the last of them to be taken.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The way to the monitor.
+#[derive(Debug)]
+pub(super) struct Journal {
+    /// `None`: nobody reads any more.
+    to: Option<File>,
+    held: Vec<u8>,
+    missing: u64,
+}
+
+impl Journal {
+    pub(super) fn new(to: File) -> io::Result<Self> {
+        fd::set_nonblocking(to.as_fd(), true).map_err(|errno| io::Error::from_raw_os_error(errno.raw()))?;
+        Ok(Self { to: Some(to), held: Vec::new(), missing: 0 })
+    }
+
+    /// Something was done, or not.
+    pub(super) fn note(&mut self, operation: Operation, path: &[u8], to: Option<&[u8]>, done: &Result<(), Status>) {
+        let error = done.as_ref().err().map(|status| status.sentence());
+        self.add(Record { operation, path: cut(path), to: to.map(cut), bytes: None, error });
+    }
+
+    /// A file was closed.
+    pub(super) fn note_close(&mut self, path: &[u8], read: u64, written: u64) {
+        let bytes = Some((read, written));
+        self.add(Record { operation: Operation::Close, path: cut(path), to: None, bytes, error: None });
+    }
+
+    fn add(&mut self, record: Record) {
+        if self.held.len() >= MOST_HELD {
+            self.flush();
+        }
+        if self.held.len() >= MOST_HELD {
+            self.missing = self.missing.saturating_add(1);
+            return;
+        }
+        if self.missing > 0 {
+            Entry::Missing(std::mem::take(&mut self.missing)).append_to(&mut self.held);
+        }
+        Entry::Done(record).append_to(&mut self.held);
+    }
+
+    /// Writes what the pipe takes now.
+    pub(super) fn flush(&mut self) {
+        let mut written = 0;
+        while let (Some(to), Some(rest)) = (&mut self.to, self.held.get(written..).filter(|rest| !rest.is_empty())) {
+            match to.write(rest) {
+                Ok(length) => written = written.saturating_add(length),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_nobody_reads) => self.to = None,
+            }
+        }
+        if self.to.is_none() {
+            self.held.clear();
+        } else {
+            self.held.drain(..written.min(self.held.len()));
+        }
+    }
+
+    /// Writes all, and waits for it a moment.
+    pub(super) fn end(mut self) {
+        let deadline = Instant::now() + LAST_WORDS;
+        loop {
+            self.flush();
+            if self.held.is_empty() && self.missing > 0 {
+                Entry::Missing(std::mem::take(&mut self.missing)).append_to(&mut self.held);
+                continue;
+            }
+            let Some(to) = self.to.as_ref().filter(|_| !self.held.is_empty() && Instant::now() < deadline) else {
+                return;
+            };
+            if poll::wait(&[poll::Watch::Writable(to.as_fd())], Some(deadline)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn cut(path: &[u8]) -> Vec<u8> {
+    path.iter().copied().take(MAX_NAME).collect()
+}
+
+/// What an open for these (`SSH_FXF_READ`, `SSH_FXF_WRITE`) is called.
+pub(super) fn opening(read: bool, write: bool) -> Operation {
+    match (read, write) {
+        (true, true) => Operation::OpenToReadAndWrite,
+        (_, false) => Operation::OpenToRead,
+        (false, true) => Operation::OpenToWrite,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{io::Read as _, os::fd::OwnedFd};
+
+    #[test]
+    fn a_monitor_that_does_not_read_loses_lines_and_not_their_number() {
+        let (read, write) = io::pipe().unwrap();
+        let mut journal = Journal::new(File::from(OwnedFd::from(write))).unwrap();
+        let noted = 10_000;
+        for _ in 0..noted {
+            journal.note(Operation::Remove, &[b'x'; 5000], None, &Err(Status::NoSuchFile));
+        }
+        assert!(journal.held.len() < MOST_HELD + 2 * MAX_NAME);
+        let reader = std::thread::spawn(move || {
+            let mut read = File::from(OwnedFd::from(read));
+            let mut stream = Vec::new();
+            read.read_to_end(&mut stream).unwrap();
+            stream
+        });
+        journal.end();
+        let stream = reader.join().unwrap();
+        let (mut at, mut lines, mut missing) = (0, 0, 0);
+        while let Some((entry, length)) = Entry::first_of(&stream[at..]).unwrap() {
+            match entry {
+                Entry::Done(record) => lines += u64::from(record.path.len() == MAX_NAME && record.error.is_some()),
+                Entry::Missing(more) => missing += more,
+            }
+            at += length;
+        }
+        assert!(at == stream.len() && lines > 20 && missing > 9000, "{lines} {missing}");
+        assert_eq!(lines + missing, noted);
+    }
+}
