@@ -648,7 +648,8 @@ fn long_commands_and_many_variables_are_bounded() {
     unharmed(&door, &key);
 }
 
-/// Not there yet, and so refused whole: forwards, agents, X11, tunnels, subsystems of no name (docs/threat-model.md)
+/// Refused whole: channels that only servers open, tunnels, displays whose cookie is none, subsystems
+/// of no name; and what leads nowhere in the cell
 #[test]
 fn what_is_not_there_is_refused() {
     if !root() {
@@ -671,12 +672,9 @@ fn what_is_not_there_is_refused() {
         client.send(&message);
         assert_eq!(client.next(&[91, 92]).unwrap()[0], 92, "{kind}");
     }
-    client.send(&Message::new(80).text("tcpip-forward").byte(1).text("127.0.0.1").number(0));
-    assert_eq!(client.next(&[81, 82]).unwrap()[0], 82);
     let channel = client.open(6, 32768).unwrap();
     let asking = |request: &str| Message::request(channel, request, true);
     for (request, message) in [
-        ("auth-agent-req@openssh.com", asking("auth-agent-req@openssh.com")),
         ("x11-req", asking("x11-req").byte(0).text("MIT-MAGIC-COOKIE-1").text("\n evil").number(0)),
         ("no-such-request", asking("no-such-request")),
     ] {

@@ -114,6 +114,32 @@ pub enum Event<'a> {
     FileOperationsUnlisted { connection: &'a str, session: &'a str, tenant: &'a TenantName, operations: u64 },
     /// A session ended.
     SessionEnd { connection: &'a str, session: &'a str, tenant: &'a TenantName, exit: ExitText, usage: Option<Used> },
+    /// A socket for a client was not opened in the cell.
+    ForwardRefused {
+        connection: &'a str,
+        tenant: &'a TenantName,
+        kind: &'static str,
+        target: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<&'a str>,
+        reason: String,
+        /// As for [`Event::SessionRefused`].
+        unlisted: u64,
+    },
+    /// A forwarded connection ended. The bytes are null where the connection was cut with it.
+    ForwardEnd {
+        connection: &'a str,
+        tenant: &'a TenantName,
+        kind: &'static str,
+        target: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<&'a str>,
+        to_cell: Option<u64>,
+        to_client: Option<u64>,
+        seconds: u64,
+    },
+    /// The cell listens for a client no more.
+    ListenEnd { connection: &'a str, tenant: &'a TenantName, kind: &'static str, target: &'a str, seconds: u64 },
     /// A connection ended.
     ConnectionEnd {
         connection: &'a str,

@@ -15,6 +15,7 @@ use super::{
     alarm::Word,
     end::{Attached, Life},
     hang_ups::HangUps,
+    openers::Openers,
     sessions::Sessions,
 };
 
@@ -35,6 +36,8 @@ struct Monitor {
     expected_until: Option<Instant>,
     /// An admin's verb and no connection.
     visits: bool,
+    /// It has opened sockets for its client, who is there until it ends.
+    forwards: bool,
 }
 
 /// All monitors.
@@ -55,7 +58,13 @@ impl Links {
 
     fn add(&mut self, socket: OwnedFd) {
         let expected_until = Some(Instant::now() + ARRIVAL);
-        self.monitors.push(Monitor { id: self.next, link: Link::new(socket), expected_until, visits: false });
+        self.monitors.push(Monitor {
+            id: self.next,
+            link: Link::new(socket),
+            expected_until,
+            visits: false,
+            forwards: false,
+        });
         self.next += 1;
     }
 
@@ -136,6 +145,19 @@ impl Links {
         }
     }
 
+    /// The monitor has a socket opened.
+    fn forwards(&mut self, id: LinkId) {
+        self.arrived(id);
+        for monitor in self.monitors.iter_mut().filter(|monitor| monitor.id == id) {
+            monitor.forwards = true;
+        }
+    }
+
+    /// Whether this link is still open.
+    pub(super) fn is_there(&self, id: LinkId) -> bool {
+        self.monitors.iter().any(|monitor| monitor.id == id)
+    }
+
     /// The other end is not a connection's.
     fn visits(&mut self, id: LinkId) {
         self.arrived(id);
@@ -153,7 +175,7 @@ impl Links {
         for monitor in &mut self.monitors {
             monitor.expected_until = monitor.expected_until.filter(|until| now < *until);
         }
-        if self.monitors.iter().any(|monitor| sessions.has_any(monitor.id)) {
+        if self.monitors.iter().any(|monitor| monitor.forwards || sessions.has_any(monitor.id)) {
             Attached::Yes
         } else if self.monitors.iter().any(|monitor| monitor.expected_until.is_some()) {
             Attached::Perhaps
@@ -178,12 +200,13 @@ pub(super) struct Inside<'a> {
     pub(super) links: &'a mut Links,
     pub(super) sessions: &'a mut Sessions,
     pub(super) hang_ups: &'a mut HangUps,
+    pub(super) openers: &'a mut Openers,
     pub(super) life: &'a mut Life,
 }
 
 /// Does what a monitor, or an admin's verb, orders.
 pub(super) fn carry_out(from: LinkId, order: Order, cell: &mut Inside<'_>) {
-    let Inside { links, sessions, hang_ups, life } = cell;
+    let Inside { links, sessions, hang_ups, openers, life } = cell;
     match order {
         Order::Start(start) => {
             life.set_linger(start.linger);
@@ -205,6 +228,14 @@ pub(super) fn carry_out(from: LinkId, order: Order, cell: &mut Inside<'_>) {
             }
         }
         Order::Signal { session, signal } => sessions.signal(from, session, signal),
+        Order::Open(open) => {
+            life.set_linger(open.linger);
+            links.forwards(from);
+            if let Err(report) = openers.start(from, *open, sessions) {
+                links.report(from, &report);
+            }
+        }
+        Order::Close { forward } => openers.close(from, forward, sessions),
         Order::Stay => {
             life.set_linger(None);
             links.arrived(from);

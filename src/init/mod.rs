@@ -12,6 +12,8 @@ mod greeting;
 mod hang_ups;
 mod links;
 mod modes;
+mod open;
+mod openers;
 mod sessions;
 mod spawn;
 mod victims;
@@ -34,6 +36,7 @@ use end::{End, Life};
 use gauges::Gauges;
 use hang_ups::HangUps;
 use links::{Inside, Links};
+use openers::Openers;
 use sessions::Sessions;
 pub use spawn::{Filter, Groups};
 
@@ -68,6 +71,7 @@ pub fn live(given: Given) -> Result<(), Errno> {
     let mut board = board.map(Board::new);
     let mut sessions = Sessions::new(groups, filter);
     let mut hang_ups = HangUps::default();
+    let mut openers = Openers::default();
     let mut life = Life::new(Instant::now());
 
     loop {
@@ -85,11 +89,13 @@ pub fn live(given: Given) -> Result<(), Errno> {
         let mut watched = vec![Watch::Readable(signals.as_fd())];
         watched.extend(listener.as_ref().map(|listener| Watch::Readable(listener.as_fd())));
         watched.extend(links.watched().map(Watch::Readable));
+        watched.extend(openers.watched().map(Watch::Readable));
         watched.extend(alarm.watched());
         let asked_for = [
             life.deadline(),
             links.deadline(),
             hang_ups.deadline(),
+            openers.deadline(),
             alarm.deadline(sessions.count()),
             board.as_ref().and_then(Board::deadline),
         ];
@@ -125,10 +131,21 @@ pub fn live(given: Given) -> Result<(), Errno> {
         }
         for (link, order) in orders {
             let (links, sessions) = (&mut links, &mut sessions);
-            links::carry_out(link, order, &mut Inside { links, sessions, hang_ups: &mut hang_ups, life: &mut life });
+            let (hang_ups, openers, life) = (&mut hang_ups, &mut openers, &mut life);
+            links::carry_out(link, order, &mut Inside { links, sessions, hang_ups, openers, life });
         }
+        hand_out(&mut openers, &mut links, &mut sessions);
         for (link, report) in hang_ups.tend(Instant::now()) {
             links.report(link, &report);
         }
     }
+}
+
+/// Passes on the sockets that are open by now, and clears up after monitors that have gone.
+fn hand_out(openers: &mut Openers, links: &mut Links, sessions: &mut Sessions) {
+    for (link, report, sockets) in openers.hear(Instant::now()) {
+        let fds: Vec<_> = sockets.iter().map(OwnedFd::as_fd).collect();
+        links.report_with(link, &report, &fds);
+    }
+    openers.forget(|link| links.is_there(link), sessions);
 }

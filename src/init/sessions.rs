@@ -75,6 +75,12 @@ impl Sessions {
         Ok((pid, streams))
     }
 
+    /// What another process of the tenant's is started with. The caller starts one.
+    pub(super) fn tools(&mut self) -> (&Groups, &Filter) {
+        self.processes = Processes::Some;
+        (&self.groups, &self.filter)
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.running.len()

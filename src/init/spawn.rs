@@ -111,7 +111,16 @@ pub(super) fn spawn(start: &Start, groups: &Groups, filter: &Filter) -> Result<(
         None => (open_pipes(&start.account, &start.program)?, None),
     };
     let command = command(start, terminal_name)?;
-    let (forked, to_join) = match groups {
+    let (forked, to_join) = fork_among(groups);
+    match forked.map_err(|errno| ("forking", errno))? {
+        Forked::Parent { pid, pidfd: _ } => Ok((pid, streams.outer)),
+        Forked::Child => run(start, (to_join, filter), &streams, &command),
+    }
+}
+
+/// Forks a process of the tenant's; `Some`: the child must still join these groups.
+pub(super) fn fork_among(groups: &Groups) -> (Result<Forked, Errno>, Option<&Groups>) {
+    match groups {
         Groups::V1(_) => (process::fork(), Some(groups)),
         Groups::V2(directory) => match process::clone_into(0, Some(directory.as_fd())) {
             // At the limit of processes: the child starts here and moves over, which no limit holds
@@ -119,10 +128,33 @@ pub(super) fn spawn(start: &Start, groups: &Groups, filter: &Filter) -> Result<(
             Err(Errno::EAGAIN) => (process::fork(), Some(groups)),
             forked => (forked, None),
         },
-    };
-    match forked.map_err(|errno| ("forking", errno))? {
-        Forked::Parent { pid, pidfd: _ } => Ok((pid, streams.outer)),
-        Forked::Child => run(start, (to_join, filter), &streams, &command),
+    }
+}
+
+/// Makes a fresh child a process of the tenant's that has `link` as its descriptors 0 to 2 and no
+/// others.
+pub(super) fn become_tenant(
+    account: &Account,
+    (to_join, filter): (Option<&Groups>, &Filter),
+    link: &OwnedFd,
+) -> Result<(), (Step, Errno)> {
+    join(to_join)?;
+    process::new_session().map_err(|errno| ("making a session", errno))?;
+    place([Some(link), Some(link), Some(link), None]).map_err(|errno| ("placing the link", errno))?;
+    signal::reset_all().map_err(|errno| ("resetting signals", errno))?;
+    credentials::reset_affinity_and_personality().map_err(|errno| ("resetting affinity and personality", errno))?;
+    give_up(account, filter)
+}
+
+fn join(groups: Option<&Groups>) -> Result<(), (Step, Errno)> {
+    let failed = |errno| ("joining the control group", errno);
+    match groups {
+        None => Ok(()),
+        Some(Groups::V1(tasks)) => tasks.iter().try_for_each(|tasks| cgroup::join(tasks.as_fd())).map_err(failed),
+        Some(Groups::V2(directory)) => {
+            let procs = mount::open_to_write(directory.as_fd(), Path::new("cgroup.procs")).map_err(failed)?;
+            cgroup::join(procs.as_fd()).map_err(failed)
+        }
     }
 }
 
@@ -221,15 +253,7 @@ fn become_session(
     (to_join, filter): (Option<&Groups>, &Filter),
     streams: &Streams,
 ) -> Result<Option<OwnedFd>, (Step, Errno)> {
-    let failed = |errno| ("joining the control group", errno);
-    match to_join {
-        None => {}
-        Some(Groups::V1(tasks)) => tasks.iter().try_for_each(|tasks| cgroup::join(tasks.as_fd())).map_err(failed)?,
-        Some(Groups::V2(directory)) => {
-            let procs = mount::open_to_write(directory.as_fd(), Path::new("cgroup.procs")).map_err(failed)?;
-            cgroup::join(procs.as_fd()).map_err(failed)?;
-        }
-    }
+    join(to_join)?;
     process::new_session().map_err(|errno| ("making a session", errno))?;
     let [stdin, stdout, stderr] = &streams.inner;
     if streams.terminal {

@@ -121,6 +121,10 @@ impl Login<'_> {
             Request::StartSession { .. } | Request::SignalSession { .. } | Request::LeaveSession { .. } => {
                 return Err(End::OutOfTurn("session request"));
             }
+            Request::Connect { .. }
+            | Request::Listen { .. }
+            | Request::Accepted { .. }
+            | Request::ForwardEnded { .. } => return Err(End::OutOfTurn("request for a forward")),
             Request::Note { .. } => {}
         }
         Ok(None)

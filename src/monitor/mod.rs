@@ -7,6 +7,7 @@
 mod clock;
 pub mod confine;
 mod files;
+mod forwards;
 mod hashing;
 mod limits;
 mod login;

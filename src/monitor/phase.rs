@@ -53,6 +53,18 @@ pub(super) fn turn(phase: Phase, request: Request) -> Turn {
         (Phase::Open, Request::LeaveSession { .. }) => ("LeaveSession", true),
         (Phase::Confining | Phase::LoggingIn, Request::LeaveSession { .. }) => ("LeaveSession", false),
 
+        (Phase::Open, Request::Connect { .. }) => ("Connect", true),
+        (Phase::Confining | Phase::LoggingIn, Request::Connect { .. }) => ("Connect", false),
+
+        (Phase::Open, Request::Listen { .. }) => ("Listen", true),
+        (Phase::Confining | Phase::LoggingIn, Request::Listen { .. }) => ("Listen", false),
+
+        (Phase::Open, Request::Accepted { .. }) => ("Accepted", true),
+        (Phase::Confining | Phase::LoggingIn, Request::Accepted { .. }) => ("Accepted", false),
+
+        (Phase::Open, Request::ForwardEnded { .. }) => ("ForwardEnded", true),
+        (Phase::Confining | Phase::LoggingIn, Request::ForwardEnded { .. }) => ("ForwardEnded", false),
+
         // Also before the sandbox holds: it says why it does not.
         (Phase::Confining | Phase::LoggingIn | Phase::Open, Request::Note { .. }) => ("Note", true),
     };
@@ -63,6 +75,7 @@ pub(super) fn turn(phase: Phase, request: Request) -> Turn {
 mod tests {
     use super::*;
     use crate::base::Secret;
+    use crate::wire::forward::{Place, Target};
     use crate::wire::login::TriedMethod;
     use crate::wire::session::{Program, Signal};
 
@@ -81,6 +94,13 @@ mod tests {
             ),
             (Request::SignalSession { channel: 0, signal: Signal::Term }, [false, false, true]),
             (Request::LeaveSession { channel: 0 }, [false, false, true]),
+            (
+                Request::Connect { forward: 0, target: Target::Unix { path: "/x".into() }, peer: String::new() },
+                [false, false, true],
+            ),
+            (Request::Listen { forward: 0, place: Place::Agent }, [false, false, true]),
+            (Request::Accepted { forward: 0, listener: 1, peer: String::new() }, [false, false, true]),
+            (Request::ForwardEnded { forward: 0, to_cell: 0, to_client: 0 }, [false, false, true]),
             (Request::Note { text: "x".into() }, [true, true, true]),
         ];
         for (request, expected) in requests {

@@ -25,6 +25,7 @@ use crate::wire::{Link, LinkError};
 
 use super::clock::{Clock, Due};
 use super::files::{Files, Whose};
+use super::forwards::Forwards;
 use super::limits;
 use super::pipeline::{Conn, House};
 use super::sessions::{Session, Sessions, State};
@@ -54,9 +55,9 @@ pub struct Entered {
 /// Serves the holder of `grant` until the connection ends, and writes a receipt for each session.
 pub(super) fn serve(ssh: Ssh, conn: &Conn, grant: &Grant, told: &Told, house: &mut House) -> Result<(), End> {
     let (sessions, refusals) = (Sessions::default(), Refusals::default());
+    let (files, forwards) = (Files::default(), Forwards::default());
     let clock = Clock::new(grant.tenant(), Instant::now());
-    let files = Files::default();
-    let mut served = Served { ssh, cell: None, sessions, files, refusals, clock, conn, grant, told, house };
+    let mut served = Served { ssh, cell: None, sessions, forwards, files, refusals, clock, conn, grant, told, house };
     let end = served.until_the_end();
     if let Err(end) = &end {
         served.say_goodbye(end);
@@ -65,17 +66,19 @@ pub(super) fn serve(ssh: Ssh, conn: &Conn, grant: &Grant, told: &Told, house: &m
     end
 }
 
-struct Served<'a> {
-    ssh: Ssh,
-    cell: Option<Entered>,
+/// A connection that is being served.
+pub(super) struct Served<'a> {
+    pub(super) ssh: Ssh,
+    pub(super) cell: Option<Entered>,
     sessions: Sessions,
+    pub(super) forwards: Forwards,
     files: Files,
     refusals: Refusals,
     clock: Clock,
-    conn: &'a Conn,
-    grant: &'a Grant,
+    pub(super) conn: &'a Conn,
+    pub(super) grant: &'a Grant,
     told: &'a Told,
-    house: &'a mut House,
+    pub(super) house: &'a mut House,
 }
 
 /// What there is to do next, the most urgent first. The last reports of a cell come before its end,
@@ -171,13 +174,18 @@ impl<'a> Served<'a> {
     fn answer(&mut self, request: Request) -> Result<(), End> {
         match request {
             Request::StartSession { channel, program, terminal, environment } => {
-                self.start(channel, Ask { program, terminal, environment })
+                let sockets = self.forwards.variables();
+                self.start(channel, Ask { program, terminal, environment, sockets })
             }
             Request::SignalSession { channel, signal } => self.signal(channel, signal),
             Request::LeaveSession { channel } => {
                 self.leave(channel);
                 Ok(())
             }
+            Request::Connect { forward, target, peer } => self.connect(forward, target, &peer),
+            Request::Listen { forward, place } => self.listen(forward, place),
+            Request::Accepted { forward, listener, peer } => self.accepted(forward, listener, &peer),
+            Request::ForwardEnded { forward, to_cell, to_client } => self.forward_ended(forward, (to_cell, to_client)),
             Request::Note { .. } => Ok(()),
             // The table of phases lets none of these through once somebody is logged in.
             Request::Confined
@@ -244,7 +252,7 @@ impl<'a> Served<'a> {
         }
     }
 
-    fn send(&mut self, order: &Order) -> Result<(), Unsent> {
+    pub(super) fn send(&mut self, order: &Order) -> Result<(), Unsent> {
         let cell = match self.cell.take() {
             Some(cell) => cell,
             None => self.enter().map_err(Unsent::NoCell)?,
@@ -313,6 +321,8 @@ impl<'a> Served<'a> {
                 let Some(session) = self.sessions.remove(session) else { return self.distrust("Ended") };
                 self.ended(&session, exit, Some(usage))
             }
+            Report::Opened { forward, number } => self.opened(forward, number, &fds),
+            Report::NotOpened { forward, step, errno } => self.not_opened(forward, &step, errno),
             // Answers to what only the admin's verbs ask.
             Report::Running(_) => self.distrust("Running"),
             Report::SessionGone { .. } => self.distrust("SessionGone"),
@@ -408,13 +418,13 @@ impl<'a> Served<'a> {
     }
 
     /// An init that makes no sense is treated as one that is gone.
-    fn distrust(&mut self, report: &str) -> Result<(), End> {
-        error!("{} init of {} sent {report} that fits no session", self.conn.id, self.grant.name());
+    pub(super) fn distrust(&mut self, report: &str) -> Result<(), End> {
+        error!("{} init of {} sent {report} that fits nothing", self.conn.id, self.grant.name());
         self.cell_gone()
     }
 
     /// The cell ended: so did what ran in it; what it had not begun is asked for once more.
-    fn cell_gone(&mut self) -> Result<(), End> {
+    pub(super) fn cell_gone(&mut self) -> Result<(), End> {
         self.cell = None;
         reap_children();
         for (number, mut session) in self.sessions.take_all() {
@@ -429,12 +439,13 @@ impl<'a> Served<'a> {
                 }
             }
         }
-        Ok(())
+        self.forwards_gone()
     }
 
     /// Hangs up, waits a moment for what that ends, and writes the receipts that are still open.
     fn wind_up(&mut self) {
         self.ssh.kill();
+        self.wind_up_forwards();
         let deadline = Instant::now() + WIND_UP;
         while !self.sessions.is_empty() && Instant::now() < deadline {
             let Some(cell) = self.cell.as_mut() else { break };
@@ -456,6 +467,7 @@ impl<'a> Served<'a> {
                 Ok((Report::LimitHit { .. }, _)) => {}
                 // A session that starts only now finds its ends closed, and ends.
                 Ok((Report::Started { .. } | Report::Running(_) | Report::SessionGone { .. }, _)) => {}
+                Ok((Report::Opened { .. } | Report::NotOpened { .. }, _)) => {}
                 Ok((Report::NotStarted { session, .. } | Report::Full { session }, _)) => {
                     self.sessions.remove(session);
                 }
@@ -471,7 +483,7 @@ impl<'a> Served<'a> {
 }
 
 /// Why an order did not get to an init.
-enum Unsent {
+pub(super) enum Unsent {
     NoCell(Failure),
     Link(LinkError),
 }

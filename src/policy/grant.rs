@@ -39,6 +39,8 @@ pub struct Ask {
     pub terminal: Option<Terminal>,
     /// What it asks to be set.
     pub environment: Vec<(String, String)>,
+    /// Variables that lead to sockets of its connection: `SSH_AUTH_SOCK`, `DISPLAY`, `XAUTHORITY`.
+    pub sockets: Vec<(&'static str, String)>,
 }
 
 /// What a session tells whoever logs in, besides running.
@@ -123,7 +125,7 @@ impl Grant {
             client: &ask.environment,
             accept,
             set: &jail.set_env,
-            connection: self.connection(original),
+            connection: self.connection(original).into_iter().chain(ask.sockets).collect(),
             term: terminal.as_ref().map(|terminal| terminal.term.as_str()),
         });
         let greeting = (program == Program::Shell && terminal.is_some() && jail.motd)
@@ -272,7 +274,7 @@ fn key_allows(options: &KeyOptions, kind: Allow) -> bool {
     }
 }
 
-fn linger(linger: Linger) -> Option<Duration> {
+pub(super) fn linger(linger: Linger) -> Option<Duration> {
     match linger {
         Linger::For(time) => Some(time),
         Linger::Forever => None,

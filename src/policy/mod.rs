@@ -5,6 +5,7 @@
 
 mod account;
 mod environment;
+mod forward;
 mod grant;
 mod identity;
 mod internal_sftp;

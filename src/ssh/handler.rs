@@ -10,6 +10,7 @@ use std::sync::{
 };
 
 use cellblock::wire::{
+    forward::{Place, Target},
     login::{LoggedIn, Refusal, Request, TriedMethod},
     session::Program,
 };
@@ -24,6 +25,7 @@ use super::{
     channels::{Channels, Preparing},
     end::End,
     flow::{Flow, Overrun},
+    forwards::{Direct, Forwards, Times},
     idle::Activity,
     monitor::{Ends, Monitor, Refused},
     requests,
@@ -48,6 +50,7 @@ const MOST_EVER: u32 = 10_000;
 pub(crate) struct Translator {
     monitor: Monitor,
     ends: Ends,
+    forwards: Forwards,
     flow: Flow,
     channels: Channels,
     banner: Option<String>,
@@ -65,6 +68,7 @@ impl Translator {
     pub(crate) fn new(
         monitor: Monitor,
         ends: Ends,
+        forwards: Forwards,
         flow: Flow,
         channels: Channels,
         banner: Option<String>,
@@ -74,6 +78,7 @@ impl Translator {
         Self {
             monitor,
             ends,
+            forwards,
             flow,
             channels,
             banner,
@@ -138,11 +143,14 @@ impl Translator {
 
     fn spawn(&self, id: ChannelId, number: u32, running: session::Session, streams: Streams) {
         let (channels, flow, ends) = (self.channels.clone(), self.flow.clone(), self.ends.clone());
+        let forwards = self.forwards.clone();
         let master = streams.master();
         let task = tokio::spawn(async move {
             running.run(streams).await;
             ends.forget(number);
             flow.close(u32::from(id));
+            forwards.session_ended(id).await;
+            // Last: it ends this task.
             channels.close(id);
         });
         self.channels.started(id, number, master, task.abort_handle());
@@ -170,6 +178,26 @@ impl Translator {
         session.close(id)?;
         self.flow.close(u32::from(id));
         self.channels.close(id);
+        Ok(())
+    }
+
+    async fn connect(
+        &mut self,
+        channel: Channel<Msg>,
+        target: Option<Target>,
+        peer: &str,
+        reply: ChannelOpenHandle,
+    ) -> Result<(), End> {
+        // The half that reads must go, as for sessions.
+        let (_reader, writer) = channel.split();
+        match target.filter(|_| self.logged_in.is_some()) {
+            None => reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await,
+            Some(_) if self.opened >= MOST_EVER => reply.reject(ChannelOpenFailure::ResourceShortage).await,
+            Some(target) => {
+                self.opened += 1;
+                self.forwards.connect(Direct { writer, reply, target, peer: peer.to_owned() });
+            }
+        }
         Ok(())
     }
 
@@ -339,13 +367,94 @@ impl Handler for Translator {
     async fn x11_request(
         &mut self,
         id: ChannelId,
-        _single_connection: bool,
-        _protocol: &str,
-        _cookie: &str,
-        _screen: u32,
+        single_connection: bool,
+        protocol: &str,
+        cookie: &str,
+        screen: u32,
         session: &mut Session,
     ) -> Result<(), End> {
-        Self::answer(id, false, session)
+        // Like a terminal, for a session that has no program yet.
+        let done = match requests::display(protocol, cookie, screen) {
+            Some(display) if self.channels.prepare(id, |_preparing| true) => {
+                let times = if single_connection { Times::Once } else { Times::Always };
+                self.forwards.listen(display, Some(id), times, session.handle()).await.is_some()
+            }
+            Some(_) | None => false,
+        };
+        Self::answer(id, done, session)
+    }
+
+    async fn agent_request(&mut self, id: ChannelId, session: &mut Session) -> Result<bool, End> {
+        if !self.channels.prepare(id, |_preparing| true) {
+            return Ok(false);
+        }
+        // One for all sessions of the connection, as in sshd.
+        let handle = session.handle();
+        let there = self.forwards.has_agent()
+            || self.forwards.listen(Place::Agent, None, Times::Always, handle).await.is_some();
+        Ok(there)
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host: &str,
+        port: u32,
+        from: &str,
+        from_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), End> {
+        let target = requests::tcp_target(host, port);
+        self.connect(channel, target, &requests::peer(from, from_port), reply).await
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        channel: Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), End> {
+        self.connect(channel, requests::unix_target(path), "", reply).await
+    }
+
+    async fn channel_open_confirmation(
+        &mut self,
+        id: ChannelId,
+        _max_packet_size: u32,
+        _window_size: u32,
+        _session: &mut Session,
+    ) -> Result<(), End> {
+        // Ours: what listens in the cell opens them. Data may be the next that comes.
+        self.flow.open(u32::from(id));
+        Ok(())
+    }
+
+    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut Session) -> Result<bool, End> {
+        let Some(place) = requests::tcp_place(address, *port).filter(|_| self.logged_in.is_some()) else {
+            return Ok(false);
+        };
+        match self.forwards.listen(place, None, Times::Always, session.handle()).await {
+            Some(chosen) => {
+                *port = u32::from(chosen);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _session: &mut Session) -> Result<bool, End> {
+        Ok(self.forwards.cancel_port(address, port).await)
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Result<bool, End> {
+        let Some(place) = requests::unix_place(path).filter(|_| self.logged_in.is_some()) else { return Ok(false) };
+        Ok(self.forwards.listen(place, None, Times::Always, session.handle()).await.is_some())
+    }
+
+    async fn cancel_streamlocal_forward(&mut self, path: &str, _session: &mut Session) -> Result<bool, End> {
+        Ok(self.forwards.cancel_path(path).await)
     }
 
     fn adjust_window(&mut self, id: ChannelId, target: u32) -> u32 {
@@ -377,7 +486,12 @@ impl Handler for Translator {
     }
 
     async fn channel_close(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), End> {
+        if self.forwards.closed_by_client(id) {
+            self.flow.end(u32::from(id));
+            return Ok(());
+        }
         self.flow.close(u32::from(id));
+        self.forwards.session_ended(id).await;
         if let Some(channel) = self.channels.close(id) {
             self.ends.forget(channel);
             self.monitor.tell(&Request::LeaveSession { channel }).await?;

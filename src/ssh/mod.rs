@@ -9,6 +9,7 @@ mod channels;
 mod end;
 mod filter;
 mod flow;
+mod forwards;
 mod handler;
 mod idle;
 mod monitor;

@@ -22,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{end::End, ready};
+use super::{end::End, forwards::Forwards, ready};
 
 /// A monitor that is silent for this long is stuck. Longer than a jail on a slow disk takes to
 /// start; the connection's other channels wait while a session starts.
@@ -125,17 +125,18 @@ type Answer = (Reply, Vec<OwnedFd>);
 pub(crate) struct Ear {
     link: AsyncFd<ToMonitor>,
     ends: Ends,
+    forwards: Forwards,
     answers: mpsc::Sender<Answer>,
 }
 
 impl Ear {
     /// Takes over the other descriptor of the link. Answers go to the receiver returned.
-    pub(crate) fn new(link: OwnedFd) -> io::Result<(Self, Ends, mpsc::Receiver<Answer>)> {
+    pub(crate) fn new(link: OwnedFd, forwards: Forwards) -> io::Result<(Self, Ends, mpsc::Receiver<Answer>)> {
         let link = ready::watch(Link::new(link), Interest::READABLE)?;
         let ends = Ends::default();
         // One question, one answer.
         let (answers, heard) = mpsc::channel(1);
-        Ok((Self { link, ends: ends.clone(), answers }, ends, heard))
+        Ok((Self { link, ends: ends.clone(), forwards, answers }, ends, heard))
     }
 
     /// Sorts what the monitor sends, until it is gone or makes no sense.
@@ -148,6 +149,9 @@ impl Ear {
             match reply {
                 Reply::SessionEnded { channel, exit } => self.ends.report(channel, exit),
                 Reply::SessionNotice { channel, text } => self.ends.notice(channel, text),
+                Reply::ForwardOpened { forward, port } => self.forwards.answer(forward, Ok((port, fds))),
+                Reply::ForwardRefused { forward, why } => self.forwards.answer(forward, Err(why)),
+                Reply::ForwardsGone => self.forwards.end_all(),
                 Reply::Setup(_)
                 | Reply::KeyAcceptable
                 | Reply::LoggedIn(_)
@@ -211,7 +215,10 @@ impl Monitor {
             | Reply::SessionStarted { .. }
             | Reply::SessionRefused { .. }
             | Reply::SessionNotice { .. }
-            | Reply::SessionEnded { .. } => Err(End::OutOfTurn),
+            | Reply::SessionEnded { .. }
+            | Reply::ForwardOpened { .. }
+            | Reply::ForwardRefused { .. }
+            | Reply::ForwardsGone => Err(End::OutOfTurn),
         }
     }
 
@@ -225,7 +232,10 @@ impl Monitor {
             | Reply::SessionStarted { .. }
             | Reply::SessionRefused { .. }
             | Reply::SessionNotice { .. }
-            | Reply::SessionEnded { .. } => Err(End::OutOfTurn),
+            | Reply::SessionEnded { .. }
+            | Reply::ForwardOpened { .. }
+            | Reply::ForwardRefused { .. }
+            | Reply::ForwardsGone => Err(End::OutOfTurn),
         }
     }
 
@@ -239,7 +249,10 @@ impl Monitor {
             | Reply::SessionStarted { .. }
             | Reply::SessionRefused { .. }
             | Reply::SessionNotice { .. }
-            | Reply::SessionEnded { .. } => Err(End::OutOfTurn),
+            | Reply::SessionEnded { .. }
+            | Reply::ForwardOpened { .. }
+            | Reply::ForwardRefused { .. }
+            | Reply::ForwardsGone => Err(End::OutOfTurn),
         }
     }
 
@@ -260,7 +273,10 @@ impl Monitor {
                 | Reply::LoggedIn(_)
                 | Reply::LoginRefused { .. }
                 | Reply::SessionNotice { .. }
-                | Reply::SessionEnded { .. },
+                | Reply::SessionEnded { .. }
+                | Reply::ForwardOpened { .. }
+                | Reply::ForwardRefused { .. }
+                | Reply::ForwardsGone,
                 _fds,
             ) => Err(End::OutOfTurn),
         }

@@ -3,6 +3,7 @@
 //! The bounds add up to less than one message to the monitor (192 KiB).
 
 use cellblock::base::Secret;
+use cellblock::wire::forward::{MAX_HOST, MAX_PATH, Place, Target};
 use cellblock::wire::login::{MAX_PASSWORD, Refusal};
 use cellblock::wire::session::{MAX_COMMAND, Program, Signal, Terminal, WindowSize};
 use russh::{Pty, Sig};
@@ -25,6 +26,9 @@ const MOST_VARIABLES: usize = 128;
 
 /// Their names and values together.
 const MOST_ENVIRONMENT: usize = 16 << 10;
+
+/// Longest cookie of an X display, in digits; the usual one has 32.
+const MOST_COOKIE: usize = 256;
 
 /// The user name as it goes to the monitor.
 pub(crate) fn user(name: &str) -> String {
@@ -95,6 +99,39 @@ pub(crate) fn set_variable(environment: &mut Vec<(String, String)>, name: &str, 
         environment.push((name.to_owned(), value.to_owned()));
     }
     fits && sound
+}
+
+/// Where to connect to, if it can be somewhere.
+pub(crate) fn tcp_target(host: &str, port: u32) -> Option<Target> {
+    let port = u16::try_from(port).ok().filter(|port| *port != 0)?;
+    (host.len() <= MAX_HOST).then(|| Target::Tcp { host: host.to_owned(), port })
+}
+
+/// As [`tcp_target`].
+pub(crate) fn unix_target(path: &str) -> Option<Target> {
+    (path.len() <= MAX_PATH).then(|| Target::Unix { path: path.to_owned() })
+}
+
+/// Where to listen, if it can be somewhere.
+pub(crate) fn tcp_place(host: &str, port: u32) -> Option<Place> {
+    let port = u16::try_from(port).ok()?;
+    (host.len() <= MAX_HOST).then(|| Place::Tcp { host: host.to_owned(), port })
+}
+
+/// As [`tcp_place`].
+pub(crate) fn unix_place(path: &str) -> Option<Place> {
+    (path.len() <= MAX_PATH).then(|| Place::Unix { path: path.to_owned() })
+}
+
+/// A display, if it can be one.
+pub(crate) fn display(protocol: &str, cookie: &str, screen: u32) -> Option<Place> {
+    let fits = is_name(protocol) && cookie.len() <= MOST_COOKIE;
+    fits.then(|| Place::Display { protocol: protocol.to_owned(), cookie: cookie.to_owned(), screen })
+}
+
+/// Who connected at the client's side, as it says; cut as user names are.
+pub(crate) fn peer(host: &str, port: u32) -> String {
+    format!("{}:{port}", user(host))
 }
 
 /// A signal that may be sent.

@@ -13,9 +13,9 @@ use cellblock::sys::{
 
 use super::filter;
 
-/// Descriptors: the connection, the link twice, the runtime's own, standard three, and three for
-/// each of [`super::channels::MOST_CHANNELS`].
-pub(crate) const OPEN_FILES: u64 = 512;
+/// Descriptors: the connection, the link twice, the runtime's own, standard three; three for each of
+/// [`super::channels::MOST_CHANNELS`], one for each of 256 forwards, two for each of 32 listeners.
+pub(crate) const OPEN_FILES: u64 = 1024;
 
 /// Memory, should something grow that is bounded nowhere else: above what `flow` may hold for all
 /// channels together, and what russh keeps of closed ones (`handler.rs`).

@@ -20,6 +20,7 @@ use super::{
     channels::Channels,
     end::End,
     flow::{Flow, Gate},
+    forwards::Forwards,
     handler::Translator,
     idle::{self, Activity, Step},
     monitor::{Ear, Ends, Monitor, Voice},
@@ -60,6 +61,7 @@ struct Parts {
     voice: Voice,
     ear: Ear,
     ends: Ends,
+    forwards: Forwards,
     answers: mpsc::Receiver<(Reply, Vec<OwnedFd>)>,
 }
 
@@ -73,8 +75,10 @@ fn prepare(connection: OwnedFd, link: &OwnedFd) -> Result<(Runtime, Parts)> {
         fd::set_nonblocking(link.as_fd(), true).map_err(|errno| fail("preparing the link", "", errno))?;
         let login_is_through = Arc::new(AtomicBool::new(false));
         let socket = Socket::new(connection, Arc::clone(&login_is_through))?;
-        let (ear, ends, answers) = Ear::new(copy()?).map_err(failed)?;
-        Parts { socket, login_is_through, voice: Voice::new(copy()?).map_err(failed)?, ear, ends, answers }
+        let voice = Voice::new(copy()?).map_err(failed)?;
+        let forwards = Forwards::new(voice.clone(), Flow::default());
+        let (ear, ends, answers) = Ear::new(copy()?, forwards.clone()).map_err(failed)?;
+        Parts { socket, login_is_through, voice, ear, ends, forwards, answers }
     };
     sandbox::confine()?;
     Ok((runtime, parts))
@@ -82,12 +86,14 @@ fn prepare(connection: OwnedFd, link: &OwnedFd) -> Result<(Runtime, Parts)> {
 
 /// Serves the connection; what ends it other than the client's leave goes to the admin's log.
 async fn serve(parts: Parts) {
-    let Parts { socket, login_is_through, voice, ear, ends, answers } = parts;
-    let connection = serve_client(socket, login_is_through, Monitor::new(voice.clone(), answers), ends);
+    let Parts { socket, login_is_through, voice, ear, ends, forwards, answers } = parts;
+    let monitor = Monitor::new(voice.clone(), answers);
+    let connection = serve_client(socket, login_is_through, monitor, ends, forwards.clone());
     tokio::select! {
         // The monitor is gone, or not to be understood: nobody is left to serve for.
         _gone = ear.listen() => {}
         ended = connection => {
+            forwards.report_all().await;
             if let Err(end) = ended && !end.is_ordinary() {
                 let text = end.to_string().chars().take(MOST_REASON).collect();
                 // If the monitor cannot be told, it is gone, and this process about to be.
@@ -102,14 +108,17 @@ async fn serve_client(
     login_is_through: Arc<AtomicBool>,
     mut monitor: Monitor,
     ends: Ends,
+    forwards: Forwards,
 ) -> Result<(), End> {
     let setup = monitor.ask_setup().await?;
     let config = algorithms::config(&setup)?;
     let (activity, told) = (Activity::new(), ends.clone());
-    let flow = Flow::default();
+    let flow = forwards.flow();
     let channels = Channels::new(setup.max_channels);
     let stream = Gate::new(socket, flow.clone());
-    let translator = Translator::new(monitor, ends, flow, channels, setup.banner, activity.clone(), login_is_through);
+    let banner = setup.banner;
+    let translator =
+        Translator::new(monitor, ends, forwards, flow, channels, banner, activity.clone(), login_is_through);
     let idle = async {
         let mut warned = false;
         while let Step::Warn(left) = activity.step(&mut warned).await {

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cellblock::sys::{fd, pty};
+use cellblock::sys::{fd, pty, stream};
 use cellblock::wire::{
     LinkError, link,
     session::{Exit, MEMORY_LIMIT_STATUS, WindowSize},
@@ -56,18 +56,36 @@ const LAST_BYTES: usize = 64 << 10;
 pub(crate) struct Descriptor(AsyncFd<File>);
 
 impl Descriptor {
-    fn new(fd: OwnedFd) -> io::Result<Self> {
+    /// Has the runtime watch `fd`, which becomes non-blocking.
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         fd::set_nonblocking(fd.as_fd(), true).map_err(|errno| io::Error::from_raw_os_error(errno.raw()))?;
         Ok(Self(ready::watch(File::from(fd), Interest::READABLE | Interest::WRITABLE)?))
     }
 
-    async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Waits for what there is to read; 0 is the end.
+    pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let mut ready = self.0.readable().await?;
             if let Ok(read) = ready.try_io(|file| file.get_ref().read(buffer)) {
                 return read;
             }
         }
+    }
+
+    /// Writes what fits, once some does.
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            let mut ready = ready!(self.0.poll_write_ready(cx))?;
+            if let Ok(written) = ready.try_io(|file| file.get_ref().write(bytes)) {
+                return Poll::Ready(written);
+            }
+        }
+    }
+
+    /// Lets the peer read the end, if this is a socket.
+    pub(crate) fn end_sending(&self) {
+        // Not connected any more: then the peer has read it.
+        stream::end_sending(self.0.as_fd()).unwrap_or_default();
     }
 
     /// Sets the size, if this is a terminal's master.
@@ -81,13 +99,9 @@ struct Sink(Arc<Descriptor>, Activity);
 
 impl AsyncWrite for Sink {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            let mut ready = ready!(self.0.0.poll_write_ready(cx))?;
-            if let Ok(written) = ready.try_io(|file| file.get_ref().write(bytes)) {
-                self.1.moved();
-                return Poll::Ready(written);
-            }
-        }
+        let written = ready!(self.0.poll_write(cx, bytes))?;
+        self.1.moved();
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

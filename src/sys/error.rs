@@ -20,6 +20,7 @@ macro_rules! named {
 
 named!(
     EACCES,
+    EADDRINUSE,
     EAFNOSUPPORT,
     EAGAIN,
     EBADF,

@@ -28,6 +28,7 @@ pub mod sandbox;
 pub mod seccomp;
 pub mod seqpacket;
 pub mod signal;
+pub mod stream;
 pub mod support;
 pub mod syscalls;
 pub mod tcp;

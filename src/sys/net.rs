@@ -50,7 +50,7 @@ pub fn peer_address(socket: BorrowedFd<'_>) -> SysResult<SocketAddr> {
     getpeername(socket)?.and_then(internet).ok_or(Errno::EPROTO)
 }
 
-fn internet(address: SocketAddrAny) -> Option<SocketAddr> {
+pub(super) fn internet(address: SocketAddrAny) -> Option<SocketAddr> {
     SocketAddrV4::try_from(address.clone())
         .map(SocketAddr::V4)
         .or_else(|_v6| SocketAddrV6::try_from(address).map(SocketAddr::V6))

@@ -147,6 +147,8 @@ pub(super) fn begin(cell: &mut Cell, start: Start) -> Result<Running> {
         Report::Started { .. }
         | Report::Ended { .. }
         | Report::LimitHit { .. }
+        | Report::Opened { .. }
+        | Report::NotOpened { .. }
         | Report::Running(_)
         | Report::SessionGone { .. } => return Err(failed(&"its init answers something else")),
     };

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Bytes, SessionId};
 
+use super::forward::Socket;
 use super::session::{Exit, Program, Signal, Terminal, Usage};
 
 /// `argv[0]` with which init's program becomes the probe.
@@ -46,6 +47,15 @@ pub enum Order {
         session: u64,
         /// Which.
         signal: Signal,
+    },
+    /// Open a socket for a client. Answered by [`Report::Opened`] or [`Report::NotOpened`]. A
+    /// connection that has asked this counts as somebody who is there until it ends.
+    Open(Box<Open>),
+    /// The client needs that socket no more: what it left in the file system is removed. Not
+    /// answered.
+    Close {
+        /// The number from [`Open`].
+        forward: u64,
     },
     /// Stay for ever, with or without processes: the cell was started with the door, not by a
     /// login. Not answered.
@@ -96,6 +106,19 @@ pub struct Start {
     pub linger: Option<Duration>,
     /// Sessions that the cell may hold, this one included; init alone sees those of all monitors.
     pub max_sessions: u32,
+}
+
+/// A socket to open.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// The monitor's number for it, unused before on this link.
+    pub forward: u64,
+    /// Which.
+    pub socket: Socket,
+    /// Who opens it.
+    pub account: Account,
+    /// As in [`Start`].
+    pub linger: Option<Duration>,
 }
 
 /// Who a session runs as, in the ids of the cell.
@@ -157,6 +180,22 @@ pub enum Report {
     Full {
         /// As ordered.
         session: u64,
+    },
+    /// The socket is open. Brings it, and where a port of both families is listened on two.
+    Opened {
+        /// As ordered.
+        forward: u64,
+        /// The port or the display, where one was chosen; else 0.
+        number: u16,
+    },
+    /// The socket could not be opened.
+    NotOpened {
+        /// As ordered.
+        forward: u64,
+        /// What failed.
+        step: String,
+        /// With what `errno`.
+        errno: i32,
     },
     /// The tenant reached a limit. Not an answer to anything.
     LimitHit {

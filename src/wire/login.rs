@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Secret;
 
+use super::forward::{NoForward, Place, Target};
 use super::session::{Exit, Program, Signal, Terminal};
 
 /// From the ssh process.
@@ -76,6 +77,41 @@ pub enum Request {
     LeaveSession {
         /// The channel it was started on.
         channel: u32,
+    },
+    /// Connect to something inside the cell. Answered by [`Reply::ForwardOpened`] or
+    /// [`Reply::ForwardRefused`], whenever it is known.
+    Connect {
+        /// The ssh process's own number of the forward; unused before.
+        forward: u32,
+        /// Where to.
+        target: Target,
+        /// Who connected at the client's side, as it says.
+        peer: String,
+    },
+    /// Listen inside the cell. Answered as [`Request::Connect`].
+    Listen {
+        /// As for [`Request::Connect`].
+        forward: u32,
+        /// Where.
+        place: Place,
+    },
+    /// Somebody inside the cell connected to what is listened on. Not answered.
+    Accepted {
+        /// As for [`Request::Connect`].
+        forward: u32,
+        /// The number of the listener.
+        listener: u32,
+        /// Who, as the kernel says.
+        peer: String,
+    },
+    /// A forward ended, or is listened for no more. Not answered.
+    ForwardEnded {
+        /// Its number.
+        forward: u32,
+        /// Bytes that went into the cell.
+        to_cell: u64,
+        /// Bytes that came out of it.
+        to_client: u64,
     },
     /// A line for the admin's log. Not answered; counted and escaped by the monitor.
     Note {
@@ -150,6 +186,22 @@ pub enum Reply {
         /// What the client may be told.
         why: Refusal,
     },
+    /// The socket is open. Brings it, and where a port of both families is listened on two.
+    ForwardOpened {
+        /// As asked.
+        forward: u32,
+        /// The port that is listened on.
+        port: u16,
+    },
+    /// The socket is not open.
+    ForwardRefused {
+        /// As asked.
+        forward: u32,
+        /// What the client may be told.
+        why: NoForward,
+    },
+    /// The cell has ended: its sockets are to be closed. Not an answer to anything.
+    ForwardsGone,
     /// Something to tell the client of this session: on its terminal or its standard error.
     SessionNotice {
         /// As asked.

@@ -6,6 +6,7 @@
 
 pub mod control;
 pub mod door;
+pub mod forward;
 pub mod init;
 pub mod link;
 pub mod login;

@@ -23,6 +23,7 @@ use cellblock::sys::{
 };
 use cellblock::wire::{
     Link, LinkError,
+    forward::NoForward,
     login::{LoggedIn, Method, Refusal, Reply, Request, Setup},
     session::{Exit, Program, Terminal},
 };
@@ -165,6 +166,11 @@ impl FakeMonitor {
                     process::kill(-*pid, signal::SIGHUP).unwrap();
                 }
             }
+            Request::Connect { forward, .. } | Request::Listen { forward, .. } => {
+                let why = NoForward::Prohibited;
+                self.reply(&Reply::ForwardRefused { forward, why }, Vec::new());
+            }
+            Request::Accepted { .. } | Request::ForwardEnded { .. } => panic!("nothing was forwarded"),
             Request::LogInByCertificate { .. } | Request::Password { .. } | Request::TriedMethod { .. } => {
                 self.reply(&NO, Vec::new())
             }

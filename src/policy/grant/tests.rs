@@ -59,7 +59,7 @@ fn granted(change: impl FnOnce(&mut Tenant, &mut KeyOptions)) -> Grant {
 
 fn asked(program: Program, pty: bool) -> Ask {
     let terminal = pty.then(|| Terminal { term: "xterm".into(), size: Default::default(), modes: Vec::new() });
-    Ask { program, terminal, environment: vec![("LANG".into(), "C".into())] }
+    Ask { program, terminal, environment: vec![("LANG".into(), "C".into())], sockets: Vec::new() }
 }
 
 fn run(grant: &Grant, program: Program, pty: bool) -> Result<Start, Refusal> {

@@ -1,0 +1,119 @@
+//! One forward: two directions that end each for itself, as sshd does it.
+//!
+//! The end of what the client sends shuts the socket's sending half down, the end of what the socket
+//! sends is an end of file for the client, and after both the channel closes.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use russh::{ChannelWriteHalf, server::Msg};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt as _},
+    sync::watch,
+    time::sleep,
+};
+
+use super::Counts;
+use crate::ssh::{flow::Flow, session::Descriptor};
+
+/// Read at once.
+const BUFFER: usize = 64 << 10;
+
+/// How long the socket may take to read what a client had sent before it closed the channel.
+const LAST_BYTES: Duration = Duration::from_secs(60);
+
+/// What became of a channel from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nothing.
+    Open,
+    /// The client closed it.
+    Closed,
+    /// The cell has ended.
+    Gone,
+}
+
+/// A socket to write to, that counts.
+struct Sink<'a> {
+    socket: &'a Descriptor,
+    counts: &'a Counts,
+}
+
+impl AsyncWrite for Sink<'_> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(self.socket.poll_write(cx, bytes))?;
+        self.counts.to_cell.fetch_add(u64::try_from(written).unwrap_or(0), Ordering::Relaxed);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Serves `socket` until both directions have ended, or the channel has.
+pub(super) async fn run(
+    writer: &ChannelWriteHalf<Msg>,
+    socket: OwnedFd,
+    flow: &Flow,
+    counts: &Arc<Counts>,
+    states: watch::Receiver<State>,
+) {
+    let channel = u32::from(writer.id());
+    if let Ok(socket) = Descriptor::new(socket) {
+        let input = async {
+            tokio::select! {
+                () = flow.pump(channel, Sink { socket: &socket, counts }) => {}
+                () = too_late(states.clone()) => {}
+            }
+            flow.discard(channel);
+            socket.end_sending();
+        };
+        let output = async {
+            tokio::select! {
+                () = copy(&socket, writer, counts) => {}
+                _ended = ended(states.clone()) => {}
+            }
+        };
+        tokio::join!(input, output);
+    }
+    if *states.borrow() != State::Closed {
+        // If the connection is ending, so is the channel.
+        drop(writer.close().await);
+    }
+}
+
+/// Copies until the socket has no more to send or the connection is ending.
+async fn copy(socket: &Descriptor, writer: &ChannelWriteHalf<Msg>, counts: &Counts) {
+    let mut to = std::pin::pin!(writer.make_writer());
+    let mut buffer = vec![0; BUFFER];
+    while let Ok(length) = socket.read(&mut buffer).await {
+        let bytes = buffer.get(..length).unwrap_or_default();
+        if bytes.is_empty() || to.write_all(bytes).await.is_err() {
+            break;
+        }
+        counts.to_client.fetch_add(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
+    }
+    drop(writer.eof().await);
+}
+
+async fn ended(mut states: watch::Receiver<State>) -> State {
+    // The sender goes when the connection does.
+    states.wait_for(|state| *state != State::Open).await.map_or(State::Gone, |state| *state)
+}
+
+async fn too_late(states: watch::Receiver<State>) {
+    if ended(states).await == State::Closed {
+        sleep(LAST_BYTES).await;
+    }
+}
