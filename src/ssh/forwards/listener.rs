@@ -85,8 +85,9 @@ impl Listening {
         }
         match self.open(peer, port).await {
             Ok(channel) => {
-                // The half that reads must go, as for sessions.
-                let (_reader, writer) = channel.split();
+                // The half that reads must go now, and not when this ends: russh would wait for it.
+                let (reader, writer) = channel.split();
+                drop(reader);
                 self.forwards.serve(number, writer, connection).await;
             }
             Err(_refused) => self.forwards.report(number, &Counts::default()).await,
