@@ -128,7 +128,8 @@ fn ssh_copy_id_gives_a_tenant_another_key_where_that_is_allowed() {
         let mut copy = Command::new("ssh-copy-id");
         // Which keeps its scratch files there.
         copy.env("HOME", door.dir.path());
-        copy.args(["-i", new.to_str().unwrap(), "-p", &door.port.to_string()]);
+        // `-f`: it would take a login by the old key, which it is told to use, for one by the new.
+        copy.args(["-f", "-i", new.to_str().unwrap(), "-p", &door.port.to_string()]);
         for option in [
             format!("IdentityFile={}", door.dir.join("id").display()),
             "IdentitiesOnly=yes".into(),
