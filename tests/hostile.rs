@@ -235,8 +235,10 @@ fn amid_swaps(name: &str, starts: usize) {
         let listed = Command::new("find").arg(&canary).args(["-printf", format]).output().unwrap().stdout;
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let here = yard.dir.display().to_string();
-        // Others mount what they like meanwhile.
-        let mounts = mounts.lines().filter(|line| line.contains(&here)).collect::<Vec<_>>().join("\n");
+        // Others mount what they like meanwhile; and what follows the dash are options of the whole file
+        // system, which any mount of cgroup2 elsewhere changes here too (nsdelegate).
+        let mounts = mounts.lines().filter(|line| line.contains(&here)).filter_map(|line| line.split(" - ").next());
+        let mounts = mounts.collect::<Vec<_>>().join("\n");
         String::from_utf8(listed).unwrap() + &mounts
     };
     let before = outside();
