@@ -133,7 +133,7 @@ impl Offered {
 
     /// Judges it as an authority of `tenant` vouches for it: at `now`, seconds since 1970, from `peer`.
     pub(super) fn by_trusted(&self, tenant: &Tenant, peer: IpAddr, now: i64) -> Result<Vouched, BadCertificate> {
-        if !tenant.trusted_user_ca_keys.iter().any(|trusted| *trusted == self.authority) {
+        if !tenant.trusted_user_ca_keys.contains(&self.authority) {
             return Err(BadCertificate::Authority);
         }
         self.judge(&tenant.authorized_principals, peer, now)
@@ -203,7 +203,7 @@ impl Offered {
             | Algorithm::Ed25519
             | Algorithm::SkEd25519
             | Algorithm::SkEcdsaSha2NistP256 => {}
-            _weak_or_unknown => return Err(BadCertificate::Algorithm),
+            Algorithm::Dsa | Algorithm::Rsa { .. } | Algorithm::Other(_) | _ => return Err(BadCertificate::Algorithm),
         }
         // Validity is judged above with a reason; in the middle of the window this is the signature alone.
         let fingerprint = certificate.signature_key().fingerprint(HashAlg::Sha256);

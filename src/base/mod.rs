@@ -5,8 +5,8 @@
 mod block;
 mod escape;
 mod failure;
-pub mod hours;
 mod fields;
+pub mod hours;
 mod name;
 mod secret;
 mod session_id;

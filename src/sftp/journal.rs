@@ -126,6 +126,7 @@ mod tests {
             journal.note(Operation::Remove, &[b'x'; 5000], None, &Err(Status::NoSuchFile));
         }
         assert!(journal.held.len() < MOST_HELD + 2 * MAX_NAME);
+        #[expect(clippy::disallowed_methods, reason = "nothing is forked in this test")]
         let reader = std::thread::spawn(move || {
             let mut read = File::from(OwnedFd::from(read));
             let mut stream = Vec::new();
