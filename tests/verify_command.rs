@@ -105,7 +105,7 @@ fn a_probe_that_comes_through_the_ssh_door_finds_what_verify_finds() {
         task.environment.extend(["PWD", "OLDPWD", "SHLVL", "_"].map(str::to_owned));
         let put = door.run_with(tenant, "cat >probe && chmod 700 probe", &program);
         assert_eq!(put.status, 0, "{}", put.err);
-        let start = format!("exec -a {} ./probe", PROBE);
+        let start = format!("exec -a {PROBE} ./probe");
         let ran = door.run_with(tenant, &start, &serde_json::to_vec(&task).unwrap());
         assert_eq!(ran.status, 0, "{}", ran.err);
         let text = ran.text();

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::account::Audit;
 use crate::base::{Result, TenantName, fail};
 use crate::jail::{Cells, Stock};
-use crate::monitor::Seats;
+use crate::monitor::{Hashing, Seats};
 use crate::sys::process::{self, Forked, Pid, Reaped};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{Errno, fd, net, poll, seqpacket};
@@ -137,6 +137,7 @@ impl Listener {
         let mut cells = Cells::prepare(&door.server, &options.programs.find_init()?)?;
         let stock = cells.keep_stock()?;
         Seats::prepare(&door.server.run_dir)?;
+        Hashing::prepare(&door.server.run_dir)?;
         door.report_unmet(&cells);
         let mut watch = Watch::default();
         watch.take_up(cells.running()?);

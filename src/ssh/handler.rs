@@ -63,18 +63,24 @@ pub(crate) struct Translator {
     opened: u32,
 }
 
+/// What a connection has when its first byte is read.
+pub(crate) struct Given {
+    pub(crate) monitor: Monitor,
+    pub(crate) ends: Ends,
+    pub(crate) forwards: Forwards,
+    pub(crate) flow: Flow,
+    pub(crate) channels: Channels,
+    pub(crate) banner: Option<String>,
+    pub(crate) activity: Activity,
+    /// Told to the socket.
+    pub(crate) login_is_through: Arc<AtomicBool>,
+}
+
 impl Translator {
     /// For a connection that nobody has logged in to.
-    pub(crate) fn new(
-        monitor: Monitor,
-        ends: Ends,
-        forwards: Forwards,
-        flow: Flow,
-        channels: Channels,
-        banner: Option<String>,
-        activity: Activity,
-        login_is_through: Arc<AtomicBool>,
-    ) -> Self {
+    pub(crate) fn new(given: Given) -> Self {
+        let Given { monitor, ends, forwards, flow, channels, banner, activity, login_is_through } = given;
+        let (logged_in, next_number, opened) = (None, 0, 0);
         Self {
             monitor,
             ends,
@@ -83,10 +89,10 @@ impl Translator {
             channels,
             banner,
             activity,
-            logged_in: None,
+            logged_in,
             login_is_through,
-            next_number: 0,
-            opened: 0,
+            next_number,
+            opened,
         }
     }
 

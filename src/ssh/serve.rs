@@ -21,7 +21,7 @@ use super::{
     end::End,
     flow::{Flow, Gate},
     forwards::Forwards,
-    handler::Translator,
+    handler::{Given, Translator},
     idle::{self, Activity, Step},
     monitor::{Ear, Ends, Monitor, Voice},
     sandbox,
@@ -116,9 +116,16 @@ async fn serve_client(
     let flow = forwards.flow();
     let channels = Channels::new(setup.max_channels);
     let stream = Gate::new(socket, flow.clone());
-    let banner = setup.banner;
-    let translator =
-        Translator::new(monitor, ends, forwards, flow, channels, banner, activity.clone(), login_is_through);
+    let translator = Translator::new(Given {
+        monitor,
+        ends,
+        forwards,
+        flow,
+        channels,
+        banner: setup.banner,
+        activity: activity.clone(),
+        login_is_through,
+    });
     let idle = async {
         let mut warned = false;
         while let Step::Warn(left) = activity.step(&mut warned).await {
