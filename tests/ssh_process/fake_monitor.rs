@@ -29,7 +29,9 @@ use cellblock::wire::{
 };
 
 /// Nobody gets in but by the key.
-static NO: Reply = Reply::LoginRefused { next: Vec::new(), partial: false };
+fn no() -> Reply {
+    Reply::LoginRefused { next: vec![Method::PublicKey], partial: false }
+}
 
 /// Whom the ssh process runs as.
 pub const SERVICE_ID: u32 = 64_777;
@@ -140,14 +142,14 @@ impl FakeMonitor {
             }
             Request::OfferKey { user, key } => {
                 let good = key == self.key && user == "alice";
-                self.reply(if good { &Reply::KeyAcceptable } else { &NO }, Vec::new());
+                self.reply(&if good { Reply::KeyAcceptable } else { no() }, Vec::new());
             }
             Request::LogIn { user, key } => {
                 let good = key == self.key && user == "alice";
                 let reply = if good {
                     Reply::LoggedIn(LoggedIn { pty: true, idle_timeout: None, channel_timeout: None })
                 } else {
-                    NO.clone()
+                    no()
                 };
                 self.reply(&reply, Vec::new());
             }
@@ -172,7 +174,7 @@ impl FakeMonitor {
             }
             Request::Accepted { .. } | Request::ForwardEnded { .. } => panic!("nothing was forwarded"),
             Request::LogInByCertificate { .. } | Request::Password { .. } | Request::TriedMethod { .. } => {
-                self.reply(&NO, Vec::new())
+                self.reply(&no(), Vec::new())
             }
             Request::Note { .. } => {}
         }
