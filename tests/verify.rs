@@ -144,7 +144,15 @@ const UNMASKED: Weakening = Weakening {
 const WRITABLE_PROC: Weakening = Weakening {
     fails: &[Check::ProcWrites, Check::Mounts, Check::HostWrites],
     tenant: |_| root_tenant("eve", Root::Host),
-    plan: |plan| plan.ahead.retain(|op| !matches!(op, Op::ReadOnly { .. })),
+    plan: |plan| {
+        plan.ahead.retain(|op| !matches!(op, Op::ReadOnly { .. }));
+        // No file is ever made in proc: a tree that was to be read-only, where root can make one.
+        let (kind, at) = ("tmpfs".to_owned(), "run/cellblock".into());
+        let options = vec![("mode".to_owned(), "0755".to_owned())];
+        let writable = Op::Mount { kind, at, options, exec: false, read_only: false };
+        let board = plan.inside.iter().position(|op| matches!(op, Op::Board { .. })).unwrap();
+        plan.inside.insert(board + 1, writable);
+    },
     ..NOTHING
 };
 
