@@ -25,6 +25,8 @@ pub(super) fn holds(file: &Path, written: &str, held: &str) -> bool {
             };
             written.split_ascii_whitespace().all(on)
         }
+        // Whoever was moved, among those who are there.
+        "cgroup.procs" => held.lines().any(|pid| pid == written),
         // A line for each disk, with all rates; rates that were not written are `max`.
         "io.max" => {
             let mut words = written.split_ascii_whitespace();

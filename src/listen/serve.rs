@@ -44,6 +44,9 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// From a cell that a monitor started until spares are made up for: first the session that just began.
 const RESTOCK_AFTER: Duration = Duration::from_millis(20);
+/// The same from the end of a child that was no monitor: a spare that died, or whose cell could not be
+/// made. Longer, so that spares that cannot live cost little.
+const REPLACE_AFTER: Duration = Duration::from_secs(1);
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -221,6 +224,9 @@ impl Listener {
     /// Monitors that ended, and inits of cells whose monitors ended before them.
     fn reap(&mut self) {
         while let Ok(Reaped::Child { pid, ended, .. }) = process::reap() {
+            if !self.monitors.has(pid) {
+                self.restock_at.get_or_insert(Instant::now() + REPLACE_AFTER);
+            }
             let killed = match ended {
                 process::Ended::Killed { signal, .. } if self.monitors.has(pid) => {
                     warn!("monitor {pid} was killed by signal {signal}");
@@ -240,8 +246,8 @@ impl Listener {
         }
     }
 
-    /// Without spares logins take a little longer, no more: nothing is tried again before the next
-    /// cell starts.
+    /// Without spares logins take a little longer, no more: what fails here is tried again when the next
+    /// cell starts or ends.
     fn restock(&mut self) {
         self.restock_at = None;
         if let Some(Err(failure)) = self.stock.as_ref().map(|stock| self.cells.restock(stock)) {
