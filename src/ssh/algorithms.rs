@@ -27,10 +27,18 @@ const KEX: &[kex::Name] = &[
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
 ];
 
-/// Authenticated ciphers only, in OpenSSH's order; the client's order decides.
-const CIPHERS: &[cipher::Name] = &[cipher::CHACHA20_POLY1305, cipher::AES_128_GCM, cipher::AES_256_GCM];
+/// OpenSSH's list, so no CBC; the client's order decides. Counter mode is there for clients that know
+/// none of the others (paramiko before 3.5, and what is built on it).
+const CIPHERS: &[cipher::Name] = &[
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_128_GCM,
+    cipher::AES_256_GCM,
+    cipher::AES_128_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_256_CTR,
+];
 
-/// Named by both sides and used by neither: every cipher above brings its own.
+/// For counter mode, over the ciphertext: what is not authentic is never decrypted.
 const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
 
 /// `zlib@openssh.com` starts after the login: nothing is inflated for strangers.
