@@ -109,6 +109,19 @@ pub(super) fn v1(limits: &Limits, controls: &Controls, controller: &str, own: &P
     ops
 }
 
+/// What is written for v2 into the tenant's own group, by the monitor and before the clone: the cell's
+/// namespace of groups starts there, and with `nsdelegate` (systemd) nobody in it may write its limits.
+pub(super) fn v2_weights(limits: &Limits, controls: &Controls, own: &Path) -> Vec<Op> {
+    let mut ops = Vec::new();
+    if let (Some(weight), true) = (limits.cpu_weight, controls.has(Control::Cpu)) {
+        ops.push(Op::SetGroup { file: own.join("cpu.weight"), value: weight.to_string() });
+    }
+    if let (Some(weight), true, Some(file)) = (limits.io_weight, controls.has(Control::Io), controls.io_weight_file()) {
+        ops.push(Op::SetGroup { file: own.join(file), value: format!("default {weight}") });
+    }
+    ops
+}
+
 /// What is written for v2, once init is in its leaf: a group whose controllers are on holds no process.
 pub(super) fn v2(limits: &Limits, controls: &Controls, own: &Path, disks: &[String]) -> Vec<Op> {
     let io = controls.has(Control::Io) && demands(limits).iter().any(|(key, _, asked)| *asked && key.contains(".io_"));
@@ -137,15 +150,10 @@ pub(super) fn v2(limits: &Limits, controls: &Controls, own: &Path, disks: &[Stri
     }
     if controls.has(Control::Cpu) {
         ops.push(set("cpu.max", format!("{} {PERIOD}", quota(limits))));
-        let file = own.join("cpu.weight");
-        ops.extend(limits.cpu_weight.map(|weight| Op::SetGroup { file, value: weight.to_string() }));
     }
     if io {
         let rates = io_rates(limits);
         ops.extend(disks.iter().filter(|_| !rates.is_empty()).map(|disk| set("io.max", format!("{disk}{rates}"))));
-        if let (Some(weight), Some(file)) = (limits.io_weight, controls.io_weight_file()) {
-            ops.push(Op::SetGroup { file: own.join(file), value: format!("default {weight}") });
-        }
     }
     ops
 }

@@ -156,6 +156,7 @@ impl Planner<'_> {
         let (init, sessions) = (own.join("init"), own.join("sessions"));
         self.before.push(Op::MakeGroup { path: init, leaf: Leaf::Init, v2: true });
         self.before.push(Op::MakeGroup { path: sessions.clone(), leaf: Leaf::Sessions, v2: true });
+        self.before.extend(limits::v2_weights(&self.jail.limits, &self.facts.controls, &own));
         // CLONE_INTO_CGROUP asks about the group and the closest one above both.
         self.before.push(Op::GiveGroup { path: own.clone(), uid: ids.first });
         self.before.push(Op::GiveGroup { path: sessions, uid: ids.first });

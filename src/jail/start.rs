@@ -139,6 +139,7 @@ impl Prepared {
             Op::Keep { path, uid, mode, fill } => keep::keep(path, *uid, *mode, *fill),
             Op::MakeGroup { path, leaf, v2: _ } => self.make_group(path, *leaf),
             Op::GiveGroup { path, uid } => cgroups::give(path, *uid),
+            Op::SetGroup { file, value } => cgroups::set(file, value),
             Op::Take { tree, source } => {
                 self.trees.insert(*tree, take(source)?);
                 Ok(())
@@ -173,7 +174,6 @@ impl Prepared {
             | Op::Mount { .. }
             | Op::Bound { .. }
             | Op::Board { .. }
-            | Op::SetGroup { .. }
             | Op::WatchMemory { .. }
             | Op::PingGroups { .. }
             | Op::ReadOnly { .. }
