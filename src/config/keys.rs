@@ -275,7 +275,7 @@ keys! {
         "How long a connection may last. Those inside are warned five minutes and one minute before its end.";
     "" "idle_timeout" idle_timeout: Duration = |r, v| r.duration(v, 10..=2_592_000),
         "time", Words("no limit"),
-        "A connection on which nothing moves for so long ends: no byte to or from a program. Those inside are warned a minute before.";
+        "A connection on which nothing moves for so long ends: no byte to or from a program, nor over a forward. Those inside are warned a minute before.";
     "" "channel_timeout" channel_timeout: Duration = |r, v| r.duration(v, 10..=2_592_000),
         "time", Words("no limit"),
         "The same for each session of a connection: OpenSSH's `ChannelTimeout session=…`. A session that ends so is hung up on.";

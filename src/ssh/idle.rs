@@ -1,6 +1,6 @@
 //! Connections and sessions on which nothing moves: warned, then ended.
 //!
-//! What counts is bytes to or from a program. This process is not believed to keep time by anybody:
+//! What counts is bytes to or from a program, and over forwards. This process is not believed to keep time by anybody:
 //! a captured one that stays does no harm that it could not do before.
 
 use std::{

@@ -22,7 +22,7 @@ use super::{
     flow::{Flow, Gate},
     forwards::Forwards,
     handler::{Given, Translator},
-    idle::{self, Activity, Step},
+    idle::{self, Step},
     monitor::{Ear, Ends, Monitor, Voice},
     sandbox,
     socket::Socket,
@@ -112,7 +112,7 @@ async fn serve_client(
 ) -> Result<(), End> {
     let setup = monitor.ask_setup().await?;
     let config = algorithms::config(&setup)?;
-    let (activity, told) = (Activity::new(), ends.clone());
+    let (activity, told) = (forwards.activity(), ends.clone());
     let flow = forwards.flow();
     let channels = Channels::new(setup.max_channels);
     let stream = Gate::new(socket, flow.clone());

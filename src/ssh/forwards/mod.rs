@@ -31,7 +31,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{flow::Flow, monitor::Voice};
+use super::{flow::Flow, idle::Activity, monitor::Voice};
 
 use listener::Listening;
 use stream::State;
@@ -86,6 +86,7 @@ pub(crate) struct Forwards {
     slots: Arc<Semaphore>,
     voice: Voice,
     flow: Flow,
+    activity: Activity,
 }
 
 impl std::fmt::Debug for Forwards {
@@ -118,12 +119,18 @@ pub(crate) enum Times {
 impl Forwards {
     /// An empty table, which asks by `voice`; `flow` brings what the client sends.
     pub(crate) fn new(voice: Voice, flow: Flow) -> Self {
-        Self { table: Arc::default(), slots: Arc::new(Semaphore::new(MAX_FORWARDS)), voice, flow }
+        let slots = Arc::new(Semaphore::new(MAX_FORWARDS));
+        Self { table: Arc::default(), slots, voice, flow, activity: Activity::new() }
     }
 
     /// Brings what the client sends.
     pub(crate) fn flow(&self) -> Flow {
         self.flow.clone()
+    }
+
+    /// When something moved last on the connection that these are forwards of.
+    pub(crate) fn activity(&self) -> Activity {
+        self.activity.clone()
     }
 
     /// No code between lock and unlock can panic half-way through a change.
@@ -190,7 +197,7 @@ impl Forwards {
         let counts = Arc::new(Counts::default());
         let (state, states) = watch::channel(State::Open);
         self.table().open.insert(id, Open { number, counts: Arc::clone(&counts), state });
-        stream::run(&writer, socket, &self.flow, &counts, states).await;
+        stream::run(&writer, socket, &self.flow, &counts, &self.activity, states).await;
         self.flow.close(u32::from(id));
         let open = self.table().open.remove(&id);
         if let Some(open) = open {

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::Counts;
-use crate::ssh::{flow::Flow, session::Descriptor};
+use crate::ssh::{flow::Flow, idle::Activity, session::Descriptor};
 
 /// Read at once.
 const BUFFER: usize = 64 << 10;
@@ -43,12 +43,14 @@ pub(super) enum State {
 struct Sink<'a> {
     socket: &'a Descriptor,
     counts: &'a Counts,
+    activity: &'a Activity,
 }
 
 impl AsyncWrite for Sink<'_> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(self.socket.poll_write(cx, bytes))?;
         self.counts.to_cell.fetch_add(u64::try_from(written).unwrap_or(0), Ordering::Relaxed);
+        self.activity.moved();
         Poll::Ready(Ok(written))
     }
 
@@ -67,13 +69,14 @@ pub(super) async fn run(
     socket: OwnedFd,
     flow: &Flow,
     counts: &Arc<Counts>,
+    activity: &Activity,
     states: watch::Receiver<State>,
 ) {
     let channel = u32::from(writer.id());
     if let Ok(socket) = Descriptor::new(socket) {
         let input = async {
             tokio::select! {
-                () = flow.pump(channel, Sink { socket: &socket, counts }) => {}
+                () = flow.pump(channel, Sink { socket: &socket, counts, activity }) => {}
                 () = too_late(states.clone()) => {}
             }
             flow.discard(channel);
@@ -81,7 +84,7 @@ pub(super) async fn run(
         };
         let output = async {
             tokio::select! {
-                () = copy(&socket, writer, counts) => {}
+                () = copy(&socket, writer, counts, activity) => {}
                 _ended = ended(states.clone()) => {}
             }
         };
@@ -94,7 +97,7 @@ pub(super) async fn run(
 }
 
 /// Copies until the socket has no more to send or the connection is ending.
-async fn copy(socket: &Descriptor, writer: &ChannelWriteHalf<Msg>, counts: &Counts) {
+async fn copy(socket: &Descriptor, writer: &ChannelWriteHalf<Msg>, counts: &Counts, activity: &Activity) {
     let mut to = std::pin::pin!(writer.make_writer());
     let mut buffer = vec![0; BUFFER];
     while let Ok(length) = socket.read(&mut buffer).await {
@@ -103,6 +106,7 @@ async fn copy(socket: &Descriptor, writer: &ChannelWriteHalf<Msg>, counts: &Coun
             break;
         }
         counts.to_client.fetch_add(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
+        activity.moved();
     }
     drop(writer.eof().await);
 }
