@@ -30,6 +30,11 @@ use cellblock::{
 /// What Docker gives root in a container: enough for package managers (docs/kernel.md, 15).
 pub const DOCKER_CAPABILITIES: u64 = 0xa804_25fb;
 
+/// Whether this host's cells can have been spares: cgroup v2 puts each into its group by the clone.
+pub fn spares_are_kept() -> bool {
+    Path::new("/sys/fs/cgroup/pids").exists()
+}
+
 /// Runs each test whose name holds the program's first argument, in a process of its own: cells are
 /// cloned by processes with one thread. For programs without a harness.
 pub fn each_in_a_process(tests: &[(&str, fn())]) -> ExitCode {
@@ -85,7 +90,7 @@ impl Yard {
         Self { dir, server, cells, stock }
     }
 
-    /// Fills the stock of spares, as an idle listener does, and waits until they wait; their pids.
+    /// Fills the stock of spares (none where [`spares_are_kept`] says no), as an idle listener does, and waits until they wait; their pids.
     pub fn restock(&self) -> Vec<i32> {
         self.cells.restock(&self.stock).unwrap();
         let spares = children();
