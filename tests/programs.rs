@@ -113,7 +113,7 @@ J
     ),
     (
         "tmux",
-        r#"export TERM=xterm
+        r#"export TERM=xterm; trap 'tmux -L t kill-server 2>/dev/null || true' EXIT
         tmux -L t -f /dev/null new-session -d -x 80 -y 24 'sh'; tmux -L t send-keys 'echo $((6*7))' Enter
         for n in $(seq 100); do tmux -L t capture-pane -p | grep -qx 42 && break; sleep 0.1; done
         tmux -L t capture-pane -p | grep -qx 42; tmux -L t split-window; tmux -L t kill-server

@@ -19,6 +19,11 @@ use super::{Scratch, patience, procfs, until};
 const MARK: &str = "CELLBLOCK_TEST_DOOR";
 /// Host ids that one door may give to its tenants, and to its ssh processes.
 const POOL: u32 = 2_000_000;
+/// Pools that doors may have at once: from [`POOLS_FROM`] on, above those of cells.rs.
+const POOLS: u32 = 500;
+const POOLS_FROM: u32 = 600_000_000;
+/// Where a pool that is taken has its lock.
+const TAKEN: &str = "/tmp/cellblock-test-pools";
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -46,11 +51,32 @@ pub struct Door {
     pub dir: Scratch,
     pub port: u16,
     kind: Kind,
-    pool: u32,
+    pool: Pool,
     tenants: Vec<String>,
     wrapper: Vec<String>,
     stop_sessions: bool,
     child: Child,
+}
+
+/// Ids that no other door has, of this test program or of one beside it: they tell whose a process is,
+/// and a door ends all that are its own.
+struct Pool {
+    first: u32,
+    _lock: File,
+}
+
+impl Pool {
+    fn take() -> Self {
+        fs::create_dir_all(TAKEN).unwrap();
+        let start = std::process::id() * 7 + NUMBER.fetch_add(1, Ordering::Relaxed);
+        (0..POOLS)
+            .map(|more| start.wrapping_add(more) % POOLS)
+            .find_map(|slot| {
+                let lock = File::create(format!("{TAKEN}/{slot}")).unwrap();
+                lock.try_lock().is_ok().then_some(Self { first: POOLS_FROM + slot * POOL, _lock: lock })
+            })
+            .expect("all pools are taken")
+    }
 }
 
 /// The doors that must do alike what sshd does: sshd itself, so that a test can be wrong, and ours.
@@ -114,9 +140,7 @@ impl Builder {
     pub fn start(self) -> Door {
         let dir = Scratch::new();
         let port = free_port();
-        // Another slot for every door of every test process, so that ids tell whose a process is.
-        let slot = (std::process::id() * 7 + NUMBER.fetch_add(1, Ordering::Relaxed)) % 600;
-        let pool = 600_000_000 + slot * POOL;
+        let pool = Pool::take();
         if self.kind != Kind::Try {
             let mut keygen = Command::new("ssh-keygen");
             keygen.args(["-qt", "ed25519", "-N", "", "-C", "test", "-f"]).arg(dir.join("id"));
@@ -134,7 +158,7 @@ impl Builder {
         }
         let tenants = self.tenants.iter().map(|(name, _)| name.clone()).collect();
         match self.kind {
-            Kind::Serve => dir.write("cellblock.toml", &self.config(&dir, port, pool)),
+            Kind::Serve => dir.write("cellblock.toml", &self.config(&dir, port, pool.first)),
             Kind::Sshd => dir.write("sshd_config", &sshd_config(&dir, port)),
             Kind::Try => dir.join("unused"),
         };
@@ -234,7 +258,7 @@ impl Door {
 
     /// First host id of its pool.
     pub fn pool(&self) -> u32 {
-        self.pool
+        self.pool.first
     }
 
     pub fn tenants(&self) -> &[String] {
@@ -268,7 +292,7 @@ impl Door {
     /// Every process of this door but its spare cells: by its ids, by the mark in the environment, by
     /// its group.
     pub fn processes(&self) -> Vec<i32> {
-        let (own, pool, mark) = (self.listener(), self.pool..self.pool + POOL, self.mark());
+        let (own, pool, mark) = (self.listener(), self.pool.first..self.pool.first + POOL, self.mark());
         procfs::pids()
             .into_iter()
             .filter(|&pid| {
