@@ -15,7 +15,7 @@ mod support;
 use std::{
     collections::BTreeSet,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{self, Command},
 };
 
@@ -138,15 +138,9 @@ fn names(dir: &Path) -> BTreeSet<String> {
     fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// "Whether ranges in use are written to `/etc/subuid` and `/etc/subgid`, so that `useradd` keeps away from them"
-#[test]
-fn ids_in_use_are_registered_and_useradd_keeps_away_from_them() {
-    if !root() {
-        return;
-    }
-    let scratch = Scratch::new();
-    let wrapper = own_etc(&scratch);
-    let etc = scratch.join("etc");
+/// A door for alice and bob that registers their ids in an `/etc` of its own, which is that directory.
+fn registering(scratch: &Scratch) -> (Door, PathBuf) {
+    let wrapper = own_etc(scratch);
     let words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
     let door = Door::with("[defaults]\nroot = \"host\"\n")
         .tenant("alice", "")
@@ -154,6 +148,17 @@ fn ids_in_use_are_registered_and_useradd_keeps_away_from_them() {
         .wrapped(&words)
         .registering()
         .start();
+    (door, scratch.join("etc"))
+}
+
+/// "Whether ranges in use are written to `/etc/subuid` and `/etc/subgid`, so that `useradd` keeps away from them"
+#[test]
+fn ids_in_use_are_registered_and_useradd_keeps_away_from_them() {
+    if !root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (door, etc) = registering(&scratch);
     let before = names(&etc);
     for tenant in ["alice", "bob", "alice"] {
         door.ok(tenant, "true");
@@ -186,15 +191,7 @@ fn locks_and_leftovers_of_the_killed_are_swept_at_the_next_registration() {
         return;
     }
     let scratch = Scratch::new();
-    let wrapper = own_etc(&scratch);
-    let etc = scratch.join("etc");
-    let words: Vec<&str> = wrapper.iter().map(String::as_str).collect();
-    let door = Door::with("[defaults]\nroot = \"host\"\n")
-        .tenant("alice", "")
-        .tenant("bob", "")
-        .wrapped(&words)
-        .registering()
-        .start();
+    let (door, etc) = registering(&scratch);
     let before = names(&etc);
 
     // This test holds the lock, so bob's monitor waits; it is killed there.

@@ -6,6 +6,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Result, TenantName, fail};
+use crate::config::settings::kept;
 use crate::sys::file::{Crash, Links, read_trusted, write_atomic};
 
 /// Longest record: a time and an address.
@@ -37,7 +38,7 @@ impl LastLogin {
 
 /// Keeps `this` as `tenant`'s last login and returns the one before.
 pub fn exchange(state_dir: &Path, tenant: &TenantName, this: LastLogin) -> Result<Option<LastLogin>> {
-    let dir = state_dir.join("tenants").join(tenant.as_str());
+    let dir = kept(state_dir, tenant);
     let path = dir.join("last_login");
     let before = read(&path)?;
     let bytes = serde_json::to_vec(&this).map_err(|cause| fail("keeping the last login in", path.display(), cause))?;

@@ -8,7 +8,6 @@ use crate::base::{NameError, Result, TenantName};
 use crate::config::revoked::{MAX_REVOKED, Presented, is_revoked};
 use crate::config::settings::{AuthorizedKey, KeyOptions, KeyRole, Tenant};
 use crate::policy::{BadPattern, Identity, Proof, from_allows};
-
 use crate::sys::file::{Links, read_trusted};
 
 use super::certificates::{BadCertificate, Offered, Vouched};
@@ -85,14 +84,14 @@ pub type Lines<'a> = dyn Fn(Source, Option<&Tenant>, &Claim<'_>) -> Vec<Authoriz
 
 /// Judges `claim`: the identity that it proves, if the client holds the key, and its tenant.
 ///
-/// `tenant` looks a name up; `lines` reads what lines of keys a source has for it. Locked and unknown tenants cost the same
-/// look-ups and comparisons as others; see also [`even_out`](super::even_out).
+/// `tenant` looks a name up; `lines` reads what lines of keys a source has for it. Locked and unknown
+/// tenants cost the same look-ups and comparisons as others; see also [`even_out`](super::even_out).
 pub fn prove(
     claim: &Claim<'_>,
     tenant: &dyn Fn(&TenantName) -> Result<Option<Tenant>>,
     lines: &Lines<'_>,
 ) -> Result<(Identity, Tenant), Refused> {
-    let (tenant, refused) = look_up(claim, tenant);
+    let (tenant, refused) = look_up(claim.user, tenant);
     let nobodys = [nobodys_key(claim.key.len())];
     let mut judged = judge(tenant.as_ref().map_or(&nobodys, |tenant| &tenant.authorized_keys), claim);
     for source in Source::ALL {
@@ -113,7 +112,7 @@ pub fn prove_certificate(
     lines: &Lines<'_>,
 ) -> Result<(Identity, Tenant), Refused> {
     let offered = Offered::decode(claim.key).map_err(Refused::Certificate)?;
-    let (tenant, refused) = look_up(claim, tenant);
+    let (tenant, refused) = look_up(claim.user, tenant);
     let mut judged = Err(Refused::Certificate(BadCertificate::Authority));
     if let Some(tenant) = &tenant {
         let others = Refused::Certificate(BadCertificate::Authority);
@@ -149,11 +148,11 @@ fn check_revoked(tenant: &Tenant, shown: &Presented<'_>) -> Result<(), Refused> 
 }
 
 /// The tenant of the name that was claimed, and why that is not one who may log in.
-fn look_up(
-    claim: &Claim<'_>,
+pub(super) fn look_up(
+    user: &str,
     tenant: &dyn Fn(&TenantName) -> Result<Option<Tenant>>,
 ) -> (Option<Tenant>, Option<Refused>) {
-    let name: Result<TenantName, NameError> = claim.user.parse();
+    let name: Result<TenantName, NameError> = user.parse();
     let found = match &name {
         Ok(name) => tenant(name).map_err(|failure| Refused::Config(failure.to_string())),
         Err(why) => Err(Refused::Name(*why)),
@@ -176,7 +175,8 @@ fn better<T>(first: Result<T, Refused>, second: Result<T, Refused>, nothing: &Re
     }
 }
 
-fn admit<T>(
+/// The tenant and what was `judged`, unless there is none who may log in.
+pub(super) fn admit<T>(
     tenant: Option<Tenant>,
     refused: Option<Refused>,
     judged: Result<T, Refused>,

@@ -13,6 +13,7 @@ use crate::policy::{Identity, Proof};
 use crate::wire::login::MAX_PASSWORD;
 
 use super::Refused;
+use super::keys::{admit, look_up};
 
 /// A hash as [`hash`] makes them, of a password that nobody knows.
 const NOBODYS: &str =
@@ -27,23 +28,9 @@ pub fn prove_password(
     peer: IpAddr,
     tenant: &dyn Fn(&TenantName) -> Result<Option<Tenant>>,
 ) -> Result<(Identity, Tenant), Refused> {
-    let name: Result<TenantName, _> = user.parse();
-    let found = match &name {
-        Ok(name) => tenant(name).map_err(|failure| Refused::Config(failure.to_string()))?,
-        Err(_why) => None,
-    };
-    let matched = matches(found.as_ref().and_then(|tenant| tenant.password.as_ref()), password);
-    let tenant = match (name, found) {
-        (Err(why), _) => return Err(Refused::Name(why)),
-        (Ok(_), None) => return Err(Refused::Unknown),
-        (Ok(_), Some(tenant)) => tenant,
-    };
-    if tenant.locked {
-        return Err(Refused::Locked);
-    }
-    if !matched {
-        return Err(Refused::Password);
-    }
+    let (tenant, refused) = look_up(user, tenant);
+    let matched = matches(tenant.as_ref().and_then(|tenant| tenant.password.as_ref()), password);
+    let (tenant, ()) = admit(tenant, refused, if matched { Ok(()) } else { Err(Refused::Password) })?;
     Ok((Identity::proved(tenant.name.clone(), Proof::Password, peer), tenant))
 }
 

@@ -7,15 +7,12 @@ use tracing::warn;
 use crate::base::{TenantName, escape, fail};
 use crate::config::MAX_KEYS_FILE;
 use crate::config::authorized_keys::parse_file;
-use crate::config::settings::{AuthorizedKey, KeyRole, KeysCommand, Root, Tenant, User};
+use crate::config::settings::{AuthorizedKey, KeyRole, KeysCommand, Root, Tenant, kept};
 use crate::sys::Errno;
 use crate::sys::file::{Distrust, Links, TrustedDir, Untrusted, read_beneath, read_trusted};
 
 use super::command;
 use super::keys::Claim;
-
-/// The first ordinary user, as useradd(8) counts: owners in a tenant's tree are on disk as they are inside.
-const TENANT_ID: u32 = 1000;
 
 /// Largest file of a tenant's own: a thousand keys, and nobody's login takes long because of it.
 const MAX_OWN_KEYS: usize = 256 << 10;
@@ -99,18 +96,14 @@ fn read_own(tenant: &Tenant, state_dir: &Path) -> Result<Vec<u8>, Untrusted> {
     let inner = tenant.jail.home.trim_start_matches('/');
     // Only root of the host can get into what is above, so nobody exchanges it under way.
     let (above, home) = match &tenant.jail.root {
-        Root::Host => (state_dir.join("tenants").join(tenant.name.as_str()), Path::new("home").to_owned()),
+        Root::Host => (kept(state_dir, &tenant.name), Path::new("home").to_owned()),
         Root::Directory(root) => {
             let name = root.file_name().unwrap_or_default();
             (root.parent().unwrap_or(root).to_owned(), Path::new(name).join(inner))
         }
     };
-    let owner = match tenant.jail.user {
-        User::Tenant => TENANT_ID,
-        User::Root => 0,
-    };
     let dir = TrustedDir::open(&above, Links::Refuse)?;
-    read_beneath(&dir, &home, &[".ssh", "authorized_keys"], owner, MAX_OWN_KEYS)
+    read_beneath(&dir, &home, &[".ssh", "authorized_keys"], tenant.jail.user.id(), MAX_OWN_KEYS)
         .map_err(|why| Untrusted { path: above, why })
 }
 

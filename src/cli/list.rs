@@ -6,7 +6,6 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::account::{text_ago, text_ago_short};
-use crate::base::{escape, escape_bytes};
 use crate::config::load_server;
 use crate::jail::{Seen, Visitor};
 use crate::wire::control::{Answer, Ask, Penalty, socket};
@@ -108,16 +107,8 @@ fn session_line(session: &RunningSession) -> String {
 
 /// What runs, and its command, which a tenant chose: escaped.
 fn shown(program: &Program) -> (&'static str, Option<String>) {
-    match program {
-        Program::Shell => ("shell", None),
-        Program::Command(command) if command.len() >= MAX_SHOWN => {
-            ("exec", Some(format!("{}…", escape_bytes(command))))
-        }
-        Program::Command(command) => ("exec", Some(escape_bytes(command))),
-        Program::Subsystem(name) => ("subsystem", Some(escape(name))),
-        Program::Probe => ("probe", None),
-        Program::Sftp(_) => ("sftp", None),
-    }
+    let cut = matches!(program, Program::Command(command) if command.len() >= MAX_SHOWN);
+    (program.kind(), program.command().map(|command| if cut { command + "…" } else { command }))
 }
 
 fn as_json(cells: &[Seen], penalties: Option<&(Vec<Penalty>, u64)>) -> Value {

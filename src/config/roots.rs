@@ -12,7 +12,7 @@ use super::files::{FileId, Files};
 use super::finding::{Finding, Findings, Place};
 use super::keys_command::Commands;
 use super::revoked::{MAX_REVOKED, Presented, is_revoked};
-use super::settings::{KeyRole, Server};
+use super::settings::{KeyRole, Server, kept_of_all};
 use crate::base::TenantName;
 use crate::sys::Errno;
 use crate::sys::file::{Links, TrustedDir, Untrusted, read_trusted};
@@ -151,7 +151,7 @@ impl Roots {
                 findings.push(finding.hint(format!("{other}'s is set at {}", files.where_is(*at))));
             }
         }
-        let homes = server.state_dir.join("tenants");
+        let homes = kept_of_all(&server.state_dir);
         for (path, place) in &self.keys_files {
             if path.starts_with(&homes) {
                 let message = format!("the file lies inside {}, where tenants' homes are", homes.display());

@@ -2,7 +2,12 @@
 //!
 //! These travel in the compiled config, so every type here encodes with postcard.
 
-use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -203,6 +208,32 @@ pub struct Tenant {
     pub jail: Jail,
 }
 
+impl Tenant {
+    /// Of this name, by public key, with nothing else set: nobody can log in as them yet.
+    #[must_use]
+    pub fn new(name: TenantName, jail: Jail) -> Self {
+        Self {
+            name,
+            class: None,
+            locked: false,
+            auth: vec![vec![Method::PublicKey]],
+            password: None,
+            authorized_keys: Vec::new(),
+            authorized_keys_file: None,
+            trusted_user_ca_keys: Vec::new(),
+            authorized_principals: Vec::new(),
+            own_keys: false,
+            revoked_keys: None,
+            keys_command: None,
+            open: None,
+            max_session_time: None,
+            idle_timeout: None,
+            channel_timeout: None,
+            jail,
+        }
+    }
+}
+
 /// When a tenant may be inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenHours {
@@ -368,6 +399,30 @@ pub enum User {
     Tenant,
     /// uid 0.
     Root,
+}
+
+impl User {
+    /// Their uid and gid inside, which is that of their files on disk: the first ordinary user's, as
+    /// useradd(8) counts, or root's.
+    #[must_use]
+    pub const fn id(self) -> u32 {
+        match self {
+            Self::Tenant => 1000,
+            Self::Root => 0,
+        }
+    }
+}
+
+/// Where in `state_dir` what is kept of all tenants lies.
+#[must_use]
+pub fn kept_of_all(state_dir: &Path) -> PathBuf {
+    state_dir.join("tenants")
+}
+
+/// Where in `state_dir` what is kept of one tenant lies: `home` and `var` of a host view, the last login.
+#[must_use]
+pub fn kept(state_dir: &Path, tenant: &TenantName) -> PathBuf {
+    kept_of_all(state_dir).join(tenant.as_str())
 }
 
 /// Which network the cell has.

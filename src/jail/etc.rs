@@ -3,9 +3,6 @@
 use crate::base::TenantName;
 use crate::config::settings::{Jail, Network, User};
 
-/// uid and gid of a tenant that is not root.
-pub(super) const TENANT_ID: u32 = 1000;
-
 /// Group of terminals, as on Debian and Fedora.
 pub(super) const TTY_GROUP: u32 = 5;
 
@@ -34,13 +31,14 @@ pub(super) const LENT: [&str; 18] = [
 /// Files by their name in `/etc`.
 pub(super) fn files(name: &TenantName, jail: &Jail, resolver: &str) -> Vec<(&'static str, String)> {
     let Jail { home, shell, hostname, .. } = jail;
+    let id = jail.user.id();
     let (root_home, user) = match jail.user {
         User::Root => (home.as_str(), String::new()),
-        User::Tenant => ("/root", format!("{name}:x:{TENANT_ID}:{TENANT_ID}::{home}:{shell}\n")),
+        User::Tenant => ("/root", format!("{name}:x:{id}:{id}::{home}:{shell}\n")),
     };
     let group = match jail.user {
         User::Root => String::new(),
-        User::Tenant => format!("{name}:x:{TENANT_ID}:\n"),
+        User::Tenant => format!("{name}:x:{id}:\n"),
     };
     vec![
         (

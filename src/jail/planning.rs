@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::Bytes;
-use crate::config::settings::{CallSet, Jail, Network, Root, Tenant, User};
+use crate::config::settings::{CallSet, Jail, Network, Root, Tenant, User, kept};
 use crate::sys::landlock;
 
 use super::{
     Facts, IdRange, Op, Plan,
-    etc::{self, TENANT_ID, TTY_GROUP},
+    etc::{self, TTY_GROUP},
     facts::{Groups, LentKind},
     host, limits,
     plan::{Fill, Leaf, Mask, Tree, owner_in},
@@ -317,15 +317,11 @@ impl Planner<'_> {
     }
 
     fn own_directories(&mut self, root: &mut Vec<Op>) -> Vec<Tree> {
-        let kept = self.facts.state_dir.join("tenants").join(self.tenant.name.as_str());
-        let home_owner = match self.jail.user {
-            User::Tenant => TENANT_ID,
-            User::Root => 0,
-        };
+        let kept = kept(&self.facts.state_dir, &self.tenant.name);
         let home = self.jail.home.trim_start_matches('/');
         let mut shifted = Vec::new();
         for (name, at, uid, mode, fill) in
-            [("var", "var", 0, 0o755, Fill::Var), ("home", home, home_owner, 0o750, Fill::Skeleton)]
+            [("var", "var", 0, 0o755, Fill::Var), ("home", home, self.jail.user.id(), 0o750, Fill::Skeleton)]
         {
             let path = kept.join(name);
             self.before.push(Op::Keep { path: path.clone(), uid, mode, fill });

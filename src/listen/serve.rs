@@ -225,14 +225,15 @@ impl Listener {
     fn reap(&mut self) {
         while let Ok(Reaped::Child { pid, ended, .. }) = process::reap() {
             if !self.monitors.has(pid) {
-                self.restock_at.get_or_insert(Instant::now() + REPLACE_AFTER);
+                self.restock_in(REPLACE_AFTER);
+                continue;
             }
             let killed = match ended {
-                process::Ended::Killed { signal, .. } if self.monitors.has(pid) => {
+                process::Ended::Killed { signal, .. } => {
                     warn!("monitor {pid} was killed by signal {signal}");
                     true
                 }
-                process::Ended::Killed { .. } | process::Ended::Exited(_) => false,
+                process::Ended::Exited(_) => false,
             };
             let seen = self.monitors.remove(pid, killed);
             self.watch(seen);
@@ -242,8 +243,14 @@ impl Listener {
     /// Watches cells that monitors entered. For one that is new, a spare may have been taken.
     fn watch(&mut self, seen: Vec<Seen>) {
         if self.watch.add(seen, &self.cells) == Known::New {
-            self.restock_at.get_or_insert(Instant::now() + RESTOCK_AFTER);
+            self.restock_in(RESTOCK_AFTER);
         }
+    }
+
+    /// Makes up for spares after `pause`, or sooner if that was said before.
+    fn restock_in(&mut self, pause: Duration) {
+        let at = Instant::now() + pause;
+        self.restock_at = Some(self.restock_at.map_or(at, |before| before.min(at)));
     }
 
     /// Without spares logins take a little longer, no more: what fails here is tried again when the next

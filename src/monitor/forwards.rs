@@ -8,7 +8,6 @@ use tracing::{info, warn};
 use crate::account::{Event, Refusals};
 use crate::base::{escape, fail};
 use crate::sys::{Errno, random};
-use crate::wire::LinkError;
 use crate::wire::forward::{Kind, MAX_FORWARDS, MAX_LISTENERS, NoForward, Place, Target};
 use crate::wire::init::{Open, Order};
 use crate::wire::login::Reply;
@@ -70,9 +69,9 @@ impl Forwards {
         self.by_number.iter().find(|(_, forward)| forward.number == number).map(|(own, _)| *own)
     }
 
-    fn add(&mut self, forward: Forward) -> u64 {
+    /// A number for init that was not used before.
+    fn number(&mut self) -> u64 {
         self.next = self.next.saturating_add(1);
-        self.by_number.insert(self.next, forward);
         self.next
     }
 }
@@ -90,7 +89,7 @@ impl Served<'_> {
         if self.forwards.count(false) >= MAX_FORWARDS {
             return self.no_forward(&asked, NoForward::TooMany, "the connection has too many forwards");
         }
-        let own = self.forwards.next.saturating_add(1);
+        let own = self.forwards.number();
         match self.grant.connect(own, target) {
             Ok(open) => self.ask_to_open(asked, open),
             Err(why) => self.no_forward(&asked, why, "not allowed"),
@@ -103,7 +102,7 @@ impl Served<'_> {
         if self.forwards.count(true) >= MAX_LISTENERS {
             return self.no_forward(&asked, NoForward::TooMany, "the connection has too many listeners");
         }
-        let own = self.forwards.next.saturating_add(1);
+        let own = self.forwards.number();
         // As sshd names it: nobody else in the cell can know it, or make it first.
         let secret = random::bytes::<8>().map_err(|errno| End::Failed(fail("making a name", "", errno).to_string()))?;
         let directory = format!("/tmp/ssh-{:016x}", u64::from_be_bytes(secret));
@@ -131,18 +130,18 @@ impl Served<'_> {
 
     fn ask_to_open(&mut self, mut asked: Forward, open: Open) -> Result<(), End> {
         let again = Some(Box::new(open.clone()));
+        let own = open.forward;
         let order = Order::Open(Box::new(open));
-        let sent = match self.send(&order) {
-            Err(Unsent::Link(LinkError::Closed)) => {
-                self.cell_gone()?;
-                self.send(&order)
-            }
-            sent => sent,
-        };
+        let sent = self.send_to_this_or_the_next(&order)?;
+        asked.state = State::Asked(again);
+        self.await_answer(sent, own, asked)
+    }
+
+    /// `asked` is open or refused when init says so, if it was told.
+    fn await_answer(&mut self, sent: Result<(), Unsent>, own: u64, asked: Forward) -> Result<(), End> {
         match sent {
             Ok(()) => {
-                asked.state = State::Asked(again);
-                self.forwards.add(asked);
+                self.forwards.by_number.insert(own, asked);
                 Ok(())
             }
             Err(Unsent::Link(why)) => self.no_forward(&asked, NoForward::Failed, &format!("init: {why}")),
@@ -162,7 +161,8 @@ impl Served<'_> {
         let mut accepted = forward(number, listener.kind, false, "", Some(peer));
         accepted.target.clone_from(&listener.target);
         accepted.state = State::Open;
-        self.forwards.add(accepted);
+        let own = self.forwards.number();
+        self.forwards.by_number.insert(own, accepted);
         Ok(())
     }
 
@@ -287,24 +287,15 @@ impl Served<'_> {
             match again {
                 Some(mut open) => {
                     info!("{} {}: the cell ended just then; trying the next one", self.conn.id, self.grant.name());
-                    open.forward = self.forwards.next.saturating_add(1);
-                    self.ask_once_more(forward, *open)?;
+                    open.forward = self.forwards.number();
+                    let own = open.forward;
+                    let sent = self.send(&Order::Open(open));
+                    self.await_answer(sent, own, forward)?;
                 }
                 None => self.no_forward(&forward, NoForward::Failed, "the cell ended")?,
             }
         }
         Ok(())
-    }
-
-    fn ask_once_more(&mut self, asked: Forward, open: Open) -> Result<(), End> {
-        match self.send(&Order::Open(Box::new(open))) {
-            Ok(()) => {
-                self.forwards.add(asked);
-                Ok(())
-            }
-            Err(Unsent::Link(why)) => self.no_forward(&asked, NoForward::Failed, &format!("init: {why}")),
-            Err(Unsent::NoCell(failure)) => self.no_forward(&asked, NoForward::Failed, &failure.to_string()),
-        }
     }
 
     /// The connection has ended: what the ssh process did not report.

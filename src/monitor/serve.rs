@@ -12,7 +12,7 @@ use std::{
 use tracing::{error, info, warn};
 
 use crate::account::{Event, ExitText, Refusals};
-use crate::base::{Failure, Result, SessionId, escape, escape_bytes, fail};
+use crate::base::{Failure, Result, SessionId, escape, fail};
 use crate::policy::{Ask, Grant, Told};
 use crate::sys::process::{Reaped, reap};
 use crate::sys::signal::SIGHUP;
@@ -203,7 +203,7 @@ impl<'a> Served<'a> {
         }
         let number = self.sessions.number();
         let id = SessionId::new(&self.conn.id, number).map_err(|why| End::Failed(why.to_string()))?;
-        let (kind, command) = describe(&ask.program);
+        let (kind, command) = (ask.program.kind(), ask.program.command());
         let mut session = Session {
             channel,
             id: id.to_string(),
@@ -229,14 +229,7 @@ impl<'a> Served<'a> {
     /// Orders `session` from the tenant's cell, which is started if none runs.
     fn ask_init(&mut self, number: u64, mut session: Session, start: Start, attempt: Attempt) -> Result<(), End> {
         let order = Order::Start(Box::new(start));
-        let sent = match self.send(&order) {
-            Err(Unsent::Link(LinkError::Closed)) => {
-                // The cell that we knew ended meanwhile; whoever comes now gets the next one.
-                self.cell_gone()?;
-                self.send(&order)
-            }
-            sent => sent,
-        };
+        let sent = self.send_to_this_or_the_next(&order)?;
         let Order::Start(start) = order else { return Ok(()) };
         match sent {
             Ok(()) => {
@@ -249,6 +242,18 @@ impl<'a> Served<'a> {
             }
             Err(Unsent::Link(why)) => self.refuse(&session, Refusal::JailFailed, &format!("init: {why}")),
             Err(Unsent::NoCell(failure)) => self.refuse(&session, Refusal::JailFailed, &failure.to_string()),
+        }
+    }
+
+    /// As [`send`](Self::send). The cell that we knew may have ended meanwhile: whoever comes now gets the
+    /// next one.
+    pub(super) fn send_to_this_or_the_next(&mut self, order: &Order) -> Result<Result<(), Unsent>, End> {
+        match self.send(order) {
+            Err(Unsent::Link(LinkError::Closed)) => {
+                self.cell_gone()?;
+                Ok(self.send(order))
+            }
+            sent => Ok(sent),
         }
     }
 
@@ -492,16 +497,6 @@ pub(super) enum Unsent {
 enum Attempt {
     First,
     Second,
-}
-
-fn describe(program: &Program) -> (&'static str, Option<String>) {
-    match program {
-        Program::Shell => ("shell", None),
-        Program::Command(command) => ("exec", Some(escape_bytes(command))),
-        Program::Subsystem(name) => ("subsystem", Some(escape(name))),
-        Program::Probe => ("probe", None),
-        Program::Sftp(_) => ("sftp", None),
-    }
 }
 
 /// Inits that this monitor started, and the ssh process, are its children.

@@ -5,17 +5,16 @@ use crate::wire::init::Account;
 
 use super::rlimits::{CORE, DEFINED, OPEN_FILES};
 
-/// The first ordinary user, as useradd(8) counts.
-const TENANT_ID: u32 = 1000;
 /// Files of a session are readable by others inside its cell, as on any host (umask(2)).
 const UMASK: u32 = 0o022;
 
 /// The account of `tenant` in its cell.
 pub(super) fn account(tenant: &Tenant) -> Account {
     let jail = &tenant.jail;
-    let (name, id, capabilities) = match jail.user {
-        User::Tenant => (tenant.name.to_string(), TENANT_ID, 0),
-        User::Root => ("root".to_owned(), 0, jail.capabilities),
+    let id = jail.user.id();
+    let (name, capabilities) = match jail.user {
+        User::Tenant => (tenant.name.to_string(), 0),
+        User::Root => ("root".to_owned(), jail.capabilities),
     };
     let bounding = if jail.no_new_privs { capabilities | jail.carried() } else { jail.capabilities };
     let limits = &jail.limits;

@@ -1,6 +1,8 @@
 //! The pieces that packets consist of (draft-ietf-secsh-filexfer-02, section 3 and 5): read from
 //! what a client sent, without a copy and without a panic.
 
+use crate::base::Fields;
+
 /// Longest packet either way, in bytes without its length: OpenSSH's, which its clients count on.
 pub(super) const MAX_PACKET: usize = 256 << 10;
 
@@ -71,36 +73,27 @@ impl Attributes {
 
 /// What is left of a packet.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(Fields<'a>);
 
 impl<'a> Reader<'a> {
     pub(super) fn new(packet: &'a [u8]) -> Self {
-        Self(packet)
-    }
-
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(Malformed)?;
-        self.0 = rest;
-        Ok(*taken)
+        Self(Fields::new(packet))
     }
 
     pub(super) fn byte(&mut self) -> Result<u8, Malformed> {
-        Ok(u8::from_be_bytes(self.take()?))
+        self.0.byte().ok_or(Malformed)
     }
 
     pub(super) fn u32(&mut self) -> Result<u32, Malformed> {
-        Ok(u32::from_be_bytes(self.take()?))
+        self.0.u32().ok_or(Malformed)
     }
 
     pub(super) fn u64(&mut self) -> Result<u64, Malformed> {
-        Ok(u64::from_be_bytes(self.take()?))
+        self.0.u64().ok_or(Malformed)
     }
 
     pub(super) fn string(&mut self) -> Result<&'a [u8], Malformed> {
-        let length = usize::try_from(self.u32()?).map_err(|_large| Malformed)?;
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(Malformed)?;
-        self.0 = rest;
-        Ok(taken)
+        self.0.string().ok_or(Malformed)
     }
 
     pub(super) fn handle(&mut self) -> Result<Handle, Malformed> {

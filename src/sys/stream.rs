@@ -8,15 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    net::{
-        AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, acceptfrom_with, bind,
-        connect, listen, recv, send, shutdown, socket_with, sockopt,
-    },
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, acceptfrom_with, bind,
+    connect, listen, recv, send, shutdown, socket_with, sockopt,
 };
 
-use super::{Errno, SysResult, error::retry};
+use super::{
+    Errno, SysResult,
+    error::retry,
+    poll::{self, Watch},
+};
 
 /// Connections that wait in the kernel until they are accepted; as sshd has it (`SSH_LISTEN_BACKLOG`).
 const BACKLOG: i32 = 128;
@@ -32,7 +33,7 @@ pub fn connect_tcp(to: SocketAddr, deadline: Instant) -> SysResult<OwnedFd> {
     match connect(&socket, &to) {
         Ok(()) => {}
         Err(rustix::io::Errno::INPROGRESS) => {
-            wait(socket.as_fd(), PollFlags::OUT, deadline)?;
+            wait(Watch::Writable(socket.as_fd()), deadline)?;
             sockopt::socket_error(&socket)?.map_err(Errno::from)?;
         }
         Err(errno) => return Err(errno.into()),
@@ -88,7 +89,7 @@ pub fn ask_by_udp(
     connect(&socket, &server)?;
     send(&socket, question, SendFlags::NOSIGNAL)?;
     loop {
-        wait(socket.as_fd(), PollFlags::IN, deadline)?;
+        wait(Watch::Readable(socket.as_fd()), deadline)?;
         let (_filled, length) = recv(&socket, &mut *buffer, RecvFlags::empty())?;
         let length = length.min(buffer.len());
         if fits(buffer.get(..length).unwrap_or_default()) {
@@ -97,20 +98,15 @@ pub fn ask_by_udp(
     }
 }
 
-fn wait(socket: BorrowedFd<'_>, flags: PollFlags, deadline: Instant) -> SysResult<()> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(left.subsec_nanos()),
-        };
-        match poll(&mut [PollFd::from_borrowed_fd(socket, flags)], Some(&left)) {
-            Ok(0) => return Err(Errno::ETIMEDOUT),
-            Ok(_ready) => return Ok(()),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
+/// Waits for one thing; `ETIMEDOUT`: not before `deadline`.
+fn wait(watched: Watch<'_>, deadline: Instant) -> SysResult<()> {
+    while !poll::wait(&[watched], Some(deadline))?.contains(&true) {
+        // Otherwise it was a signal.
+        if Instant::now() >= deadline {
+            return Err(Errno::ETIMEDOUT);
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

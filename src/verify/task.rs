@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::config::settings::{self, CallSet, Root, Server, Tenant};
+use crate::config::settings::{self, CallSet, Root, Server, Tenant, kept_of_all};
 use crate::jail::{Controls, Op, Plan, unmet};
 use crate::wire::init::Start;
 use crate::wire::verify::{Hidden, Limits, Mount, MountKind, Network, Task};
@@ -148,7 +148,7 @@ fn hidden(server: &Server) -> Vec<Hidden> {
     let mut paths = vec![
         server.run_dir.clone(),
         server.state_dir.clone(),
-        server.state_dir.join("tenants"),
+        kept_of_all(&server.state_dir),
         server.audit_log.clone(),
         PathBuf::from("/etc/shadow"),
     ];

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::sftp::Access;
+use crate::base::{escape, escape_bytes};
 
 /// Longest command line: what the kernel takes as one argument of a program, less the zero at its end
 /// (`MAX_ARG_STRLEN`, execve(2)). sshd takes longer ones, and then cannot start the shell.
@@ -23,6 +24,30 @@ pub enum Program {
     Probe,
     /// init's face that serves files by SFTP (`sftp`). Never at a client's request for it by this name.
     Sftp(Access),
+}
+
+impl Program {
+    /// The word for it in the audit log and in lists.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Command(_) => "exec",
+            Self::Subsystem(_) => "subsystem",
+            Self::Probe => "probe",
+            Self::Sftp(_) => "sftp",
+        }
+    }
+
+    /// What a client chose to be run, escaped; none where there is no choice.
+    #[must_use]
+    pub fn command(&self) -> Option<String> {
+        match self {
+            Self::Command(command) => Some(escape_bytes(command)),
+            Self::Subsystem(name) => Some(escape(name)),
+            Self::Shell | Self::Probe | Self::Sftp(_) => None,
+        }
+    }
 }
 
 /// A terminal's size (RFC 4254, 6.2). Zero means unknown.

@@ -167,31 +167,17 @@ pub fn server(dir: &Path) -> Server {
         client_alive_count_max: 3,
         rekey_limit: RekeyLimit { bytes: Bytes(1 << 30), time: Duration::from_secs(3600) },
         banner: None,
-        id_pool: IdPool { first: 524_288, count: 1_878_458_368, register: false },
+        // Below the pools of doors (door.rs).
+        id_pool: IdPool { first: 524_288, count: 599_000_000, register: false },
         penalties: Penalties::default(),
         keys_command: None,
     }
 }
 
 pub fn tenant(name: &str, root: Root) -> Tenant {
-    Tenant {
-        name: name.parse().unwrap(),
-        class: None,
-        locked: false,
-        auth: vec![vec![cellblock::wire::login::Method::PublicKey]],
-        password: None,
-        authorized_keys: Vec::new(),
-        authorized_keys_file: None,
-        trusted_user_ca_keys: Vec::new(),
-        authorized_principals: Vec::new(),
-        open: None,
-        max_session_time: None,
-        idle_timeout: None,
-        channel_timeout: None,
-        own_keys: false,
-        revoked_keys: None,
-        keys_command: None,
-        jail: Jail {
+    Tenant::new(
+        name.parse().unwrap(),
+        Jail {
             root,
             user: User::Tenant,
             shell: "/bin/sh".into(),
@@ -213,7 +199,7 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
             max_connections: 64,
             motd: true,
         },
-    }
+    )
 }
 
 pub fn root_tenant(name: &str, root: Root) -> Tenant {

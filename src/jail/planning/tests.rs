@@ -27,25 +27,7 @@ fn tenant(root: Root) -> Tenant {
         max_connections: 64,
         motd: false,
     };
-    Tenant {
-        name: "alice".parse().unwrap(),
-        class: None,
-        locked: false,
-        auth: vec![vec![crate::wire::login::Method::PublicKey]],
-        password: None,
-        authorized_keys: Vec::new(),
-        authorized_keys_file: None,
-        open: None,
-        max_session_time: None,
-        idle_timeout: None,
-        channel_timeout: None,
-        trusted_user_ca_keys: Vec::new(),
-        authorized_principals: Vec::new(),
-        own_keys: false,
-        revoked_keys: None,
-        keys_command: None,
-        jail,
-    }
+    Tenant::new("alice".parse().unwrap(), jail)
 }
 
 fn facts() -> Facts {

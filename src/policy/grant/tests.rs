@@ -30,25 +30,7 @@ fn jail() -> Jail {
 }
 
 fn granted(change: impl FnOnce(&mut Tenant, &mut KeyOptions)) -> Grant {
-    let mut tenant = Tenant {
-        name: "alice".parse().unwrap(),
-        class: None,
-        locked: false,
-        auth: vec![vec![crate::wire::login::Method::PublicKey]],
-        password: None,
-        authorized_keys: Vec::new(),
-        authorized_keys_file: None,
-        trusted_user_ca_keys: Vec::new(),
-        authorized_principals: Vec::new(),
-        open: None,
-        max_session_time: None,
-        idle_timeout: None,
-        channel_timeout: None,
-        own_keys: false,
-        revoked_keys: None,
-        keys_command: None,
-        jail: jail(),
-    };
+    let mut tenant = Tenant::new("alice".parse().unwrap(), jail());
     let mut options = KeyOptions::default();
     change(&mut tenant, &mut options);
     let proof = Proof::Key { fingerprint: "SHA256:x".into(), options };
