@@ -39,7 +39,7 @@ use std::{
 
 use cellblock::{
     config::settings::{CallSet, Network, Root, Tenant},
-    jail::{Cell, Op, Plan},
+    jail::{Cell, Cloning, Inside, Outside, Plan},
     verify::{Heard, Neighbours, Reading, Suspect, Verifier, complete, look, probe_of},
     wire::{
         init::{Order, PROBE, Report, Start},
@@ -115,12 +115,12 @@ const GENEROUS: Weakening = Weakening {
     ],
     tenant: |yard| root_tenant("eve", Root::Directory(yard.busybox_root("root"))),
     plan: |plan| {
-        let place = plan.inside.iter().position(|op| matches!(op, Op::KeepBoundingSet(_))).unwrap();
-        if let Op::KeepBoundingSet(kept) = &mut plan.inside[place] {
+        let place = plan.inside.iter().position(|op| matches!(op, Inside::KeepBoundingSet(_))).unwrap();
+        if let Inside::KeepBoundingSet(kept) = &mut plan.inside[place] {
             *kept |= SYS_PTRACE;
         }
         // Without no_new_privs a filter takes CAP_SYS_ADMIN, which init keeps for that.
-        plan.inside.insert(place, Op::KeepForInit);
+        plan.inside.insert(place, Inside::KeepForInit);
     },
     start: |start| {
         start.account.gid = 5;
@@ -137,7 +137,7 @@ const GENEROUS: Weakening = Weakening {
 
 const UNMASKED: Weakening = Weakening {
     fails: &[Check::Masks, Check::Mounts, Check::MountPoints],
-    plan: |plan| plan.ahead.retain(|op| !matches!(op, Op::Cover { .. })),
+    plan: |plan| plan.ahead.retain(|op| !matches!(op, Inside::Cover { .. })),
     ..NOTHING
 };
 
@@ -145,12 +145,12 @@ const WRITABLE_PROC: Weakening = Weakening {
     fails: &[Check::ProcWrites, Check::Mounts, Check::HostWrites],
     tenant: |_| root_tenant("eve", Root::Host),
     plan: |plan| {
-        plan.ahead.retain(|op| !matches!(op, Op::ReadOnly { .. }));
+        plan.ahead.retain(|op| !matches!(op, Inside::ReadOnly { .. }));
         // No file is ever made in proc: a tree that was to be read-only, where root can make one.
         let (kind, at) = ("tmpfs".to_owned(), "run/cellblock".into());
         let options = vec![("mode".to_owned(), "0755".to_owned())];
-        let writable = Op::Mount { kind, at, options, exec: false, read_only: false };
-        let board = plan.inside.iter().position(|op| matches!(op, Op::Board { .. })).unwrap();
+        let writable = Inside::Mount { kind, at, options, exec: false, read_only: false };
+        let board = plan.inside.iter().position(|op| matches!(op, Inside::Board { .. })).unwrap();
         plan.inside.insert(board + 1, writable);
     },
     ..NOTHING
@@ -167,7 +167,7 @@ const WIDER_FILTER: Weakening = Weakening {
     fails: &[Check::Calls],
     plan: |plan| {
         for op in plan.inside.iter_mut() {
-            if let Op::LimitCalls(sets) = op {
+            if let Inside::LimitCalls(sets) = op {
                 sets.extend(CallSet::ALL);
             }
         }
@@ -182,15 +182,15 @@ const SHARED_IPC: Weakening = Weakening {
         None
     },
     plan: |plan| {
-        let shared = |op: &Op| match op {
+        let shared = |op: &Inside| match op {
             // Mounting the one and naming or raising the other takes a namespace of one's own.
-            Op::Leave { .. } | Op::HostName(_) | Op::LoopbackUp => true,
-            Op::Mount { kind, .. } => *kind == "mqueue" || *kind == "sysfs",
-            Op::Cover { path, .. } => path.starts_with("sys"),
-            Op::Attach { at, .. } | Op::Settle { at } => at.starts_with("sys"),
+            Inside::Leave { .. } | Inside::HostName(_) | Inside::LoopbackUp => true,
+            Inside::Mount { kind, .. } => *kind == "mqueue" || *kind == "sysfs",
+            Inside::Cover { path, .. } => path.starts_with("sys"),
+            Inside::Attach { at, .. } | Inside::Settle { at } => at.starts_with("sys"),
             _ => false,
         };
-        let kept = |op: &Op| !shared(op) && !matches!(op, Op::Mount { at, .. } if at.starts_with("sys"));
+        let kept = |op: &Inside| !shared(op) && !matches!(op, Inside::Mount { at, .. } if at.starts_with("sys"));
         plan.ahead.retain(kept);
         plan.inside.retain(kept);
     },
@@ -209,7 +209,7 @@ const SHARED_NETWORK: Weakening = Weakening {
         Some(UnixListener::bind_addr(&address).unwrap())
     },
     // Landlock's scope would hold what the namespace no longer does.
-    plan: |plan| plan.inside.retain(|op| !matches!(op, Op::KeepToItself)),
+    plan: |plan| plan.inside.retain(|op| !matches!(op, Inside::KeepToItself)),
     task: |task| task.network = cellblock::wire::verify::Network::Own,
     ..NOTHING
 };
@@ -217,7 +217,7 @@ const SHARED_NETWORK: Weakening = Weakening {
 const FOREIGN_GROUPS: Weakening = Weakening {
     fails: &[Check::Cgroup, Check::OwnCgroup],
     plan: |plan| {
-        plan.inside.retain(|op| !matches!(op, Op::LeaveGroups | Op::JoinGroups));
+        plan.inside.retain(|op| !matches!(op, Inside::LeaveGroups | Inside::JoinGroups));
     },
     ..NOTHING
 };
@@ -226,12 +226,12 @@ const FOREIGN_IDS: Weakening = Weakening {
     fails: &[Check::IdMap],
     plan: |plan| {
         for op in plan.outside.iter_mut() {
-            if let Op::MapIds(range) = op {
+            if let Outside::MapIds(range) = op {
                 range.first += 65_536;
             }
         }
         for op in plan.clone.iter_mut() {
-            if let Op::Clone { owner, .. } = op {
+            if let Cloning::Clone { owner, .. } = op {
                 *owner += 65_536;
             }
         }
@@ -245,7 +245,7 @@ const SPARED: Weakening = Weakening {
         fs::write("/proc/self/oom_score_adj", "500").unwrap();
         None
     },
-    plan: |plan| plan.clone.retain(|op| !matches!(op, Op::ResetOomScore)),
+    plan: |plan| plan.clone.retain(|op| !matches!(op, Cloning::ResetOomScore)),
     ..NOTHING
 };
 
@@ -254,8 +254,8 @@ const LINKED: Weakening = Weakening {
     tenant: |_| tenant("alice", Root::Host),
     plan: |plan| {
         for op in plan.inside.iter_mut() {
-            if matches!(op, Op::Mount { at, .. } if at == Path::new("tmp")) {
-                *op = Op::Symlink { path: "tmp".into(), target: "var/tmp".into() };
+            if matches!(op, Inside::Mount { at, .. } if at == Path::new("tmp")) {
+                *op = Inside::Symlink { path: "tmp".into(), target: "var/tmp".into() };
             }
         }
     },
@@ -267,7 +267,7 @@ const UNLIMITED: Weakening = Weakening {
     plan: |plan| {
         plan.ahead.retain(|op| !op.to_string().contains("max_inotify_instances"));
         for op in plan.inside.iter_mut() {
-            if let Op::Mount { kind, options, .. } = op
+            if let Inside::Mount { kind, options, .. } = op
                 && kind == "devpts"
             {
                 options.retain(|(key, _)| *key != "max");
@@ -543,8 +543,11 @@ fn killed_probe() {
     cells::end(&yard.cells, cell);
     yard.remove();
     match verified {
-        // Before it had said that it runs.
-        Err(failure) => assert!(failure.to_string().starts_with("starting the probe"), "{failure}"),
+        // Before it had said that it runs, or before it was found.
+        Err(failure) => {
+            let (said, known) = (failure.to_string(), ["starting the probe", "looking for the probe"]);
+            assert!(known.iter().any(|doing| said.starts_with(doing)), "{said}");
+        }
         Ok(verified) => {
             let unknown = verified.count(Verdict::Unknown);
             assert!(unknown > 0 && verified.verdict() >= Verdict::Unknown, "{verified:#?}");

@@ -288,7 +288,7 @@ fn place(streams: [Option<&OwnedFd>; 4]) -> Result<(), Errno> {
 }
 
 /// Becomes the tenant. The list of calls is installed before the ids are set: later it would need
-/// no_new_privs, which a class may leave off. init then has a capability for it (`Op::KeepForInit`).
+/// no_new_privs, which a class may leave off. init then has a capability for it (`Inside::KeepForInit`).
 /// One that has not was started when the class had no_new_privs, and its sessions keep it.
 fn give_up(account: &Account, filter: &Filter) -> Result<(), (Step, Errno)> {
     let can_filter = credentials::is_capable_of(credentials::SYS_ADMIN);

@@ -30,7 +30,7 @@ use crate::wire::{Link, link::exactly};
 use super::{
     filters::Calls,
     handover::{Answer, Word},
-    plan::{Op, Tree},
+    plan::{Inside, Tree},
 };
 
 /// Connections that may wait until init takes them: logins of one tenant at the same moment.
@@ -76,65 +76,50 @@ pub(super) struct Builder<'a> {
 
 impl Builder<'_> {
     /// Carries out `ops`.
-    pub(super) fn carry_out(&mut self, ops: &[Op]) -> Result<()> {
+    pub(super) fn carry_out(&mut self, ops: &[Inside]) -> Result<()> {
         ops.iter().try_for_each(|op| self.step(op))
     }
 
-    fn step(&mut self, op: &Op) -> Result<()> {
+    fn step(&mut self, op: &Inside) -> Result<()> {
         let done = match op {
-            Op::TakeHost { tree, name } => self.take(*tree, name),
-            Op::Leave { network } => leave(*network),
-            Op::HostName(name) => namespace::set_host_name(name),
-            Op::LoopbackUp => namespace::bring_loopback_up(),
-            Op::AwaitMonitor => return self.await_monitor(),
-            Op::AwaitGroups { count } => return (0..*count).try_for_each(|_| self.await_group()),
-            Op::AwaitMemory => return self.await_memory(),
-            Op::JoinGroups => self.own_groups.drain(..).try_for_each(|tasks| cgroup::join(tasks.as_fd())),
-            Op::LeaveGroups => namespace::leave(namespaces::CGROUP),
-            Op::BecomeRoot => credentials::become_user(0, 0).and_then(|()| process::make_undumpable()),
-            Op::RootFromTree { tree, writable: _ } => self.root_from_tree(*tree),
-            Op::RootFromNothing { size } => self.root_from_nothing(size.0),
-            Op::Directory { path, mode } => self.make_directory(path, *mode),
-            Op::Symlink { path, target } => {
+            Inside::TakeHost { tree, name } => self.take(*tree, name),
+            Inside::Leave { network } => leave(*network),
+            Inside::HostName(name) => namespace::set_host_name(name),
+            Inside::LoopbackUp => namespace::bring_loopback_up(),
+            Inside::AwaitMonitor => return self.await_monitor(),
+            Inside::AwaitGroups { count } => return (0..*count).try_for_each(|_| self.await_group()),
+            Inside::AwaitMemory => return self.await_memory(),
+            Inside::JoinGroups => self.own_groups.drain(..).try_for_each(|tasks| cgroup::join(tasks.as_fd())),
+            Inside::LeaveGroups => namespace::leave(namespaces::CGROUP),
+            Inside::BecomeRoot => credentials::become_user(0, 0).and_then(|()| process::make_undumpable()),
+            Inside::RootFromTree { tree, writable: _ } => self.root_from_tree(*tree),
+            Inside::RootFromNothing { size } => self.root_from_nothing(size.0),
+            Inside::Directory { path, mode } => self.make_directory(path, *mode),
+            Inside::Symlink { path, target } => {
                 self.parent_of(path, |parent, name| mount::make_symlink(Path::new(target), parent, name))
             }
-            Op::File { path, contents } => mount::write_new(self.root.as_fd(), path, contents.as_bytes(), 0o644),
-            Op::Attach { tree, at, file, read_only } => return self.attach(*tree, at, *file, *read_only),
-            Op::Mount { kind, at, options, exec, read_only } => {
+            Inside::File { path, contents } => mount::write_new(self.root.as_fd(), path, contents.as_bytes(), 0o644),
+            Inside::Attach { tree, at, file, read_only } => return self.attach(*tree, at, *file, *read_only),
+            Inside::Mount { kind, at, options, exec, read_only } => {
                 return self.mount(kind, at, options, *exec, *read_only);
             }
-            Op::Settle { at } => return self.settle(at),
-            Op::Bound { name, most } => self.set(&format!("proc/sys/user/{name}"), &most.to_string()),
-            Op::Board { at, limits } => self.make_board(at, limits),
-            Op::PingGroups { last } => self.set("proc/sys/net/ipv4/ping_group_range", &format!("0\t{last}")),
-            Op::ReadOnly { path } => self.make_read_only(path),
-            Op::Cover { path, with, empty } => self.cover(path, *with, *empty),
-            Op::Pivot => mount::pivot(self.root.as_fd()),
-            Op::ResetTraits => reset_traits(),
-            Op::KeepToItself => landlock::keep_to_itself(),
-            Op::LimitCalls(sets) => self.limit_calls(sets),
-            Op::KeepForInit => {
+            Inside::Settle { at } => return self.settle(at),
+            Inside::Bound { name, most } => self.set(&format!("proc/sys/user/{name}"), &most.to_string()),
+            Inside::Board { at, limits } => self.make_board(at, limits),
+            Inside::PingGroups { last } => self.set("proc/sys/net/ipv4/ping_group_range", &format!("0\t{last}")),
+            Inside::ReadOnly { path } => self.make_read_only(path),
+            Inside::Cover { path, with, empty } => self.cover(path, *with, *empty),
+            Inside::Pivot => mount::pivot(self.root.as_fd()),
+            Inside::ResetTraits => reset_traits(),
+            Inside::KeepToItself => landlock::keep_to_itself(),
+            Inside::LimitCalls(sets) => self.limit_calls(sets),
+            Inside::KeepForInit => {
                 self.for_init |= credentials::SYS_ADMIN;
                 Ok(())
             }
-            Op::KeepBoundingSet(kept) => credentials::keep_bounding_set(*kept)
+            Inside::KeepBoundingSet(kept) => credentials::keep_bounding_set(*kept)
                 .and_then(|()| credentials::keep_capabilities(*kept | self.for_init)),
-            Op::BecomeInit => self.become_init(),
-            Op::Keep { .. }
-            | Op::MakeGroup { .. }
-            | Op::SetGroup { .. }
-            | Op::MoveIn { .. }
-            | Op::WatchMemory { .. }
-            | Op::GiveGroup { .. }
-            | Op::Take { .. }
-            | Op::Clone { .. }
-            | Op::MapIds(_)
-            | Op::Shift { .. }
-            | Op::ResetOomScore
-            | Op::ResetPriority
-            | Op::Release
-            | Op::WriteDown
-            | Op::LendGroup { .. } => Err(Errno::ENOTSUP),
+            Inside::BecomeInit => self.become_init(),
         };
         done.map_err(|errno| self.failed(op, errno))
     }
@@ -146,7 +131,7 @@ impl Builder<'_> {
         }
     }
 
-    fn failed(&self, op: &Op, cause: impl fmt::Display) -> Failure {
+    fn failed(&self, op: &Inside, cause: impl fmt::Display) -> Failure {
         self.fail(format_args!("{op}: {cause}"))
     }
 

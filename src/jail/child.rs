@@ -27,7 +27,7 @@ use crate::wire::{Link, LinkError};
 use super::{
     filters::Filters,
     handover::{Answer, LINK, VIEW, Word},
-    plan::{Op, owner_in},
+    plan::{Cloning, Inside, owner_in},
     state::Record,
 };
 
@@ -64,8 +64,8 @@ impl Child {
     /// Clones it by `clone`, on v2 into `group`, and tells it what to do `ahead` of knowing more.
     /// A spare also gets what tells it that the listener is `alive`.
     pub(super) fn make(
-        clone: &[Op],
-        ahead: &[Op],
+        clone: &[Cloning],
+        ahead: &[Inside],
         tools: Tools<'_>,
         group: Option<BorrowedFd<'_>>,
         alive: Option<BorrowedFd<'_>>,
@@ -126,55 +126,13 @@ impl Child {
     }
 
     /// What is set from outside when it is made.
-    fn set(&self, op: &Op) -> Result<()> {
+    fn set(&self, op: &Cloning) -> Result<()> {
         let failed = |cause: &dyn std::fmt::Display| fail("preparing a cell", format_args!("({op})"), cause);
         match op {
-            Op::ResetOomScore => self.write("oom_score_adj", "0"),
-            Op::ResetPriority => credentials::reset_priority_of(self.record.pid).map_err(|errno| failed(&errno)),
+            Cloning::ResetOomScore => self.write("oom_score_adj", "0"),
+            Cloning::ResetPriority => credentials::reset_priority_of(self.record.pid).map_err(|errno| failed(&errno)),
             // Done: there is a child.
-            Op::Clone { group: _, owner: _ } => Ok(()),
-            Op::Keep { .. }
-            | Op::MakeGroup { .. }
-            | Op::SetGroup { .. }
-            | Op::GiveGroup { .. }
-            | Op::Take { .. }
-            | Op::MapIds(_)
-            | Op::Shift { .. }
-            | Op::Release
-            | Op::WriteDown
-            | Op::MoveIn { .. }
-            | Op::WatchMemory { .. }
-            | Op::LendGroup { .. }
-            | Op::TakeHost { .. }
-            | Op::Leave { .. }
-            | Op::HostName(_)
-            | Op::LoopbackUp
-            | Op::AwaitMonitor
-            | Op::AwaitGroups { .. }
-            | Op::AwaitMemory
-            | Op::JoinGroups
-            | Op::LeaveGroups
-            | Op::BecomeRoot
-            | Op::RootFromTree { .. }
-            | Op::RootFromNothing { .. }
-            | Op::Directory { .. }
-            | Op::Symlink { .. }
-            | Op::File { .. }
-            | Op::Attach { .. }
-            | Op::Mount { .. }
-            | Op::Settle { .. }
-            | Op::Bound { .. }
-            | Op::Board { .. }
-            | Op::PingGroups { .. }
-            | Op::ReadOnly { .. }
-            | Op::Cover { .. }
-            | Op::Pivot
-            | Op::ResetTraits
-            | Op::KeepToItself
-            | Op::LimitCalls(_)
-            | Op::KeepForInit
-            | Op::KeepBoundingSet(_)
-            | Op::BecomeInit => Err(failed(&"it is planned for another process")),
+            Cloning::Clone { group: _, owner: _ } => Ok(()),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::wire::link::MAX_MESSAGE;
 
 use super::{
     filters::Places,
-    plan::{Op, Tree},
+    plan::{Inside, Tree},
 };
 
 /// Where the child's program finds its end of the link.
@@ -31,14 +31,14 @@ const MARGIN: usize = 64;
 pub(super) enum Word {
     /// What to do before it is known whose the cell will be. Brings, to a spare, the end of a pipe
     /// that closes when the listener ends.
-    Ahead(Vec<Op>),
+    Ahead(Vec<Inside>),
     /// Whose it is, what they may call, and how many trees and lists of operations follow. Brings
     /// init's socket, bound, init's end of the first link, and the lists of system calls.
     Take { name: TenantName, sets: BTreeSet<CallSet>, calls: Places, trees: usize, lists: usize },
     /// Brings a tree.
     Tree(Tree),
     /// What to do; several lists are one after the other.
-    Ops(Vec<Op>),
+    Ops(Vec<Inside>),
     /// The ids are mapped.
     Released,
     /// A group of the tenant's. Brings the file that init joins it by, for its sessions the `tasks`
@@ -58,7 +58,7 @@ pub(super) enum Answer {
 }
 
 /// `ops` in lists that each fit into a message.
-pub(super) fn lists(ops: &[Op]) -> Result<Vec<Vec<Op>>> {
+pub(super) fn lists(ops: &[Inside]) -> Result<Vec<Vec<Inside>>> {
     let mut lists = vec![Vec::new()];
     let mut room = MAX_MESSAGE - MARGIN;
     for op in ops {
@@ -77,13 +77,13 @@ pub(super) fn lists(ops: &[Op]) -> Result<Vec<Vec<Op>>> {
 mod tests {
     use super::*;
 
-    fn file(length: usize) -> Op {
-        Op::File { path: "etc/x".into(), contents: "x".repeat(length) }
+    fn file(length: usize) -> Inside {
+        Inside::File { path: "etc/x".into(), contents: "x".repeat(length) }
     }
 
     #[test]
     fn a_long_plan_goes_in_several_messages_and_keeps_its_order() {
-        let ops: Vec<Op> = (1..9).map(|n| file(n * MAX_MESSAGE / 10)).collect();
+        let ops: Vec<Inside> = (1..9).map(|n| file(n * MAX_MESSAGE / 10)).collect();
         let lists = lists(&ops).unwrap();
         assert!(lists.len() > 1);
         for list in &lists {

@@ -10,7 +10,7 @@ use crate::base::{Failure, TenantName, fail};
 use crate::config::settings::{Enforce, Jail, Limits, Tenant};
 
 use super::controls::{Control, Controls};
-use super::plan::Op;
+use super::plan::Outside;
 
 /// The kernel's period for `limits.cpu`, in microseconds: its default in v1 and v2.
 const PERIOD: u64 = 100_000;
@@ -84,9 +84,9 @@ pub fn review(tenants: impl Iterator<Item = Tenant>, controls: &Controls) -> Vec
 
 /// What is written for one v1 hierarchy, in this order. Weights go to the tenant's own group, which
 /// is the one that stands beside other tenants'.
-pub(super) fn v1(limits: &Limits, controls: &Controls, controller: &str, own: &Path) -> Vec<Op> {
+pub(super) fn v1(limits: &Limits, controls: &Controls, controller: &str, own: &Path) -> Vec<Outside> {
     let sessions = own.join("sessions");
-    let set = |file: &str, value: String| Op::SetGroup { file: sessions.join(file), value };
+    let set = |file: &str, value: String| Outside::SetGroup { file: sessions.join(file), value };
     let mut ops = Vec::new();
     match controller {
         "memory" => {
@@ -101,7 +101,7 @@ pub(super) fn v1(limits: &Limits, controls: &Controls, controller: &str, own: &P
             ops.push(set("cpu.cfs_quota_us", quota(limits).to_string()));
             ops.extend(limits.cpu_weight.map(|weight| {
                 let shares = u64::from(weight) * 1024 / ORDINARY_WEIGHT;
-                Op::SetGroup { file: own.join("cpu.shares"), value: shares.max(2).to_string() }
+                Outside::SetGroup { file: own.join("cpu.shares"), value: shares.max(2).to_string() }
             }));
         }
         _other => {}
@@ -110,7 +110,7 @@ pub(super) fn v1(limits: &Limits, controls: &Controls, controller: &str, own: &P
 }
 
 /// What is written for v2, once init is in its leaf: a group whose controllers are on holds no process.
-pub(super) fn v2(limits: &Limits, controls: &Controls, own: &Path, disks: &[String]) -> Vec<Op> {
+pub(super) fn v2(limits: &Limits, controls: &Controls, own: &Path, disks: &[String]) -> Vec<Outside> {
     let io = controls.has(Control::Io) && demands(limits).iter().any(|(key, _, asked)| *asked && key.contains(".io_"));
     let wanted = [
         ("+memory", controls.has(Control::Memory)),
@@ -120,10 +120,10 @@ pub(super) fn v2(limits: &Limits, controls: &Controls, own: &Path, disks: &[Stri
     ];
     let on: Vec<&str> = wanted.into_iter().filter(|(_, on)| *on).map(|(word, _)| word).collect();
     let sessions = own.join("sessions");
-    let set = |file: &str, value: String| Op::SetGroup { file: sessions.join(file), value };
+    let set = |file: &str, value: String| Outside::SetGroup { file: sessions.join(file), value };
     let mut ops = Vec::new();
     if !on.is_empty() {
-        ops.push(Op::SetGroup { file: own.join("cgroup.subtree_control"), value: on.join(" ") });
+        ops.push(Outside::SetGroup { file: own.join("cgroup.subtree_control"), value: on.join(" ") });
     }
     if controls.has(Control::Memory) {
         ops.push(set("memory.max", limits.memory.0.to_string()));
@@ -138,13 +138,13 @@ pub(super) fn v2(limits: &Limits, controls: &Controls, own: &Path, disks: &[Stri
     if controls.has(Control::Cpu) {
         ops.push(set("cpu.max", format!("{} {PERIOD}", quota(limits))));
         let file = own.join("cpu.weight");
-        ops.extend(limits.cpu_weight.map(|weight| Op::SetGroup { file, value: weight.to_string() }));
+        ops.extend(limits.cpu_weight.map(|weight| Outside::SetGroup { file, value: weight.to_string() }));
     }
     if io {
         let rates = io_rates(limits);
         ops.extend(disks.iter().filter(|_| !rates.is_empty()).map(|disk| set("io.max", format!("{disk}{rates}"))));
         if let (Some(weight), Some(file)) = (limits.io_weight, controls.io_weight_file()) {
-            ops.push(Op::SetGroup { file: own.join(file), value: format!("default {weight}") });
+            ops.push(Outside::SetGroup { file: own.join(file), value: format!("default {weight}") });
         }
     }
     ops
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
     use crate::base::{Bytes, Cores};
 
-    fn written(ops: &[Op]) -> Vec<String> {
+    fn written(ops: &[Outside]) -> Vec<String> {
         ops.iter().map(ToString::to_string).collect()
     }
 
@@ -209,7 +209,7 @@ mod tests {
     fn v1_gets_memory_swap_processes_and_quota() {
         let limits = Limits { cpu: Cores::from_thousandths(500), cpu_weight: Some(50), ..Limits::default() };
         let all = Controls::new([Control::Memory, Control::Swap, Control::Pids, Control::Cpu], true);
-        let ops: Vec<Op> =
+        let ops: Vec<Outside> =
             ["memory", "pids", "cpu"].iter().flat_map(|name| v1(&limits, &all, name, Path::new("/g"))).collect();
         let expected = [
             "write 536870912 to /g/sessions/memory.limit_in_bytes",

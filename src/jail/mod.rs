@@ -34,7 +34,7 @@ pub use controls::{Control, Controls};
 pub use facts::{Facts, Groups};
 pub use ids::{IdRange, Ids};
 pub use limits::{review, unmet};
-pub use plan::{Op, Plan};
+pub use plan::{Cloning, Inside, Outside, Plan};
 pub use planning::plan;
 pub use probe::can_shift;
 pub use spare::{Built, become_cell};

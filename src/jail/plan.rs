@@ -5,7 +5,7 @@
 //! cell. What comes before it is known whose the cell will be ([`Plan::clone`], [`Plan::ahead`]) is
 //! the same for almost all tenants, and is done ahead of time where the plan takes a spare
 //! ([`super::stock`]). Then both work at once, and the child waits for the monitor: at
-//! [`Op::AwaitMonitor`] for its ids, at [`Op::AwaitGroups`] for its control groups.
+//! [`Inside::AwaitMonitor`] for its ids, at [`Inside::AwaitGroups`] for its control groups.
 
 mod text;
 
@@ -27,22 +27,22 @@ pub struct Plan {
     /// Whose.
     pub name: TenantName,
     /// By the monitor, before there is a child.
-    pub before: Vec<Op>,
+    pub before: Vec<Before>,
     /// To make the child: by the listener if the plan takes a spare, else by the monitor.
-    pub clone: Vec<Op>,
+    pub clone: Vec<Cloning>,
     /// By the child, before it is told whose it will be.
-    pub ahead: Vec<Op>,
+    pub ahead: Vec<Inside>,
     /// By the monitor, after it has told the child.
-    pub outside: Vec<Op>,
+    pub outside: Vec<Outside>,
     /// By the child, meanwhile and after.
-    pub inside: Vec<Op>,
+    pub inside: Vec<Inside>,
     /// Whether a child that the listener made ahead of time will do.
     pub takes_spare: bool,
 }
 
 /// Whose the user namespace will be that `clone` makes.
-pub(super) fn owner_in(clone: &[Op]) -> Option<u32> {
-    clone.iter().find_map(|op| if let Op::Clone { owner, .. } = op { Some(*owner) } else { None })
+pub(super) fn owner_in(clone: &[Cloning]) -> Option<u32> {
+    clone.iter().find_map(|op| if let Cloning::Clone { owner, .. } = op { Some(*owner) } else { None })
 }
 
 /// What to put into a kept directory when it is first made.
@@ -74,9 +74,9 @@ pub enum Mask {
     Directory,
 }
 
-/// One step. Paths with a leading slash are the host's; those without lie in the cell.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Op {
+/// One step of the monitor, before there is a child. Paths are the host's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Before {
     /// Make a directory that outlives the cell, with owners as the cell sees them.
     Keep {
         /// Where, under the state directory.
@@ -94,15 +94,6 @@ pub enum Op {
         path: PathBuf,
         /// Which leaf.
         leaf: Leaf,
-        /// Whether in a v2 hierarchy.
-        v2: bool,
-    },
-    /// Write into a file of a control group: a limit, or which controllers are on.
-    SetGroup {
-        /// The file.
-        file: PathBuf,
-        /// What.
-        value: String,
     },
     /// Let the cell's root start processes in a v2 group.
     GiveGroup {
@@ -118,6 +109,11 @@ pub enum Op {
         /// Which directory.
         source: PathBuf,
     },
+}
+
+/// One step of making the child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cloning {
     /// Clone the child into new namespaces (of clone(2)), on a v2 host into this control group.
     Clone {
         /// Into a v2 group.
@@ -127,6 +123,29 @@ pub enum Op {
         /// are not to be used up by a tenant (docs/kernel.md).
         owner: u32,
     },
+    /// Make the child killable again where the monitor is not (docs/kernel.md, E).
+    ResetOomScore,
+    /// Give the child the ordinary priorities, which only the monitor may raise.
+    ResetPriority,
+}
+
+/// One step of the monitor for its child. Paths are the host's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outside {
+    /// Make a control group.
+    MakeGroup {
+        /// Its directory.
+        path: PathBuf,
+        /// Which leaf.
+        leaf: Leaf,
+    },
+    /// Write into a file of a control group: a limit, or which controllers are on.
+    SetGroup {
+        /// The file.
+        file: PathBuf,
+        /// What.
+        value: String,
+    },
     /// Write the id maps.
     MapIds(IdRange),
     /// Shift the owners of a tree by the id map.
@@ -134,10 +153,6 @@ pub enum Op {
         /// Which.
         tree: Tree,
     },
-    /// Make the child killable again where the monitor is not (docs/kernel.md, E).
-    ResetOomScore,
-    /// Give the child the ordinary priorities, which only the monitor may raise.
-    ResetPriority,
     /// Let the child go on with its ids.
     Release,
     /// Write down which process is the cell's pid 1.
@@ -163,7 +178,11 @@ pub enum Op {
         /// Whether in a v2 hierarchy.
         v2: bool,
     },
+}
 
+/// One step of the child. Paths lie in the cell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Inside {
     /// Take a part of the host view, still owned by the host's root and locked.
     TakeHost {
         /// The tree's number.
@@ -240,7 +259,7 @@ pub enum Op {
         /// Read-only.
         read_only: bool,
     },
-    /// Mount a new file system; where, as for [`Op::Attach`].
+    /// Mount a new file system; where, as for [`Inside::Attach`].
     Mount {
         /// Its type.
         kind: String,

@@ -7,11 +7,11 @@ use crate::config::settings::{CallSet, Jail, Network, Root, Tenant, User, kept};
 use crate::sys::landlock;
 
 use super::{
-    Facts, IdRange, Op, Plan,
+    Facts, IdRange, Plan,
     etc::{self, TTY_GROUP},
     facts::{Groups, LentKind},
     host, limits,
-    plan::{Fill, Leaf, Mask, Tree, owner_in},
+    plan::{Before, Cloning, Fill, Inside, Leaf, Mask, Outside, Tree, owner_in},
 };
 
 /// Capabilities (capabilities(7)) that init needs for itself, whatever the tenant has: to hand
@@ -78,7 +78,7 @@ pub fn plan(tenant: &Tenant, ids: IdRange, facts: &Facts) -> Plan {
 
 /// How to clone a spare whose user namespace is to be `owner`'s, and what it does before it is
 /// taken. `None` where no plan takes one.
-pub(super) fn spare(facts: &Facts, owner: u32) -> Option<(Vec<Op>, Vec<Op>)> {
+pub(super) fn spare(facts: &Facts, owner: u32) -> Option<(Vec<Cloning>, Vec<Inside>)> {
     let takes = matches!(facts.groups, Groups::V1(_));
     takes.then(|| (clone(None, owner, facts), ahead(&ORDINARY, facts).0))
 }
@@ -91,12 +91,12 @@ pub(super) fn takes_spare(plan: &Plan, facts: &Facts) -> bool {
 }
 
 /// To make the child, and what can only be set from outside.
-fn clone(group: Option<PathBuf>, owner: u32, facts: &Facts) -> Vec<Op> {
-    let mut ops = vec![Op::Clone { group, owner }];
+fn clone(group: Option<PathBuf>, owner: u32, facts: &Facts) -> Vec<Cloning> {
+    let mut ops = vec![Cloning::Clone { group, owner }];
     if facts.oom_adjusted {
-        ops.push(Op::ResetOomScore);
+        ops.push(Cloning::ResetOomScore);
     }
-    ops.push(Op::ResetPriority);
+    ops.push(Cloning::ResetPriority);
     ops
 }
 
@@ -128,28 +128,28 @@ impl Kind {
 
 /// What a child does before it knows whose it will be, and how many trees it has taken: `/dev`,
 /// `/proc`, `/sys` and the parts of them that are read-only or covered, on the stage.
-fn ahead(kind: &Kind, facts: &Facts) -> (Vec<Op>, Tree) {
+fn ahead(kind: &Kind, facts: &Facts) -> (Vec<Inside>, Tree) {
     let (dev, empty, groups, host_sys) = (1, 2, 3, 4);
-    let attach = |tree, at: &str, read_only| Op::Attach { tree, at: at.into(), file: false, read_only };
-    let take = |tree, name: &str| Op::TakeHost { tree, name: name.into() };
-    let mut ops = vec![Op::Leave { network: kind.own_network }];
+    let attach = |tree, at: &str, read_only| Inside::Attach { tree, at: at.into(), file: false, read_only };
+    let take = |tree, name: &str| Inside::TakeHost { tree, name: name.into() };
+    let mut ops = vec![Inside::Leave { network: kind.own_network }];
     if kind.own_network {
-        ops.push(Op::LoopbackUp);
+        ops.push(Inside::LoopbackUp);
     }
     ops.extend([take(dev, kind.devices), take(empty, "empty"), attach(dev, "dev", false)]);
     ops.extend([mount("mqueue", "dev/mqueue", &[]), mount("proc", "proc", &[])]);
-    ops.extend(BOUNDS.map(|(name, most)| Op::Bound { name: name.to_owned(), most }));
-    ops.push(Op::Bound { name: "max_user_namespaces".to_owned(), most: kind.nested });
+    ops.extend(BOUNDS.map(|(name, most)| Inside::Bound { name: name.to_owned(), most }));
+    ops.push(Inside::Bound { name: "max_user_namespaces".to_owned(), most: kind.nested });
     let locked = PROC_READ_ONLY.into_iter().filter(|name| !(kind.pings && *name == PROC_SYS));
-    ops.extend(locked.map(|name| Op::ReadOnly { path: Path::new("proc").join(name) }));
+    ops.extend(locked.map(|name| Inside::ReadOnly { path: Path::new("proc").join(name) }));
     if kind.own_network {
         let (kind, at) = ("sysfs".into(), "sys".into());
-        ops.push(Op::Mount { kind, at, options: Vec::new(), exec: false, read_only: true });
+        ops.push(Inside::Mount { kind, at, options: Vec::new(), exec: false, read_only: true });
     } else {
         // docs/kernel.md, 6: an own sysfs needs an own network namespace.
         ops.extend([take(host_sys, "sys"), attach(host_sys, "sys", true)]);
     }
-    ops.extend(COVERED.map(|(path, with)| Op::Cover { path: path.into(), with, empty }));
+    ops.extend(COVERED.map(|(path, with)| Inside::Cover { path: path.into(), with, empty }));
     if matches!(facts.groups, Groups::V1(_)) {
         ops.extend([take(groups, "cgroup"), attach(groups, "sys/fs/cgroup", false)]);
     }
@@ -161,63 +161,63 @@ struct Planner<'a> {
     jail: &'a Jail,
     facts: &'a Facts,
     trees: Tree,
-    before: Vec<Op>,
-    clone: Vec<Op>,
-    outside: Vec<Op>,
+    before: Vec<Before>,
+    clone: Vec<Cloning>,
+    outside: Vec<Outside>,
     /// What the monitor does about groups while the child mounts.
-    groups: Vec<Op>,
+    groups: Vec<Outside>,
 }
 
 impl Planner<'_> {
-    fn inside(&mut self, ids: IdRange) -> Vec<Op> {
-        let mut early = vec![Op::HostName(self.jail.hostname.clone())];
+    fn inside(&mut self, ids: IdRange) -> Vec<Inside> {
+        let mut early = vec![Inside::HostName(self.jail.hostname.clone())];
         let mut root = Vec::new();
         let (joining, group_trees) = self.groups(ids);
         let shifted = self.root(&mut early, &mut root);
 
-        self.outside.push(Op::MapIds(ids));
-        self.outside.extend(shifted.into_iter().map(|tree| Op::Shift { tree }));
-        self.outside.push(Op::Release);
+        self.outside.push(Outside::MapIds(ids));
+        self.outside.extend(shifted.into_iter().map(|tree| Outside::Shift { tree }));
+        self.outside.push(Outside::Release);
         self.outside.append(&mut self.groups);
 
-        early.extend([Op::AwaitMonitor, Op::BecomeRoot]);
+        early.extend([Inside::AwaitMonitor, Inside::BecomeRoot]);
         if Kind::of(self.jail).pings {
             let last = self.jail.ids.saturating_sub(1);
-            early.extend([Op::PingGroups { last }, Op::ReadOnly { path: Path::new("proc").join(PROC_SYS) }]);
+            early.extend([Inside::PingGroups { last }, Inside::ReadOnly { path: Path::new("proc").join(PROC_SYS) }]);
         }
         early.extend(root);
-        early.extend(["dev", "proc", "sys"].map(|at| Op::Settle { at: at.into() }));
+        early.extend(["dev", "proc", "sys"].map(|at| Inside::Settle { at: at.into() }));
         let limits = &self.jail.limits;
         early.extend([
             terminals(self.jail.max_sessions.saturating_add(MORE_TERMINALS)),
             tmpfs("dev/shm", limits.shm, "1777", false),
             tmpfs("tmp", limits.tmp, "1777", true),
             tmpfs("run", limits.run, "0755", true),
-            Op::Board { at: "run/cellblock".into(), limits: limits::board(self.jail, &self.facts.controls) },
+            Inside::Board { at: "run/cellblock".into(), limits: limits::board(self.jail, &self.facts.controls) },
         ]);
         early.extend(joining);
         for (controller, tree) in group_trees {
             // The one of v2 has no name, and `join` would leave a slash.
             let groups = Path::new("sys/fs/cgroup");
             let at = if controller.is_empty() { groups.to_owned() } else { groups.join(controller) };
-            early.push(Op::Attach { tree, at, file: false, read_only: false });
+            early.push(Inside::Attach { tree, at, file: false, read_only: false });
         }
-        early.extend([Op::Pivot, Op::ResetTraits]);
+        early.extend([Inside::Pivot, Inside::ResetTraits]);
         if self.jail.network == Network::Host && self.facts.landlock >= landlock::SCOPES {
-            early.push(Op::KeepToItself);
+            early.push(Inside::KeepToItself);
         }
-        early.push(Op::LimitCalls(self.jail.syscalls.clone()));
+        early.push(Inside::LimitCalls(self.jail.syscalls.clone()));
         if !self.jail.no_new_privs {
-            early.push(Op::KeepForInit);
+            early.push(Inside::KeepForInit);
         }
         let most = self.jail.capabilities | self.jail.carried();
-        early.extend([Op::KeepBoundingSet(INIT_CAPABILITIES | most & !SYS_ADMIN), Op::BecomeInit]);
+        early.extend([Inside::KeepBoundingSet(INIT_CAPABILITIES | most & !SYS_ADMIN), Inside::BecomeInit]);
         early
     }
 
     /// The tenant's control groups. Gives what the child does about them, and the trees that show
     /// them, by controller.
-    fn groups(&mut self, ids: IdRange) -> (Vec<Op>, Vec<(String, Tree)>) {
+    fn groups(&mut self, ids: IdRange) -> (Vec<Inside>, Vec<(String, Tree)>) {
         match &self.facts.groups {
             Groups::V1(hierarchies) => self.v1_groups(hierarchies, ids),
             Groups::V2(mount) => self.v2_groups(mount, ids),
@@ -226,60 +226,60 @@ impl Planner<'_> {
 
     /// v1: made while the child mounts. The cell's view of its groups starts where init is; v1 allows
     /// processes beside a group below.
-    fn v1_groups(&mut self, hierarchies: &[(String, PathBuf)], ids: IdRange) -> (Vec<Op>, Vec<(String, Tree)>) {
+    fn v1_groups(&mut self, hierarchies: &[(String, PathBuf)], ids: IdRange) -> (Vec<Inside>, Vec<(String, Tree)>) {
         self.clone = clone(None, ids.first, self.facts);
         let (mut lends, mut watches, mut shown) = (Vec::new(), Vec::new(), Vec::new());
         for (controller, mount) in hierarchies {
             let init = mount.join(self.tenant.name.as_str());
             let sessions = init.join("sessions");
-            self.groups.push(Op::MakeGroup { path: init.clone(), leaf: Leaf::Init, v2: false });
-            self.groups.push(Op::MakeGroup { path: sessions.clone(), leaf: Leaf::Sessions, v2: false });
+            self.groups.push(Outside::MakeGroup { path: init.clone(), leaf: Leaf::Init });
+            self.groups.push(Outside::MakeGroup { path: sessions.clone(), leaf: Leaf::Sessions });
             self.groups.extend(limits::v1(&self.jail.limits, &self.facts.controls, controller, &init));
             let tree = self.next_tree();
-            lends.push(Op::LendGroup { tree, path: init, v2: false });
+            lends.push(Outside::LendGroup { tree, path: init, v2: false });
             if controller == "memory" {
-                watches.push(Op::WatchMemory { path: sessions });
+                watches.push(Outside::WatchMemory { path: sessions });
             }
             shown.push((controller.clone(), tree));
         }
-        let mut joining = vec![Op::AwaitGroups { count: lends.len() }];
-        joining.extend(watches.iter().map(|_watched| Op::AwaitMemory));
-        joining.extend([Op::JoinGroups, Op::LeaveGroups]);
-        self.groups.push(Op::WriteDown);
+        let mut joining = vec![Inside::AwaitGroups { count: lends.len() }];
+        joining.extend(watches.iter().map(|_watched| Inside::AwaitMemory));
+        joining.extend([Inside::JoinGroups, Inside::LeaveGroups]);
+        self.groups.push(Outside::WriteDown);
         self.groups.extend(lends);
         self.groups.extend(watches);
         (joining, shown)
     }
 
     /// v2: made before the clone, which puts the child into its group.
-    fn v2_groups(&mut self, mount: &Path, ids: IdRange) -> (Vec<Op>, Vec<(String, Tree)>) {
+    fn v2_groups(&mut self, mount: &Path, ids: IdRange) -> (Vec<Inside>, Vec<(String, Tree)>) {
         let own = mount.join(self.tenant.name.as_str());
         let (init, sessions) = (own.join("init"), own.join("sessions"));
-        self.before.push(Op::MakeGroup { path: init.clone(), leaf: Leaf::Init, v2: true });
-        self.before.push(Op::MakeGroup { path: sessions.clone(), leaf: Leaf::Sessions, v2: true });
+        self.before.push(Before::MakeGroup { path: init.clone(), leaf: Leaf::Init });
+        self.before.push(Before::MakeGroup { path: sessions.clone(), leaf: Leaf::Sessions });
         // CLONE_INTO_CGROUP asks about the group and the closest one above both.
-        self.before.push(Op::GiveGroup { path: own.clone(), uid: ids.first });
-        self.before.push(Op::GiveGroup { path: sessions, uid: ids.first });
+        self.before.push(Before::GiveGroup { path: own.clone(), uid: ids.first });
+        self.before.push(Before::GiveGroup { path: sessions, uid: ids.first });
         // The cgroup namespace starts where the clone is put. It must hold both leaves: with
         // nsdelegate (systemd) no process moves to where its namespace does not reach.
         self.clone = clone(Some(own.clone()), ids.first, self.facts);
         let tree = self.next_tree();
-        self.groups.push(Op::MoveIn { path: init });
+        self.groups.push(Outside::MoveIn { path: init });
         self.groups.extend(limits::v2(&self.jail.limits, &self.facts.controls, &own, &self.facts.disks));
-        self.groups.extend([Op::WriteDown, Op::LendGroup { tree, path: own, v2: true }]);
-        (vec![Op::AwaitGroups { count: 1 }], vec![(String::new(), tree)])
+        self.groups.extend([Outside::WriteDown, Outside::LendGroup { tree, path: own, v2: true }]);
+        (vec![Inside::AwaitGroups { count: 1 }], vec![(String::new(), tree)])
     }
 
     /// The root and what is mounted in it for the tenant; gives the trees whose owners are shifted.
-    fn root(&mut self, early: &mut Vec<Op>, root: &mut Vec<Op>) -> Vec<Tree> {
+    fn root(&mut self, early: &mut Vec<Inside>, root: &mut Vec<Inside>) -> Vec<Tree> {
         match &self.jail.root {
             Root::Directory(source) => {
                 let tree = self.take(source.clone());
-                root.push(Op::RootFromTree { tree, writable: true });
+                root.push(Inside::RootFromTree { tree, writable: true });
                 vec![tree]
             }
             Root::Host => {
-                root.push(Op::RootFromNothing { size: HOST_ROOT_SIZE });
+                root.push(Inside::RootFromNothing { size: HOST_ROOT_SIZE });
                 self.host_programs(early, root);
                 self.host_etc(early, root);
                 self.own_directories(root)
@@ -287,36 +287,36 @@ impl Planner<'_> {
         }
     }
 
-    fn host_programs(&mut self, early: &mut Vec<Op>, root: &mut Vec<Op>) {
+    fn host_programs(&mut self, early: &mut Vec<Inside>, root: &mut Vec<Inside>) {
         for name in &self.facts.real {
             let tree = self.next_tree();
-            early.push(Op::TakeHost { tree, name: name.into() });
-            root.push(Op::Attach { tree, at: name.into(), file: false, read_only: false });
+            early.push(Inside::TakeHost { tree, name: name.into() });
+            root.push(Inside::Attach { tree, at: name.into(), file: false, read_only: false });
         }
         for (name, target) in &self.facts.linked {
-            root.push(Op::Symlink { path: name.into(), target: target.clone() });
+            root.push(Inside::Symlink { path: name.into(), target: target.clone() });
         }
     }
 
-    fn host_etc(&mut self, early: &mut Vec<Op>, root: &mut Vec<Op>) {
+    fn host_etc(&mut self, early: &mut Vec<Inside>, root: &mut Vec<Inside>) {
         let etc = Path::new("etc");
-        root.push(Op::Directory { path: etc.into(), mode: 0o755 });
+        root.push(Inside::Directory { path: etc.into(), mode: 0o755 });
         for lent in &self.facts.lent {
             let path = etc.join(lent.name);
             if let LentKind::Link(target) = &lent.kind {
-                root.push(Op::Symlink { path, target: target.clone() });
+                root.push(Inside::Symlink { path, target: target.clone() });
                 continue;
             }
             let tree = self.next_tree();
-            early.push(Op::TakeHost { tree, name: path.clone() });
-            root.push(Op::Attach { tree, at: path, file: lent.kind == LentKind::File, read_only: false });
+            early.push(Inside::TakeHost { tree, name: path.clone() });
+            root.push(Inside::Attach { tree, at: path, file: lent.kind == LentKind::File, read_only: false });
         }
         for (name, contents) in etc::files(&self.tenant.name, self.jail, &self.facts.resolver) {
-            root.push(Op::File { path: etc.join(name), contents });
+            root.push(Inside::File { path: etc.join(name), contents });
         }
     }
 
-    fn own_directories(&mut self, root: &mut Vec<Op>) -> Vec<Tree> {
+    fn own_directories(&mut self, root: &mut Vec<Inside>) -> Vec<Tree> {
         let kept = kept(&self.facts.state_dir, &self.tenant.name);
         let home = self.jail.home.trim_start_matches('/');
         let mut shifted = Vec::new();
@@ -324,20 +324,20 @@ impl Planner<'_> {
             [("var", "var", 0, 0o755, Fill::Var), ("home", home, self.jail.user.id(), 0o750, Fill::Skeleton)]
         {
             let path = kept.join(name);
-            self.before.push(Op::Keep { path: path.clone(), uid, mode, fill });
+            self.before.push(Before::Keep { path: path.clone(), uid, mode, fill });
             let tree = self.take(path);
-            root.push(Op::Attach { tree, at: at.into(), file: false, read_only: false });
+            root.push(Inside::Attach { tree, at: at.into(), file: false, read_only: false });
             shifted.push(tree);
         }
         if self.jail.user == User::Tenant {
-            root.push(Op::Directory { path: "root".into(), mode: 0o700 });
+            root.push(Inside::Directory { path: "root".into(), mode: 0o700 });
         }
         shifted
     }
 
     fn take(&mut self, source: PathBuf) -> Tree {
         let tree = self.next_tree();
-        self.before.push(Op::Take { tree, source });
+        self.before.push(Before::Take { tree, source });
         tree
     }
 
@@ -347,12 +347,12 @@ impl Planner<'_> {
     }
 }
 
-fn mount(kind: &str, at: &str, options: &[(&str, String)]) -> Op {
+fn mount(kind: &str, at: &str, options: &[(&str, String)]) -> Inside {
     let options = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-    Op::Mount { kind: kind.to_owned(), at: at.into(), options, exec: false, read_only: false }
+    Inside::Mount { kind: kind.to_owned(), at: at.into(), options, exec: false, read_only: false }
 }
 
-fn terminals(most: u32) -> Op {
+fn terminals(most: u32) -> Inside {
     let mode = |mode: &str| mode.to_owned();
     let options = [
         ("newinstance", String::new()),
@@ -364,9 +364,9 @@ fn terminals(most: u32) -> Op {
     mount("devpts", "dev/pts", &options)
 }
 
-fn tmpfs(at: &str, size: Bytes, mode: &str, exec: bool) -> Op {
+fn tmpfs(at: &str, size: Bytes, mode: &str, exec: bool) -> Inside {
     let options = vec![("size".to_owned(), size.0.to_string()), ("mode".to_owned(), mode.to_owned())];
-    Op::Mount { kind: "tmpfs".to_owned(), at: at.into(), options, exec, read_only: false }
+    Inside::Mount { kind: "tmpfs".to_owned(), at: at.into(), options, exec, read_only: false }
 }
 
 #[cfg(test)]

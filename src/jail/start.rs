@@ -26,7 +26,7 @@ use super::{
     filters::Filters,
     handover::{Answer, Word, lists},
     keep,
-    plan::{Leaf, Op, Tree},
+    plan::{Before, Inside, Leaf, Outside, Tree},
     state::Held,
     stock::Spares,
 };
@@ -91,10 +91,10 @@ impl<'a> Start<'a> {
         Ok(start)
     }
 
-    fn before(&mut self, op: &Op) -> Result<()> {
+    fn before(&mut self, op: &Before) -> Result<()> {
         match op {
-            Op::Keep { path, uid, mode, fill } => keep::keep(path, *uid, *mode, *fill),
-            Op::MakeGroup { path, leaf, v2: _ } => {
+            Before::Keep { path, uid, mode, fill } => keep::keep(path, *uid, *mode, *fill),
+            Before::MakeGroup { path, leaf } => {
                 if *leaf == Leaf::Init {
                     // What a start that was killed half-way has left holds no process any more, and a
                     // group whose controllers are on takes none.
@@ -106,52 +106,11 @@ impl<'a> Start<'a> {
                 }
                 Ok(())
             }
-            Op::GiveGroup { path, uid } => cgroups::give(path, *uid),
-            Op::Take { tree, source } => {
+            Before::GiveGroup { path, uid } => cgroups::give(path, *uid),
+            Before::Take { tree, source } => {
                 self.trees.insert(*tree, take(source)?);
                 Ok(())
             }
-            Op::Clone { .. }
-            | Op::ResetOomScore
-            | Op::ResetPriority
-            | Op::MapIds(_)
-            | Op::Shift { .. }
-            | Op::Release
-            | Op::WriteDown
-            | Op::SetGroup { .. }
-            | Op::MoveIn { .. }
-            | Op::WatchMemory { .. }
-            | Op::LendGroup { .. }
-            | Op::TakeHost { .. }
-            | Op::Leave { .. }
-            | Op::HostName(_)
-            | Op::LoopbackUp
-            | Op::AwaitMonitor
-            | Op::AwaitGroups { .. }
-            | Op::AwaitMemory
-            | Op::JoinGroups
-            | Op::LeaveGroups
-            | Op::BecomeRoot
-            | Op::RootFromTree { .. }
-            | Op::RootFromNothing { .. }
-            | Op::Directory { .. }
-            | Op::Symlink { .. }
-            | Op::File { .. }
-            | Op::Attach { .. }
-            | Op::Mount { .. }
-            | Op::Settle { .. }
-            | Op::Bound { .. }
-            | Op::Board { .. }
-            | Op::PingGroups { .. }
-            | Op::ReadOnly { .. }
-            | Op::Cover { .. }
-            | Op::Pivot
-            | Op::ResetTraits
-            | Op::KeepToItself
-            | Op::LimitCalls(_)
-            | Op::KeepForInit
-            | Op::KeepBoundingSet(_)
-            | Op::BecomeInit => Err(misplaced(op)),
         }
     }
 
@@ -186,7 +145,7 @@ impl<'a> Start<'a> {
         let lists = lists(&self.plan.inside)?;
         let name = self.plan.name.clone();
         let limit =
-            self.plan.inside.iter().find_map(|op| if let Op::LimitCalls(sets) = op { Some(sets) } else { None });
+            self.plan.inside.iter().find_map(|op| if let Inside::LimitCalls(sets) = op { Some(sets) } else { None });
         let sets = limit.ok_or_else(|| fail("starting the cell of", &name, "its system calls are not limited"))?;
         let calls =
             self.filters.places(sets).map_err(|errno| fail("finding the list of system calls of", &name, errno))?;
@@ -213,62 +172,26 @@ impl<'a> Start<'a> {
         }
     }
 
-    fn outside(&self, op: &Op, child: &Child) -> Result<(), Trouble> {
+    fn outside(&self, op: &Outside, child: &Child) -> Result<(), Trouble> {
         let failed = |cause: &dyn std::fmt::Display| fail("making the cell", format_args!("({op})"), cause);
         match op {
-            Op::MapIds(range) => map_ids(child, *range)?,
-            Op::MakeGroup { path, leaf: _, v2: _ } => cgroups::make(path)?,
-            Op::Shift { tree } => {
+            Outside::MapIds(range) => map_ids(child, *range)?,
+            Outside::MakeGroup { path, leaf: _ } => cgroups::make(path)?,
+            Outside::Shift { tree } => {
                 let tree = self.trees.get(tree).ok_or_else(|| failed(&"no such tree"))?;
                 mount::shift_owners(tree.as_fd(), child.user_namespace.as_fd()).map_err(|errno| {
                     failed(&errno).hint("the file system of this directory must support idmapped mounts (ext4, xfs, btrfs; tmpfs from Linux 6.3)")
                 })?;
             }
-            Op::Release => self.send(child, &Word::Released, [])?,
-            Op::SetGroup { file, value } => cgroups::set(file, value)?,
-            Op::MoveIn { path } => cgroups::move_in(path, child.record.pid)?,
-            Op::WatchMemory { path } => self.send(child, &Word::Memory, [cgroups::watch_memory(path)?.as_fd()])?,
-            Op::WriteDown => self.held.write(child.record)?,
-            Op::LendGroup { tree, path, v2 } => {
+            Outside::Release => self.send(child, &Word::Released, [])?,
+            Outside::SetGroup { file, value } => cgroups::set(file, value)?,
+            Outside::MoveIn { path } => cgroups::move_in(path, child.record.pid)?,
+            Outside::WatchMemory { path } => self.send(child, &Word::Memory, [cgroups::watch_memory(path)?.as_fd()])?,
+            Outside::WriteDown => self.held.write(child.record)?,
+            Outside::LendGroup { tree, path, v2 } => {
                 let lent = cgroups::lend(path, *v2)?;
                 self.send(child, &Word::Group { tree: *tree, v2: *v2 }, lent.iter().map(OwnedFd::as_fd))?;
             }
-            Op::Clone { .. }
-            | Op::ResetOomScore
-            | Op::ResetPriority
-            | Op::Keep { .. }
-            | Op::GiveGroup { .. }
-            | Op::Take { .. }
-            | Op::TakeHost { .. }
-            | Op::Leave { .. }
-            | Op::HostName(_)
-            | Op::LoopbackUp
-            | Op::AwaitMonitor
-            | Op::AwaitGroups { .. }
-            | Op::AwaitMemory
-            | Op::JoinGroups
-            | Op::LeaveGroups
-            | Op::BecomeRoot
-            | Op::RootFromTree { .. }
-            | Op::RootFromNothing { .. }
-            | Op::Directory { .. }
-            | Op::Symlink { .. }
-            | Op::File { .. }
-            | Op::Attach { .. }
-            | Op::Mount { .. }
-            | Op::Settle { .. }
-            | Op::Bound { .. }
-            | Op::Board { .. }
-            | Op::PingGroups { .. }
-            | Op::ReadOnly { .. }
-            | Op::Cover { .. }
-            | Op::Pivot
-            | Op::ResetTraits
-            | Op::KeepToItself
-            | Op::LimitCalls(_)
-            | Op::KeepForInit
-            | Op::KeepBoundingSet(_)
-            | Op::BecomeInit => return Err(misplaced(op).into()),
         }
         Ok(())
     }
@@ -279,10 +202,6 @@ impl<'a> Start<'a> {
             None => fail("starting the cell of", &self.plan.name, text),
         }
     }
-}
-
-fn misplaced(op: &Op) -> Failure {
-    fail("carrying out", op, "it is planned for another process")
 }
 
 /// user_namespaces(7): setgroups stays allowed, because the parent namespace's root writes.

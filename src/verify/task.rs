@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::config::settings::{self, CallSet, Root, Server, Tenant, kept_of_all};
-use crate::jail::{Controls, Op, Plan, unmet};
+use crate::jail::{Controls, Inside, Outside, Plan, unmet};
 use crate::wire::init::Start;
 use crate::wire::verify::{Hidden, Limits, Mount, MountKind, Network, Task};
 
@@ -80,32 +80,32 @@ fn mounts(plan: &Plan) -> Vec<Mount> {
 }
 
 /// What the child does, whether it knows yet whose cell it will be or not.
-fn done_inside(plan: &Plan) -> impl Iterator<Item = &Op> {
+fn done_inside(plan: &Plan) -> impl Iterator<Item = &Inside> {
     plan.ahead.iter().chain(&plan.inside)
 }
 
 /// Where an operation mounts something, what that must at least be, and what for.
 #[expect(clippy::wildcard_enum_match_arm, reason = "an operation that mounts nothing is none of ours")]
-fn planned<'a>(plan: &Plan, op: &'a Op) -> Option<(&'a Path, Vec<&'static str>, MountKind)> {
+fn planned<'a>(plan: &Plan, op: &'a Inside) -> Option<(&'a Path, Vec<&'static str>, MountKind)> {
     let root = Path::new("");
     Some(match op {
-        Op::RootFromTree { tree: _, writable: true } => (root, vec!["nodev"], MountKind::Shows),
-        Op::RootFromTree { tree: _, writable: false } => (root, vec!["ro", "nodev"], MountKind::Shows),
-        Op::RootFromNothing { .. } => (root, vec!["nosuid", "nodev"], MountKind::Shows),
-        Op::Attach { at, read_only: true, .. } => (at, LOCKED.to_vec(), MountKind::Shows),
-        Op::Attach { tree, at, .. } => (at, attached(plan, *tree, at), MountKind::Shows),
-        Op::Mount { kind, at, exec, read_only, .. } => (at, created(kind, *exec, *read_only), MountKind::Shows),
-        Op::Board { at, .. } => (at, LOCKED.to_vec(), MountKind::Shows),
-        Op::ReadOnly { path } => (path, LOCKED.to_vec(), MountKind::Locks),
-        Op::Cover { path, .. } => (path, vec!["ro"], MountKind::Covers),
+        Inside::RootFromTree { tree: _, writable: true } => (root, vec!["nodev"], MountKind::Shows),
+        Inside::RootFromTree { tree: _, writable: false } => (root, vec!["ro", "nodev"], MountKind::Shows),
+        Inside::RootFromNothing { .. } => (root, vec!["nosuid", "nodev"], MountKind::Shows),
+        Inside::Attach { at, read_only: true, .. } => (at, LOCKED.to_vec(), MountKind::Shows),
+        Inside::Attach { tree, at, .. } => (at, attached(plan, *tree, at), MountKind::Shows),
+        Inside::Mount { kind, at, exec, read_only, .. } => (at, created(kind, *exec, *read_only), MountKind::Shows),
+        Inside::Board { at, .. } => (at, LOCKED.to_vec(), MountKind::Shows),
+        Inside::ReadOnly { path } => (path, LOCKED.to_vec(), MountKind::Locks),
+        Inside::Cover { path, .. } => (path, vec!["ro"], MountKind::Covers),
         _mounts_nothing => return None,
     })
 }
 
 /// A part of the host view keeps what it has there; a tenant's own tree has nodev alone.
 fn attached(plan: &Plan, tree: usize, at: &Path) -> Vec<&'static str> {
-    let of_host = done_inside(plan).any(|op| matches!(op, Op::TakeHost { tree: taken, name: _ } if *taken == tree));
-    if plan.outside.iter().any(|op| matches!(op, Op::LendGroup { tree: lent, .. } if *lent == tree)) {
+    let of_host = done_inside(plan).any(|op| matches!(op, Inside::TakeHost { tree: taken, name: _ } if *taken == tree));
+    if plan.outside.iter().any(|op| matches!(op, Outside::LendGroup { tree: lent, .. } if *lent == tree)) {
         return LOCKED.to_vec();
     }
     match (of_host, at == Path::new("dev")) {
@@ -163,7 +163,7 @@ fn hidden(server: &Server) -> Vec<Hidden> {
 /// The file systems in memory that a tenant can write to.
 fn sizes(plan: &Plan) -> Vec<(String, u64)> {
     let mounts = done_inside(plan).filter_map(|op| {
-        let Op::Mount { kind, at, options, read_only: false, .. } = op else { return None };
+        let Inside::Mount { kind, at, options, read_only: false, .. } = op else { return None };
         let size = options.iter().find_map(|(key, value)| (*key == "size").then(|| value.parse().ok())?)?;
         (kind == "tmpfs").then(|| (absolute(at), u64::next_multiple_of(size, PAGE)))
     });

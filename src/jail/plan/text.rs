@@ -2,21 +2,27 @@
 
 use std::fmt;
 
-use super::{Fill, Leaf, Op, Plan};
+use super::{Before, Cloning, Fill, Inside, Leaf, Outside, Plan};
 
-impl fmt::Display for Op {
+impl fmt::Display for Before {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Keep { path, uid, mode, fill } => {
                 write!(f, "keep {} for uid {uid}, mode {mode:04o}, {fill}", path.display())
             }
-            Self::MakeGroup { path, leaf: Leaf::Init, v2: _ } => write!(f, "make group {} for init", path.display()),
-            Self::MakeGroup { path, leaf: Leaf::Sessions, v2: _ } => {
+            Self::MakeGroup { path, leaf: Leaf::Init } => write!(f, "make group {} for init", path.display()),
+            Self::MakeGroup { path, leaf: Leaf::Sessions } => {
                 write!(f, "make group {} for sessions", path.display())
             }
-            Self::SetGroup { file, value } => write!(f, "write {value} to {}", file.display()),
             Self::GiveGroup { path, uid } => write!(f, "let uid {uid} start processes in {}", path.display()),
             Self::Take { tree, source } => write!(f, "take tree {tree}: {}, nodev", source.display()),
+        }
+    }
+}
+
+impl fmt::Display for Cloning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::Clone { group: None, owner } => {
                 write!(f, "clone, as uid {owner}: user, mount and pid namespaces; exec cellblock-init")
             }
@@ -27,15 +33,36 @@ impl fmt::Display for Op {
                     "clone, as uid {owner}: user, mount, pid and cgroup namespaces, into {group}; exec cellblock-init"
                 )
             }
-            Self::MapIds(range) => write!(f, "map ids 0-{} to {range}", range.count.saturating_sub(1)),
-            Self::Shift { tree } => write!(f, "shift the owners of tree {tree} by the id map"),
             Self::ResetOomScore => f.write_str("set oom_score_adj 0"),
             Self::ResetPriority => f.write_str("set nice 0, the ordinary scheduler and io class"),
+        }
+    }
+}
+
+impl fmt::Display for Outside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeGroup { path, leaf: Leaf::Init } => write!(f, "make group {} for init", path.display()),
+            Self::MakeGroup { path, leaf: Leaf::Sessions } => {
+                write!(f, "make group {} for sessions", path.display())
+            }
+            Self::SetGroup { file, value } => write!(f, "write {value} to {}", file.display()),
+            Self::MapIds(range) => write!(f, "map ids 0-{} to {range}", range.count.saturating_sub(1)),
+            Self::Shift { tree } => write!(f, "shift the owners of tree {tree} by the id map"),
             Self::Release => f.write_str("release the child"),
             Self::WriteDown => f.write_str("write down the cell"),
             Self::LendGroup { tree, path, v2: _ } => {
                 write!(f, "take tree {tree}: {}, read-only; hand it and its task lists to the child", path.display())
             }
+            Self::WatchMemory { path } => write!(f, "watch {} for want of memory", path.display()),
+            Self::MoveIn { path } => write!(f, "move the child into {}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for Inside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Self::TakeHost { tree, name } => {
                 write!(f, "take tree {tree}: /{} of the host, read-only, locked", name.display())
             }
@@ -48,8 +75,6 @@ impl fmt::Display for Op {
             Self::AwaitGroups { count } => write!(f, "wait for the groups of {count} hierarchies"),
             Self::AwaitMemory => f.write_str("wait for what tells of want of memory"),
             Self::JoinGroups => f.write_str("join init's groups"),
-            Self::WatchMemory { path } => write!(f, "watch {} for want of memory", path.display()),
-            Self::MoveIn { path } => write!(f, "move the child into {}", path.display()),
             Self::LeaveGroups => f.write_str("unshare: cgroup namespace"),
             Self::BecomeRoot => f.write_str("become uid 0, gid 0, no groups"),
             Self::RootFromTree { tree, writable: true } => write!(f, "put tree {tree} over /"),
@@ -103,24 +128,29 @@ impl fmt::Display for Plan {
     /// One operation per line, with who carries it out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (maker, child) = if self.takes_spare { ("listener", "spare") } else { ("monitor", "child") };
-        let made = [(maker, &self.clone), (child, &self.ahead)];
-        let taken = [("monitor", &self.before)];
-        let after = [("monitor", &self.outside), (child, &self.inside)];
         // A spare is there before the monitor begins.
-        let (first, second) = if self.takes_spare { (&made[..], &taken[..]) } else { (&taken[..], &made[..]) };
-        for (who, ops) in first.iter().chain(second).chain(&after) {
-            for op in *ops {
+        if !self.takes_spare {
+            each(f, "monitor", &self.before)?;
+        }
+        for op in &self.clone {
+            match op {
                 // It is made before it is known for whom.
-                if self.takes_spare && matches!(op, Op::Clone { .. }) {
-                    writeln!(
-                        f,
-                        "{who}: clone, as a uid that no other cell has: user, mount and pid namespaces; exec cellblock-init"
-                    )?;
-                } else {
-                    writeln!(f, "{who}: {op}")?;
-                }
+                Cloning::Clone { .. } if self.takes_spare => writeln!(
+                    f,
+                    "{maker}: clone, as a uid that no other cell has: user, mount and pid namespaces; exec cellblock-init"
+                )?,
+                op => writeln!(f, "{maker}: {op}")?,
             }
         }
-        Ok(())
+        each(f, child, &self.ahead)?;
+        if self.takes_spare {
+            each(f, "monitor", &self.before)?;
+        }
+        each(f, "monitor", &self.outside)?;
+        each(f, child, &self.inside)
     }
+}
+
+fn each(f: &mut fmt::Formatter<'_>, who: &str, ops: &[impl fmt::Display]) -> fmt::Result {
+    ops.iter().try_for_each(|op| writeln!(f, "{who}: {op}"))
 }

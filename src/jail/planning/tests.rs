@@ -52,19 +52,22 @@ fn plan_for(root: Root) -> Plan {
 #[test]
 fn the_monitor_takes_the_tree_maps_shifts_releases_and_makes_groups_in_this_order() {
     let plan = plan_for(Root::Directory("/srv/a".into()));
-    let group = |path: &str, leaf| Op::MakeGroup { path: path.into(), leaf, v2: false };
+    let group = |path: &str, leaf| Outside::MakeGroup { path: path.into(), leaf };
     let tree = 6;
-    assert_eq!(plan.before, vec![Op::Take { tree, source: "/srv/a".into() }]);
-    assert_eq!(plan.clone, vec![Op::Clone { group: None, owner: 1000 }, Op::ResetOomScore, Op::ResetPriority]);
+    assert_eq!(plan.before, vec![Before::Take { tree, source: "/srv/a".into() }]);
+    assert_eq!(
+        plan.clone,
+        vec![Cloning::Clone { group: None, owner: 1000 }, Cloning::ResetOomScore, Cloning::ResetPriority]
+    );
     let outside = vec![
-        Op::MapIds(IdRange { first: 1000, count: 65_536 }),
-        Op::Shift { tree },
-        Op::Release,
+        Outside::MapIds(IdRange { first: 1000, count: 65_536 }),
+        Outside::Shift { tree },
+        Outside::Release,
         group("/cg/pids/cellblock/alice", Leaf::Init),
         group("/cg/pids/cellblock/alice/sessions", Leaf::Sessions),
-        Op::SetGroup { file: "/cg/pids/cellblock/alice/sessions/pids.max".into(), value: "256".into() },
-        Op::WriteDown,
-        Op::LendGroup { tree: 5, path: "/cg/pids/cellblock/alice".into(), v2: false },
+        Outside::SetGroup { file: "/cg/pids/cellblock/alice/sessions/pids.max".into(), value: "256".into() },
+        Outside::WriteDown,
+        Outside::LendGroup { tree: 5, path: "/cg/pids/cellblock/alice".into(), v2: false },
     ];
     assert_eq!(plan.outside, outside);
 }
@@ -72,9 +75,9 @@ fn the_monitor_takes_the_tree_maps_shifts_releases_and_makes_groups_in_this_orde
 #[test]
 fn the_child_joins_its_groups_before_it_leaves_those_of_the_host_and_shows_them() {
     let plan = plan_for(Root::Directory("/srv/a".into()));
-    let begin = plan.inside.iter().position(|op| *op == Op::AwaitGroups { count: 1 }).unwrap();
-    let shown = Op::Attach { tree: 5, at: "sys/fs/cgroup/pids".into(), file: false, read_only: false };
-    assert_eq!(plan.inside[begin + 1..begin + 5], [Op::JoinGroups, Op::LeaveGroups, shown, Op::Pivot]);
+    let begin = plan.inside.iter().position(|op| *op == Inside::AwaitGroups { count: 1 }).unwrap();
+    let shown = Inside::Attach { tree: 5, at: "sys/fs/cgroup/pids".into(), file: false, read_only: false };
+    assert_eq!(plan.inside[begin + 1..begin + 5], [Inside::JoinGroups, Inside::LeaveGroups, shown, Inside::Pivot]);
 }
 
 #[test]
@@ -92,28 +95,29 @@ fn what_is_done_ahead_says_nothing_of_the_tenant_and_is_what_spares_do() {
     assert!(!plan(&shared, ids, &facts).takes_spare);
     facts.groups = Groups::V2("/cg/cellblock".into());
     let v2 = plan(&directory, ids, &facts);
-    let at = |op: &Op| matches!(op, Op::Attach { at, .. } if at.as_os_str() == "sys/fs/cgroup");
+    let at = |op: &Inside| matches!(op, Inside::Attach { at, .. } if at.as_os_str() == "sys/fs/cgroup");
     assert!(v2.inside.iter().any(at));
-    let place = |wanted: fn(&Op) -> bool| v2.outside.iter().position(wanted).unwrap();
-    let lent = place(|op| matches!(op, Op::LendGroup { .. }));
-    let (moved, set) = (place(|op| matches!(op, Op::MoveIn { .. })), place(|op| matches!(op, Op::SetGroup { .. })));
+    let place = |wanted: fn(&Outside) -> bool| v2.outside.iter().position(wanted).unwrap();
+    let lent = place(|op| matches!(op, Outside::LendGroup { .. }));
+    let (moved, set) =
+        (place(|op| matches!(op, Outside::MoveIn { .. })), place(|op| matches!(op, Outside::SetGroup { .. })));
     assert!(moved < set && set < lent, "limits need an empty group, and sessions need limits");
     assert!(!plan(&directory, ids, &facts).takes_spare, "v2 clones into the tenant's group");
     assert_eq!(spare(&facts, ids.first), None);
 }
 
-fn position(plan: &Plan, wanted: &Op) -> Option<usize> {
+fn position(plan: &Plan, wanted: &Inside) -> Option<usize> {
     plan.inside.iter().position(|op| op == wanted)
 }
 
 #[test]
 fn calls_are_limited_while_the_child_may_and_before_it_is_init() {
     let plan = plan_for(Root::Host);
-    let limited = position(&plan, &Op::LimitCalls(BTreeSet::new())).unwrap();
-    assert_eq!(plan.inside.get(limited - 1), Some(&Op::ResetTraits));
-    assert_eq!(plan.inside.get(limited + 1), Some(&Op::KeepBoundingSet(!SYS_ADMIN)));
-    assert_eq!(position(&plan, &Op::KeepForInit), None);
-    assert!(plan.ahead.contains(&Op::Bound { name: "max_user_namespaces".into(), most: 0 }));
+    let limited = position(&plan, &Inside::LimitCalls(BTreeSet::new())).unwrap();
+    assert_eq!(plan.inside.get(limited - 1), Some(&Inside::ResetTraits));
+    assert_eq!(plan.inside.get(limited + 1), Some(&Inside::KeepBoundingSet(!SYS_ADMIN)));
+    assert_eq!(position(&plan, &Inside::KeepForInit), None);
+    assert!(plan.ahead.contains(&Inside::Bound { name: "max_user_namespaces".into(), most: 0 }));
 }
 
 #[test]
@@ -124,33 +128,33 @@ fn what_a_class_opens_is_opened_and_no_more() {
         plan(&tenant, IdRange { first: 1000, count: 65_536 }, &facts())
     };
     let rights = with(|jail| jail.no_new_privs = false);
-    assert!(position(&rights, &Op::KeepForInit) < position(&rights, &Op::KeepBoundingSet(!SYS_ADMIN)));
-    assert!(position(&rights, &Op::KeepForInit) > position(&rights, &Op::LimitCalls(BTreeSet::new())));
+    assert!(position(&rights, &Inside::KeepForInit) < position(&rights, &Inside::KeepBoundingSet(!SYS_ADMIN)));
+    assert!(position(&rights, &Inside::KeepForInit) > position(&rights, &Inside::LimitCalls(BTreeSet::new())));
     let nesting = with(|jail| jail.syscalls = [CallSet::Nesting].into());
-    assert!(nesting.ahead.contains(&Op::Bound { name: "max_user_namespaces".into(), most: NESTED }));
+    assert!(nesting.ahead.contains(&Inside::Bound { name: "max_user_namespaces".into(), most: NESTED }));
     assert!(rights.takes_spare && !nesting.takes_spare);
-    assert!(position(&nesting, &Op::LimitCalls([CallSet::Nesting].into())).is_some());
+    assert!(position(&nesting, &Inside::LimitCalls([CallSet::Nesting].into())).is_some());
     let pinging = with(|jail| jail.syscalls = [CallSet::Ping].into());
-    let sys = Op::ReadOnly { path: "proc/sys".into() };
-    let written = position(&pinging, &Op::PingGroups { last: 65_535 });
-    assert!(position(&pinging, &Op::AwaitMonitor) < written && written < position(&pinging, &sys));
+    let sys = Inside::ReadOnly { path: "proc/sys".into() };
+    let written = position(&pinging, &Inside::PingGroups { last: 65_535 });
+    assert!(position(&pinging, &Inside::AwaitMonitor) < written && written < position(&pinging, &sys));
     assert!(!pinging.ahead.contains(&sys) && nesting.ahead.contains(&sys));
     let shared = with(|jail| {
         jail.syscalls = [CallSet::Ping].into();
         jail.network = Network::Host;
     });
-    assert_eq!(position(&shared, &Op::PingGroups { last: 65_535 }), None);
-    assert!(position(&shared, &Op::KeepToItself) < position(&shared, &Op::LimitCalls([CallSet::Ping].into())));
-    assert_eq!(position(&pinging, &Op::KeepToItself), None);
+    assert_eq!(position(&shared, &Inside::PingGroups { last: 65_535 }), None);
+    assert!(position(&shared, &Inside::KeepToItself) < position(&shared, &Inside::LimitCalls([CallSet::Ping].into())));
+    assert_eq!(position(&pinging, &Inside::KeepToItself), None);
 }
 
 #[test]
 fn a_cell_never_keeps_sys_admin_and_becomes_root_before_it_makes_files() {
     let plan = plan_for(Root::Host);
-    let at = |wanted: &Op| plan.inside.iter().position(|op| op == wanted).unwrap();
-    assert!(plan.inside.contains(&Op::KeepBoundingSet(!SYS_ADMIN)));
-    assert!(at(&Op::AwaitMonitor) < at(&Op::BecomeRoot));
-    let made = plan.inside.iter().position(|op| matches!(op, Op::Symlink { .. } | Op::File { .. }));
-    assert!(at(&Op::BecomeRoot) < made.unwrap());
-    assert_eq!(plan.inside.last(), Some(&Op::BecomeInit));
+    let at = |wanted: &Inside| plan.inside.iter().position(|op| op == wanted).unwrap();
+    assert!(plan.inside.contains(&Inside::KeepBoundingSet(!SYS_ADMIN)));
+    assert!(at(&Inside::AwaitMonitor) < at(&Inside::BecomeRoot));
+    let made = plan.inside.iter().position(|op| matches!(op, Inside::Symlink { .. } | Inside::File { .. }));
+    assert!(at(&Inside::BecomeRoot) < made.unwrap());
+    assert_eq!(plan.inside.last(), Some(&Inside::BecomeInit));
 }
