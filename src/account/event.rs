@@ -6,6 +6,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 use crate::base::{TenantName, escape};
+use crate::sys::zone;
 use crate::wire::session::{Exit, Usage};
 
 /// Something that happened. Every text field that others chose was escaped, and so bounded, by
@@ -235,7 +236,7 @@ pub fn text_ago(ago: Duration) -> String {
 /// The same for a person, in the host's time zone and to the second.
 #[must_use]
 pub fn text_ago_short(ago: Duration) -> String {
-    before_now(ago).to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+    before_now(ago).to_zoned(zone::system().unwrap_or(TimeZone::UTC)).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 fn before_now(ago: Duration) -> Timestamp {

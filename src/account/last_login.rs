@@ -2,12 +2,15 @@
 
 use std::{fs, io, net::IpAddr, os::unix::fs::DirBuilderExt as _, path::Path};
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Result, TenantName, fail};
 use crate::config::settings::kept;
-use crate::sys::file::{Crash, Links, read_trusted, write_atomic};
+use crate::sys::{
+    file::{Crash, Links, read_trusted, write_atomic},
+    zone,
+};
 
 /// Longest record: a time and an address.
 const MAX_RECORD: usize = 256;
@@ -31,7 +34,7 @@ impl LastLogin {
     /// The line as sshd prints it, in the host's time zone, without its newline.
     #[must_use]
     pub fn line(&self) -> Option<String> {
-        let time = Timestamp::from_second(self.seconds).ok()?.to_zoned(TimeZone::system());
+        let time = Timestamp::from_second(self.seconds).ok()?.to_zoned(zone::system().ok()?);
         Some(format!("Last login: {} from {}", time.strftime("%a %b %e %H:%M:%S %Y"), self.from))
     }
 }

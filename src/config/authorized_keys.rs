@@ -11,6 +11,7 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use ssh_key::public::{KeyData, PublicKey};
 
 use super::settings::{AuthorizedKey, KeyOptions, KeyRole};
+use crate::sys::zone;
 
 /// Longest line: OpenSSH's own buffer, and an RSA key of 16,384 bits has 2,800 characters.
 pub const MAX_LINE: usize = 8192;
@@ -405,7 +406,7 @@ fn parse_expiry(value: &str) -> Result<i64, KeyLineError> {
     };
     let (digits, zone) = match value.strip_suffix(['Z', 'z']) {
         Some(digits) => (digits, TimeZone::UTC),
-        None => (value, TimeZone::try_system().map_err(|_unknown| no_local_time())?),
+        None => (value, zone::system().map_err(|_unknown| no_local_time())?),
     };
     if !matches!(digits.len(), 8 | 12 | 14) || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(bad());

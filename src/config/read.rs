@@ -21,7 +21,7 @@ use super::settings::{Allow, AuthorizedKey, CallSet, Linger, MaxStartups, Networ
 use super::show::{Capabilities, KeyLine, Umask, Variables, Ways, call_set, word};
 use crate::base::hours::Hours;
 use crate::base::{Block, Bytes, ClassName, Cores, Span};
-use crate::sys::landlock;
+use crate::sys::{landlock, zone};
 use crate::wire::login::Method;
 
 /// Entries of one list: more keys or patterns would be a mistake, and every login walks the list.
@@ -243,7 +243,7 @@ impl<'f> Reader<'f> {
 
     pub(super) fn time_zone(&mut self, value: Value<'_, '_>) -> Option<String> {
         let name = self.text(value, "the name of a time zone")?;
-        match jiff::tz::TimeZone::get(name) {
+        match zone::named(name) {
             Ok(_zone) => Some(name.to_owned()),
             Err(why) => {
                 let finding = Finding::error(self.place(value), format!("there is no such time zone here: {why}"));

@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::{Timestamp, Zoned, tz::TimeZone};
+use jiff::{Timestamp, Zoned};
 
 use crate::base::hours::minutes_left;
 use crate::config::settings::{OpenHours, Tenant};
+use crate::sys::zone;
 
 use super::ssh::End;
 
@@ -105,9 +106,10 @@ pub(super) fn is_open(tenant: &Tenant) -> Result<bool, String> {
 /// How long it is open yet; none: always.
 fn open_for(hours: &OpenHours) -> Result<Option<Duration>, String> {
     let zone = match &hours.zone {
-        None => TimeZone::system(),
-        Some(name) => TimeZone::get(name).map_err(|why| format!("time_zone: {why}"))?,
-    };
+        None => zone::system(),
+        Some(name) => zone::named(name),
+    }
+    .map_err(|why| format!("time_zone: {why}"))?;
     Ok(left_at(hours, &Timestamp::now().to_zoned(zone)))
 }
 
@@ -140,6 +142,7 @@ fn warning(left: Duration, end: &End) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::tz::TimeZone;
 
     fn clock(over: Duration, now: Instant) -> Clock {
         Clock { over: Some(now + over), hours: None, warned: Duration::MAX, look: now }

@@ -13,6 +13,8 @@ use std::{
 
 use jiff::{Timestamp, tz::TimeZone};
 
+use crate::sys::zone;
+
 use super::{accounts::Accounts, packet::Attributes};
 
 /// Bytes of names, lines and attributes after which a packet is full: all clients must take packets
@@ -88,7 +90,7 @@ pub(super) struct Clock {
 impl Clock {
     /// The cell's zone, as its `/etc/localtime` says.
     pub(super) fn new() -> Self {
-        Self { zone: TimeZone::system(), now: Timestamp::now().as_second() }
+        Self { zone: zone::system().unwrap_or(TimeZone::UTC), now: Timestamp::now().as_second() }
     }
 
     fn show(&self, time: i64) -> String {

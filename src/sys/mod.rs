@@ -34,5 +34,6 @@ pub mod syscalls;
 pub mod tcp;
 pub mod title;
 pub mod typed;
+pub mod zone;
 
 pub use error::{Errno, SysResult};
