@@ -13,7 +13,10 @@
 
 mod support;
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::{ErrorKind, Read, Write},
+    time::Duration,
+};
 
 use aws_lc_rs::kem::{DecapsulationKey, ML_KEM_768};
 use support::{
@@ -341,6 +344,26 @@ fn huge_packet_lengths_allocate_nothing() {
     let mut client = Attacker::handshake(door.port);
     client.stream.write_all(&[0xff; 64]).ok();
     client.hung_up();
+    unharmed(&door, &key);
+}
+
+/// The same where a MAC goes beside the cipher: the length comes in the clear
+#[test]
+fn what_is_not_authentic_under_counter_mode_ends_its_connection() {
+    if !root() {
+        return;
+    }
+    // So long that the end is not that of its time.
+    let (door, key) = door_with_grace("10m");
+    for length in [u32::MAX, 0x0fff_ffff, 0, 1, 12, 16, 32] {
+        let mut client = Attacker::counter_mode_handshake(door.port);
+        client.stream.write_all(&length.to_be_bytes()).unwrap();
+        client.stream.write_all(&[0xa5; 64]).ok();
+        let ended = client.stream.read_to_end(&mut Vec::new());
+        let silent = ended.is_err_and(|error| matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+        assert!(!silent, "the server waits for more after {length}");
+    }
+    assert!(memory(&door) < MOST_KIB, "{} KiB", memory(&door));
     unharmed(&door, &key);
 }
 

@@ -98,6 +98,7 @@ fn bench() -> Bench {
                 client_alive_count_max: 3,
                 rekey_bytes: 1 << 30,
                 rekey_time: Duration::from_secs(3600),
+                encrypt_and_mac: false,
             },
             stranger: Stranger { auth: vec![vec![Method::PublicKey]] },
             login_grace: GRACE,

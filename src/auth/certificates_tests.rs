@@ -155,6 +155,6 @@ fn decoding_survives_whatever_bytes() {
             let at = state as usize % bad.len();
             bad[at] = (state >> 24) as u8;
         }
-        try_certificate(&bad, &[]);
+        judge_at(&bad, 150).ok();
     }
 }

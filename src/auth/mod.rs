@@ -11,7 +11,7 @@ mod keys;
 mod password;
 mod sources;
 
-pub use certificates::{BadCertificate, try_certificate};
+pub use certificates::{BadCertificate, judge_certificate};
 pub use even::{even_out, even_out_password};
 pub use keys::{Claim, Lines, Refused, certified_fingerprint, fingerprint, prove, prove_certificate};
 pub use password::{hash, prove_password};

@@ -59,6 +59,7 @@ pub(super) fn server(layer: &ServerLayer, findings: &mut Findings) -> Option<Ser
         client_alive_interval: need(&layer.client_alive_interval).filter(|interval| !interval.is_zero()),
         client_alive_count_max: need(&layer.client_alive_count_max)?,
         rekey_limit: need(&layer.rekey_limit)?,
+        encrypt_and_mac: need(&layer.encrypt_and_mac)?,
         banner: layer.banner.as_ref().and_then(|banner| read_banner(&banner.value, banner.place, findings)),
         id_pool: IdPool {
             first: need(&layer.id_pool_first)?,

@@ -192,6 +192,9 @@ keys! {
     "" "rekey_limit" rekey_limit: RekeyLimit = |r, v| r.rekey_limit(v),
         "size and time", Toml(r#""1G 1h""#),
         "New keys are made after so many bytes in either direction, and after so long. At most 1G: beyond, counters of the ciphers would come near their end.";
+    "" "encrypt_and_mac" encrypt_and_mac: bool = |r, v| r.flag(v),
+        "true or false", Toml("false"),
+        "Whether clients that know no better may use `hmac-sha2-256` and `hmac-sha2-512` over what is not encrypted yet, as sshd lets them by default. libssh2 before 1.11 needs it, and so do Debian 12's `curl sftp://` and PHP's `ssh2`; `ssh-audit` warns of it.";
     "" "banner" banner: PathBuf = |r, v| r.path(v),
         "path", Words("no banner"),
         "A text file that is shown before login. It is read when the config is loaded.";

@@ -48,6 +48,8 @@ pub struct Server {
     pub client_alive_count_max: u32,
     /// When new keys are made.
     pub rekey_limit: RekeyLimit,
+    /// Whether MACs over the plaintext are offered, for clients that know no others.
+    pub encrypt_and_mac: bool,
     /// Text of the banner file, read when the config is loaded.
     pub banner: Option<String>,
     /// Where tenants' id ranges come from.

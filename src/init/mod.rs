@@ -11,7 +11,7 @@ mod gauges;
 mod greeting;
 mod hang_ups;
 mod links;
-mod modes;
+pub mod modes;
 mod open;
 mod openers;
 mod sessions;

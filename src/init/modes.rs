@@ -24,7 +24,7 @@ enum Mode {
 
 /// Applies encoded modes to a new terminal. Opcodes that Linux has nothing for are passed over, as
 /// RFC 4254 asks.
-pub(super) fn apply(terminal: BorrowedFd<'_>, modes: &[(u8, u32)]) -> Result<(), Errno> {
+pub fn apply(terminal: BorrowedFd<'_>, modes: &[(u8, u32)]) -> Result<(), Errno> {
     pty::change_modes(terminal, |terminal| {
         for (opcode, value) in modes {
             if let Some(mode) = mode(*opcode) {

@@ -57,6 +57,7 @@ impl Door {
             client_alive_count_max: server.client_alive_count_max,
             rekey_bytes: server.rekey_limit.bytes.0,
             rekey_time: server.rekey_limit.time,
+            encrypt_and_mac: server.encrypt_and_mac,
         };
         let ids = service_ids(&server)?;
         let warnings = loaded.warnings.to_string();

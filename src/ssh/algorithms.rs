@@ -31,11 +31,24 @@ const KEX: &[kex::Name] = &[
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
 ];
 
-/// Authenticated ciphers only, in OpenSSH's order; the client's order decides.
-const CIPHERS: &[cipher::Name] = &[cipher::CHACHA20_POLY1305, cipher::AES_128_GCM, cipher::AES_256_GCM];
+/// OpenSSH's list; the client's order decides. Counter mode is there for clients that know none of the
+/// others: paramiko before 3.5 and what is built on it, libssh2 before 1.11.
+const CIPHERS: &[cipher::Name] = &[
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_128_GCM,
+    cipher::AES_256_GCM,
+    cipher::AES_128_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_256_CTR,
+];
 
-/// Named by both sides and used by neither: every cipher above brings its own.
+/// For counter mode, over the ciphertext: what is not authentic is never decrypted.
 const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
+
+/// With what OpenSSH offers by default as well, where the admin says so: a packet's length is believed
+/// before anything shows that the client sent it.
+const MACS_OF_OLD_CLIENTS: &[mac::Name] =
+    &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
 
 /// `zlib@openssh.com` starts after the login: nothing is inflated for strangers.
 const COMPRESSION: &[compression::Name] = &[compression::NONE, compression::ZLIB_LEGACY];
@@ -98,7 +111,7 @@ pub(crate) fn config(setup: &Setup) -> Result<Arc<Config>, End> {
             key: Cow::Borrowed(KEYS),
             host_key_certificates: Cow::Borrowed(&[]),
             cipher: Cow::Borrowed(CIPHERS),
-            mac: Cow::Borrowed(MACS),
+            mac: Cow::Borrowed(if setup.encrypt_and_mac { MACS_OF_OLD_CLIENTS } else { MACS }),
             compression: Cow::Borrowed(COMPRESSION),
         },
         // The library would end idle shells after ten minutes.

@@ -99,14 +99,7 @@ impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
 
     /// Sends a message with descriptors, at most [`seqpacket::MAX_FDS`].
     pub fn send_with(&self, message: &Out, fds: &[BorrowedFd<'_>]) -> Result<(), LinkError> {
-        let length = serialized_size(message).map_err(|_encode| LinkError::Malformed)?;
-        if length > MAX_MESSAGE {
-            return Err(LinkError::TooLong);
-        }
-        // Never moved while it grows, and wiped: host keys go this way.
-        let bytes = postcard::to_extend(message, Vec::with_capacity(length));
-        let bytes = Zeroizing::new(bytes.map_err(|_encode| LinkError::Malformed)?);
-        Ok(seqpacket::send(self.socket.as_fd(), &bytes, fds)?)
+        Ok(seqpacket::send(self.socket.as_fd(), &encode(message)?, fds)?)
     }
 
     /// Receives a message and what descriptors came with it.
@@ -123,9 +116,25 @@ impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
         let mut buffer = Zeroizing::new(vec![0; length]);
         let (length, fds) = seqpacket::receive(self.socket.as_fd(), &mut buffer)?;
         let bytes = buffer.get(..length).ok_or(LinkError::TooLong)?;
-        let (message, rest) = postcard::take_from_bytes(bytes).map_err(|_decode| LinkError::Malformed)?;
-        if rest.is_empty() { Ok((message, fds)) } else { Err(LinkError::Malformed) }
+        Ok((decode(bytes)?, fds))
     }
+}
+
+/// The bytes of a message, at most [`MAX_MESSAGE`].
+pub fn encode<T: Serialize>(message: &T) -> Result<Zeroizing<Vec<u8>>, LinkError> {
+    let length = serialized_size(message).map_err(|_encode| LinkError::Malformed)?;
+    if length > MAX_MESSAGE {
+        return Err(LinkError::TooLong);
+    }
+    // Never moved while it grows, and wiped: host keys go this way.
+    let bytes = postcard::to_extend(message, Vec::with_capacity(length));
+    bytes.map(Zeroizing::new).map_err(|_encode| LinkError::Malformed)
+}
+
+/// The message that exactly these bytes are. Takes any bytes.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, LinkError> {
+    let (message, rest) = postcard::take_from_bytes(bytes).map_err(|_decode| LinkError::Malformed)?;
+    if rest.is_empty() { Ok(message) } else { Err(LinkError::Malformed) }
 }
 
 /// The descriptors of a message that must bring exactly `N`.

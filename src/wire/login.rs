@@ -239,6 +239,8 @@ pub struct Setup {
     pub rekey_bytes: u64,
     /// Time after which new keys are made.
     pub rekey_time: Duration,
+    /// Whether MACs over the plaintext are offered.
+    pub encrypt_and_mac: bool,
 }
 
 /// What a logged-in connection may do, for the ssh process to answer requests without asking.

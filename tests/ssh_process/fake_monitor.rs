@@ -137,6 +137,7 @@ impl FakeMonitor {
                     client_alive_count_max: 3,
                     rekey_bytes: 1 << 30,
                     rekey_time: std::time::Duration::from_secs(3600),
+                    encrypt_and_mac: false,
                 };
                 self.reply(&Reply::Setup(Box::new(setup)), Vec::new());
             }

@@ -181,6 +181,15 @@ impl Attacker {
         attacker
     }
 
+    /// Keys of counter mode are agreed on, with a MAC over the ciphertext. This attacker has no such
+    /// cipher: what it sends from here on, straight to the stream, is not authentic.
+    pub fn counter_mode_handshake(port: u16) -> Self {
+        let mut attacker = Self::greet(port);
+        attacker.send_kexinit_with(CURVE, "aes128-ctr", "hmac-sha2-256-etm@openssh.com");
+        attacker.exchange_keys();
+        attacker
+    }
+
     /// Handshake, and logged in with `key`.
     pub fn login(port: u16, user: &str, key: &Key) -> Self {
         let mut attacker = Self::handshake(port);
@@ -201,20 +210,15 @@ impl Attacker {
 
     /// A KEXINIT that knows one key exchange.
     pub fn send_kexinit_for(&mut self, exchange: &str) {
+        self.send_kexinit_with(exchange, "aes128-gcm@openssh.com", "hmac-sha2-256");
+    }
+
+    fn send_kexinit_with(&mut self, exchange: &str, cipher: &str, mac: &str) {
         let mut message = Message::new(20).raw(&[7; 16]);
         for list in [&format!("{exchange},kex-strict-c-v00@openssh.com"), "ssh-ed25519"] {
             message = message.text(list);
         }
-        for list in [
-            "aes128-gcm@openssh.com",
-            "aes128-gcm@openssh.com",
-            "hmac-sha2-256",
-            "hmac-sha2-256",
-            "none",
-            "none",
-            "",
-            "",
-        ] {
+        for list in [cipher, cipher, mac, mac, "none", "none", "", ""] {
             message = message.text(list);
         }
         let message = message.byte(0).number(0);

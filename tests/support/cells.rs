@@ -166,6 +166,7 @@ pub fn server(dir: &Path) -> Server {
         client_alive_interval: None,
         client_alive_count_max: 3,
         rekey_limit: RekeyLimit { bytes: Bytes(1 << 30), time: Duration::from_secs(3600) },
+        encrypt_and_mac: false,
         banner: None,
         // Below the pools of doors (door.rs).
         id_pool: IdPool { first: 524_288, count: 599_000_000, register: false },
