@@ -11,7 +11,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use support::{
     Door,
@@ -19,7 +19,7 @@ use support::{
     attacker::{Attacker, Key, Message},
     attacker_channels::{data, number_at},
     root,
-    sftp::{FAILURE, Sftp, string},
+    sftp::{BAD, DENIED, FAILURE, OK, Sftp, string},
     soon,
 };
 
@@ -129,4 +129,37 @@ fn a_handle_of_another_session_is_none() {
     assert_eq!(first.ask(5, &read).0, 103);
     soon("and its file is as it was", || door.ok("alice", "cat file") == "mine");
     assert_eq!((first.end(), second.end()), (0, 0));
+}
+
+/// "`fsetstat` corpus": a handle to what may be read is no way to change it
+#[test]
+fn attributes_by_a_handle_change_what_the_tenant_may_change_and_no_more() {
+    if !root() {
+        return;
+    }
+    let (door, _key) = door();
+    door.ok("alice", "echo mine >file; chmod 600 file; ln -s /usr/bin/env link");
+    let mode_of_env = fs::metadata("/usr/bin/env").unwrap().permissions().mode();
+    let mode = [4_u32.to_be_bytes(), 0o777_u32.to_be_bytes()].concat();
+    let owner = [2_u32.to_be_bytes(), [0; 4], [0; 4]].concat();
+    let times = [8_u32.to_be_bytes(), [0; 4], [0; 4]].concat();
+    let size = [1_u32.to_be_bytes(), [0; 4], [0; 4]].concat();
+    // ftruncate(2) of what is open for reading alone fails with EINVAL, in OpenSSH's words a bad message.
+    let mut sftp = Sftp::new(&door, "alice");
+    for path in [&b"/usr/bin/env"[..], b"link", b"/etc/passwd"] {
+        let handle = sftp.open(path, 1).unwrap();
+        for attributes in [&mode, &owner, &times, &size] {
+            let status = sftp.status(10, &[&handle[..], attributes].concat());
+            assert!(matches!(status, DENIED | FAILURE | BAD), "{}: {status}", String::from_utf8_lossy(path));
+        }
+    }
+    // Of the tenant's own file: the mode is theirs to change, what is in it is not open for writing.
+    let handle = sftp.open(b"file", 1).unwrap();
+    assert_eq!(sftp.status(10, &[&handle[..], &mode].concat()), OK);
+    for attributes in [&owner, &size] {
+        assert!(matches!(sftp.status(10, &[&handle[..], attributes].concat()), DENIED | FAILURE | BAD));
+    }
+    assert_eq!(sftp.end(), 0);
+    assert_eq!(door.ok("alice", "cat file; stat -c '%a %U' file"), "mine\n777 alice");
+    assert_eq!(fs::metadata("/usr/bin/env").unwrap().permissions().mode(), mode_of_env);
 }
