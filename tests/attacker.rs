@@ -21,66 +21,10 @@ use std::{
 use aws_lc_rs::kem::{DecapsulationKey, ML_KEM_768};
 use support::{
     Door,
+    attacked::{MOST_KIB, door, door_with_grace, exec_marker, memory, no_cell, unharmed},
     attacker::{Attacker, HYBRID, Key, Message, encapsulation_key},
     procfs, root, soon, until,
 };
-
-/// More than an honest connection's processes ever had (crates.md: at most 10 MB at full load).
-const MOST_KIB: u64 = 64 * 1024;
-
-fn door() -> (Door, Key) {
-    door_with_grace("10s")
-}
-
-fn door_with_grace(grace: &str) -> (Door, Key) {
-    let key = Key::new(1);
-    let door = Door::with("[defaults]\nroot = \"host\"\n")
-        .server(&format!(
-            "max_startups = \"1100:30:1200\"\nmax_connections = 1200\nmax_connections_per_source = 1200\n\
-             login_grace = \"{grace}\""
-        ))
-        .tenant("alice", &format!("authorized_keys = [\"{}\"]", key.line()))
-        .start();
-    (door, key)
-}
-
-/// The largest process of the door's own, in KiB.
-fn memory(door: &Door) -> u64 {
-    door.processes()
-        .into_iter()
-        .filter(|&pid| procfs::exe(pid).contains("cellblock"))
-        .map(procfs::rss_kib)
-        .max()
-        .unwrap_or(0)
-}
-
-/// No cell was started, nothing grew, and an honest login works.
-fn unharmed(door: &Door, key: &Key) {
-    let spawned: Vec<_> =
-        door.processes().into_iter().map(procfs::cmdline).filter(|line| line.contains("attack-marker")).collect();
-    assert!(spawned.is_empty(), "{spawned:?}");
-    assert!(memory(door) < MOST_KIB, "{} KiB", memory(door));
-    assert!(!procfs::ended(door.listener()));
-    assert_eq!(Attacker::login(door.port, "alice", key).exec("echo well").as_deref(), Some("well"), "{}", door.log());
-    assert!(!door.log().contains("panicked"), "{}", door.log());
-}
-
-/// No cell runs. Looks for a while: an ssh process that is just ending has no program to tell it by,
-/// while what an attacker started would go on for half a minute.
-fn no_cell(door: &Door) -> bool {
-    let in_a_cell = |pid| {
-        procfs::status(pid, "NSpid").is_some_and(|pids| pids.split_whitespace().count() > 1)
-            && !procfs::exe(pid).contains("cellblock-ssh")
-    };
-    until(Duration::from_secs(3), || !door.processes().into_iter().any(in_a_cell))
-}
-
-fn exec_marker(client: &mut Attacker) {
-    client.send(&Message::open_session(0, 1 << 21, 32768));
-    for channel in [0, 1] {
-        client.send(&Message::request(channel, "exec", true).text("sleep 30 # attack-marker"));
-    }
-}
 
 /// CVE-2025-32433: "CHANNEL_OPEN+exec right after NEWKEYS, and after SERVICE_ACCEPT → nothing spawned"
 #[test]

@@ -16,96 +16,16 @@ use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
-use serde_json::Value;
-use support::{Door, Running, free_port, root, run_bounded, soon};
-
-/// A client that stays connected, with what it says on stderr.
-struct Client {
-    child: Child,
-}
-
-impl Client {
-    /// `ssh OPTIONS tenant LINE`, without a session if there is no line.
-    fn start(door: &Door, tenant: &str, options: &[&str], line: Option<&str>) -> Self {
-        let mut command = door.ssh_command();
-        command.args(["-o", "LogLevel=INFO", "-o", "ExitOnForwardFailure=yes"]).args(options);
-        if line.is_none() {
-            command.arg("-N");
-        }
-        command.args(["-l", door.login(tenant), "door"]).args(line);
-        Self { child: command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap() }
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-/// `-L` to a port of the cell; the local port, once it takes connections.
-fn forwarded(door: &Door, tenant: &str, port: u16) -> (Client, u16) {
-    let local = free_port();
-    let client = Client::start(door, tenant, &["-L", &format!("{local}:localhost:{port}")], None);
-    soon("the client listens", || TcpStream::connect(("127.0.0.1", local)).is_ok());
-    (client, local)
-}
-
-/// A Python program in the cell, that has printed `up`.
-fn server(door: &Door, tenant: &str, program: &str) -> Running {
-    let line = format!("exec /usr/bin/python3 -u -c \"$(cat <<'END'\n{program}\nEND\n)\"");
-    let running = door.spawn(tenant, &line);
-    running.expect("up");
-    running
-}
-
-/// One that answers every HTTP request with a word.
-fn web(door: &Door, tenant: &str, port: u16, word: &str) -> Running {
-    let program = format!(
-        "import http.server as h\nclass H(h.BaseHTTPRequestHandler):\n def do_GET(s):\n  s.send_response(200);s.end_headers();s.wfile.write(b'{word}')\n def log_message(*a): pass\ns=h.ThreadingHTTPServer(('127.0.0.1',{port}),H)\nprint('up')\ns.serve_forever()"
-    );
-    server(door, tenant, &program)
-}
-
-/// One that sends back what it gets, and ends when it has got all.
-fn echo(door: &Door, tenant: &str, port: u16) -> Running {
-    let program = format!(
-        "import socketserver as s\nclass H(s.BaseRequestHandler):\n def handle(h):\n  while d:=h.request.recv(65536): h.request.sendall(d)\nclass T(s.ThreadingTCPServer): allow_reuse_address=True;request_queue_size=200;daemon_threads=True\nt=T(('127.0.0.1',{port}),H)\nprint('up')\nt.serve_forever()"
-    );
-    server(door, tenant, &program)
-}
-
-/// A server of the host's that answers every HTTP request with `host`.
-fn host_web() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            let mut request = [0; 4096];
-            if stream.read(&mut request).is_ok() {
-                stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nhost").ok();
-            }
-        }
-    });
-    port
-}
-
-fn curl(args: &[&str]) -> (i32, String) {
-    let mut command = Command::new("curl");
-    command.args(["-s", "--max-time", "20"]).args(args);
-    let ran = run_bounded(command, b"");
-    (ran.status, ran.text())
-}
-
-fn events(door: &Door, kind: &str) -> Vec<Value> {
-    door.audit().into_iter().filter(|event| event["event"] == kind).collect()
-}
+use support::{
+    Door,
+    forward::{Client, curl, echo, events, forwarded, host_web, server, web},
+    free_port, root, run_bounded, soon,
+};
 
 /// "`curl` through `-D` reaches a server on the cell's loopback and cannot reach the host's"
 #[test]
@@ -364,9 +284,14 @@ fn unix_sockets_lead_both_ways_with_the_tenants_rights() {
         "{kinds:?}"
     );
     // A path that only root of the host could open leads nowhere.
-    let mut command = door.ssh_command();
-    command.args(["-W", "/run/systemd/private", "-l", "alice", "door"]);
-    assert_ne!(run_bounded(command, b"").status, 0);
+    let spec = format!("{}:/run/systemd/private", at("roots"));
+    let _client = Client::start(&door, "alice", &["-L", &spec], None);
+    soon("the client listens", || UnixStream::connect(at("roots")).is_ok());
+    let mut nothing = Vec::new();
+    UnixStream::connect(at("roots")).unwrap().read_to_end(&mut nothing).ok();
+    assert_eq!(nothing, b"");
+    let refused = |event: &serde_json::Value| event["target"] == "/run/systemd/private";
+    soon("that is on record", || events(&door, "forward_refused").iter().any(refused));
 }
 
 /// "`ssh-add -l` inside works and the socket is gone at the end and eve can't connect"

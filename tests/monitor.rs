@@ -24,6 +24,7 @@ use std::{
 use cellblock::{
     account::Audit,
     base::Bytes,
+    config::permit::Permit,
     config::settings::{
         Allow, AuthorizedKey, Jail, KeyOptions, KeyRole, Limits, Linger, Network, Root, Sftp, Stranger, Tenant, User,
     },
@@ -145,6 +146,8 @@ fn alice() -> Tenant {
                 allow: BTreeSet::from([Allow::Shell, Allow::Exec, Allow::Pty]),
                 command: None,
                 sftp: Sftp { access: Access::ReadWrite, umask: None },
+                permit_open: Permit::Any,
+                permit_listen: Permit::Any,
                 accept_env: Vec::new(),
                 set_env: Vec::new(),
                 capabilities: 0,

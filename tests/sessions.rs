@@ -246,6 +246,10 @@ fn only_listed_variables_are_taken_from_the_client() {
             "IFS",
             "GCONV_PATH",
             "PYTHONSTARTUP",
+            "PYTHONPATH",
+            "PERL5OPT",
+            "TERMINFO",
+            "LOCPATH",
             "HOME",
         ];
         let set: Vec<_> = names.iter().map(|name| format!("{name}=marker")).collect();

@@ -257,6 +257,8 @@ fn both(line: &KeyOptions, certificate: &KeyOptions) -> Result<KeyOptions, BadCe
         no_x11_forwarding: line.no_x11_forwarding || certificate.no_x11_forwarding,
         no_user_rc: line.no_user_rc || certificate.no_user_rc,
         no_touch_required: line.no_touch_required && certificate.no_touch_required,
+        permit_open: line.permit_open.clone(),
+        permit_listen: line.permit_listen.clone(),
     })
 }
 

@@ -10,6 +10,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use ssh_key::public::{KeyData, PublicKey};
 
+use super::permit::{List, Permit};
 use super::settings::{AuthorizedKey, KeyOptions, KeyRole};
 use crate::sys::zone;
 
@@ -313,7 +314,7 @@ fn set_flag(line: &mut Line, name: &str) -> Result<(), KeyLineError> {
             .hint("no key is better than one that is used without its PIN; docs/upstream.md has the reason"));
         }
         "cert-authority" => line.authority = true,
-        known @ ("from" | "expiry-time" | "command" | "principals") => {
+        known @ ("from" | "expiry-time" | "command" | "principals" | "permitopen" | "permitlisten") => {
             return Err(KeyLineError::new(format!("option \"{known}\" needs a value")));
         }
         other => return Err(not_honoured(other)),
@@ -344,6 +345,8 @@ fn set_value(line: &mut Line, name: &str, value: String) -> Result<(), KeyLineEr
             let expiry = parse_expiry(&value)?;
             options.expiry = Some(options.expiry.map_or(expiry, |earlier| earlier.min(expiry)));
         }
+        "permitopen" => add_permit(&mut options.permit_open, List::Open, &value)?,
+        "permitlisten" => add_permit(&mut options.permit_listen, List::Listen, &value)?,
         other => return Err(not_honoured(other)),
     }
     Ok(())
@@ -355,8 +358,19 @@ fn not_honoured(name: &str) -> KeyLineError {
             .hint("use `set_env` of the tenant"),
         "" => KeyLineError::new("an option is empty"),
         name => KeyLineError::new(format!("option \"{}\" is not honoured, so the key is not used", shorten(name)))
-            .hint("from, expiry-time, command, cert-authority, principals, restrict, pty and the no-… options are"),
+            .hint("from, expiry-time, command, permitopen, permitlisten, cert-authority, principals, restrict, pty and the no-… options are"),
     }
+}
+
+/// One more entry: each option of the name has one.
+fn add_permit(permit: &mut Permit, list: List, text: &str) -> Result<(), KeyLineError> {
+    let entry =
+        list.entry(text).map_err(|why| KeyLineError::new(format!("\"{}\": {why}", shorten(text))).hint(list.form()))?;
+    match permit {
+        Permit::Any => *permit = Permit::Only(vec![entry]),
+        Permit::Only(entries) => entries.push(entry),
+    }
+    Ok(())
 }
 
 /// The names of `principals=`, none of them empty.

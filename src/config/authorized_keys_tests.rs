@@ -85,18 +85,29 @@ fn what_is_malformed_is_refused() {
 
 #[test]
 fn an_option_that_is_not_honoured_makes_the_line_an_error() {
-    for option in [
-        "tunnel=\"0\"",
-        "permitopen=\"a:1\"",
-        "permitlisten=\"1\"",
-        "environment=\"A=b\"",
-        "verify-required",
-        "unheard-of",
-        "no-pty=\"yes\"",
-    ] {
+    for option in ["tunnel=\"0\"", "environment=\"A=b\"", "verify-required", "unheard-of", "no-pty=\"yes\""] {
         let name = option.split('=').next().unwrap();
         assert!(refusal(option).contains(&format!("\"{name}\"")), "{option}: {}", refusal(option));
     }
+}
+
+#[test]
+fn what_a_key_may_forward_adds_up_and_is_a_list_only_if_given() {
+    assert_eq!(options("no-pty").permit_open, Permit::Any);
+    let of = options(r#"permitopen="DB:5432",permitlisten="8080",PermitOpen="[::1]:*",permitlisten="localhost:1""#);
+    let shown = |permit: Permit| match permit {
+        Permit::Any => Vec::new(),
+        Permit::Only(entries) => entries.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    };
+    assert_eq!(shown(of.permit_open), ["db:5432", "[::1]:*"]);
+    assert_eq!(shown(of.permit_listen), ["*:8080", "localhost:1"]);
+    // `restrict` goes before it, as in sshd.
+    assert!(options(r#"restrict,permitopen="a:1""#).no_port_forwarding);
+    for bad in ["a", "a:0", "a:1,b:2", "::1:1", "*.a:1", "any", "none", ""] {
+        assert!(refusal(&format!("permitopen=\"{bad}\"")).starts_with(&format!("\"{bad}\": ")), "{bad}");
+    }
+    assert!(refusal("permitlisten=\"a\"").contains("a port is a number"));
+    assert!(refusal("permitlisten").contains("needs a value"));
 }
 
 #[test]

@@ -326,6 +326,8 @@ fn jail(whole: &TenantLayer) -> Option<Jail> {
         ids: need(&whole.ids)?,
         limits: limits(whole)?,
         allow: need(&whole.allow)?,
+        permit_open: need(&whole.permit_open)?,
+        permit_listen: need(&whole.permit_listen)?,
         command: need(&whole.command),
         sftp: Sftp { access: need(&whole.sftp_access)?, umask: need(&whole.sftp_umask).map(|umask| umask.0) },
         accept_env: need(&whole.accept_env)?,

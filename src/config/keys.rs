@@ -8,6 +8,7 @@ use toml::{Spanned, de::DeValue};
 
 use super::finding::Place;
 use super::password_hash::PasswordHash;
+use super::permit::{List, Permit};
 use super::read::Reader;
 use super::settings::{Allow, CallSet, Enforce, Linger, MaxStartups, Network, Overflow, RekeyLimit, Root, User};
 use super::show::{Capabilities, KeyLine, Setting, Umask, Variables, Ways};
@@ -390,6 +391,12 @@ keys! {
     "" "allow" allow: BTreeSet<Allow> = |r, v| r.allow(v),
         "list of words", Toml(r#"["shell", "exec", "sftp", "pty", "env", "signal", "local-forward", "remote-forward", "agent"]"#),
         "Which requests are answered: a login shell, a command (`exec`, as `scp -O`, rsync and git make it), `sftp`, a terminal (`pty`), environment variables, signals, connections from the cell to ports and sockets (`local-forward`: `ssh -L`, `-D`, `-W`), listening in the cell (`remote-forward`: `ssh -R`), the client's agent (`agent`: `ssh -A`), its display (`x11`: `ssh -X`). A key's own `restrict` or `no-…` options switch off more. The rest is refused, and the client told so.";
+    "" "permit_open" permit_open: Permit = |r, v| r.permit(v, List::Open),
+        "list of `host:port`", Toml(r#"["any"]"#),
+        "Which ports `local-forward` leads to: OpenSSH's `PermitOpen`. `*` stands for every host or every port, an IPv6 address has brackets; `[\"any\"]` is all, `[\"none\"]` nothing. An entry is compared with the name or address that the client asks for, before it is looked up in the cell: other names of the same host are not meant. Names are compared without regard to case, addresses as addresses. What a key's `permitopen=` does not list is refused as well. Unix sockets are not ports: as in OpenSSH, no list binds them, and they are opened with the tenant's own rights. Without `local-forward` in `allow` there are neither.";
+    "" "permit_listen" permit_listen: Permit = |r, v| r.permit(v, List::Listen),
+        "list of `port` or `host:port`", Toml(r#"["any"]"#),
+        "Where `remote-forward` may listen: OpenSSH's `PermitListen`. The host is a pattern with `*` and `?` for the one that the client asks for, which is `localhost` where it asks for none, and `*` stands for every port; `[\"any\"]` is all, `[\"none\"]` nothing. `ssh -R 0:…` asks for any free port, and only an entry for every port allows that. Whatever is asked for, it listens on the cell's loopback. What a key's `permitlisten=` does not list is refused as well. Unix sockets are bound by no list, as under `permit_open`.";
     "" "command" command: String = |r, v| r.command(v),
         "text", Words("what the client asks for"),
         "Runs instead of what the client asks for, which it finds in `SSH_ORIGINAL_COMMAND`.";

@@ -17,6 +17,7 @@ mod login;
 mod merge;
 mod nearest;
 mod password_hash;
+pub mod permit;
 mod raw;
 mod read;
 mod reference;

@@ -17,6 +17,7 @@ use super::capabilities;
 use super::files::FileId;
 use super::finding::{Finding, Findings, Place};
 use super::password_hash::{BadHash, PasswordHash};
+use super::permit::{List, Permit};
 use super::settings::{Allow, AuthorizedKey, CallSet, Linger, MaxStartups, Network, RekeyLimit, Root};
 use super::show::{Capabilities, KeyLine, Umask, Variables, Ways, call_set, word};
 use crate::base::hours::Hours;
@@ -478,6 +479,38 @@ impl<'f> Reader<'f> {
         let words = Allow::ALL.map(|allow| (word(allow), allow));
         self.list(value, "a list of words", |reader, value| reader.word(value, &words))
             .map(|list| list.into_iter().collect())
+    }
+
+    pub(super) fn permit(&mut self, value: Value<'_, '_>, list: List) -> Option<Permit> {
+        let read = self.list(value, "a list of hosts and ports", |reader, value| {
+            match reader.text(value, "a host and a port")? {
+                "any" => Some(Permit::Any),
+                "none" => Some(Permit::Only(Vec::new())),
+                text => match list.entry(text) {
+                    Ok(entry) => Some(Permit::Only(vec![entry])),
+                    Err(why) => {
+                        reader.report(Finding::error(reader.place(value), why.to_string()).hint(list.form()));
+                        None
+                    }
+                },
+            }
+        })?;
+        if let [only] = read.as_slice() {
+            return Some(only.clone());
+        }
+        let mut entries = Vec::new();
+        for entry in &read {
+            match entry {
+                Permit::Only(one) if !one.is_empty() => entries.extend_from_slice(one),
+                Permit::Only(_) | Permit::Any => return self.error(value, "\"any\" and \"none\" stand alone"),
+            }
+        }
+        if entries.is_empty() {
+            let finding = Finding::error(self.place(value), "the list is empty");
+            self.report(finding.hint("[\"none\"] allows nothing, [\"any\"] everything"));
+            return None;
+        }
+        Some(Permit::Only(entries))
     }
 
     pub(super) fn call_sets(&mut self, value: Value<'_, '_>) -> Option<BTreeSet<CallSet>> {

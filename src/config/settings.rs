@@ -12,6 +12,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::password_hash::PasswordHash;
+use super::permit::Permit;
 use crate::base::hours::Hours;
 use crate::base::{Block, Bytes, ClassName, Cores, TenantName};
 use crate::wire::login::Method;
@@ -315,6 +316,10 @@ pub struct KeyOptions {
     pub no_user_rc: bool,
     /// `no-touch-required`: nobody expects that the touch of a security key is checked.
     pub no_touch_required: bool,
+    /// `permitopen=`: besides what the tenant's list says.
+    pub permit_open: Permit,
+    /// `permitlisten=`: the same.
+    pub permit_listen: Permit,
 }
 
 /// The settings of one jail.
@@ -340,6 +345,10 @@ pub struct Jail {
     pub limits: Limits,
     /// Which kinds of request are answered.
     pub allow: BTreeSet<Allow>,
+    /// Which ports clients may have connections to.
+    pub permit_open: Permit,
+    /// Where they may have something listen.
+    pub permit_listen: Permit,
     /// Runs instead of what the client asks for.
     pub command: Option<String>,
     /// What sftp sessions may do.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, collections::BTreeSet, net::SocketAddr, path::P
 use super::capabilities;
 use super::finding::Place;
 use super::password_hash::PasswordHash;
+use super::permit::Permit;
 use super::settings::{
     Allow, AuthorizedKey, CallSet, Enforce, Linger, MaxStartups, Network, Overflow, RekeyLimit, Root, User,
 };
@@ -114,6 +115,11 @@ show! {
     Ways: |value| list(value.0.iter().map(|way| quote(&joined(way))));
     PasswordHash: |value| quote(value.scheme());
     Vec<KeyLine>: |value| list(value.iter().map(|key| quote(&key.line)));
+    Permit: |value| match value {
+        Permit::Any => list(std::iter::once(quote("any"))),
+        Permit::Only(entries) if entries.is_empty() => list(std::iter::once(quote("none"))),
+        Permit::Only(entries) => list(entries.iter().map(|entry| quote(&entry.to_string()))),
+    };
     Access: |value| quote(value.word());
     Umask: |value| quote(&format!("{:03o}", value.0));
     Capabilities: |value| list(capabilities::names(value.0).map(quote));

@@ -92,7 +92,7 @@ impl Served<'_> {
         let own = self.forwards.number();
         match self.grant.connect(own, target) {
             Ok(open) => self.ask_to_open(asked, open),
-            Err(why) => self.no_forward(&asked, why, "not allowed"),
+            Err(why) => self.no_forward(&asked, NoForward::Prohibited, why),
         }
     }
 
@@ -116,7 +116,7 @@ impl Served<'_> {
         };
         match self.grant.listen(own, place, &directory, &name) {
             Ok(open) => self.ask_to_open(asked, open),
-            Err(why) => self.no_forward(&asked, why, "not allowed"),
+            Err(why) => self.no_forward(&asked, NoForward::Prohibited, why),
         }
     }
 

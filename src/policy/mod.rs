@@ -13,6 +13,7 @@ mod pattern;
 mod rlimits;
 mod sequence;
 
+pub use forward::Prohibited;
 pub use grant::{Ask, Ends, Grant, Told, grant};
 pub use identity::{Identity, Proof};
 pub use pattern::{BadPattern, from_allows, matches, networks_allow};

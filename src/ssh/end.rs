@@ -17,6 +17,8 @@ pub(crate) enum End {
     NoAnswer,
     /// The client sent more than its window allows.
     Overrun,
+    /// The client confirmed what was not opened for it.
+    Unasked,
     /// A host key does not decode.
     HostKey,
     /// Nothing moved for `idle_timeout`.
@@ -28,7 +30,13 @@ impl End {
     pub(crate) fn is_ordinary(&self) -> bool {
         match self {
             Self::Ssh(error) => matches!(error, russh::Error::Disconnect | russh::Error::HUP),
-            Self::Link(_) | Self::OutOfTurn | Self::NoAnswer | Self::Overrun | Self::HostKey | Self::Idle => false,
+            Self::Link(_)
+            | Self::OutOfTurn
+            | Self::NoAnswer
+            | Self::Overrun
+            | Self::Unasked
+            | Self::HostKey
+            | Self::Idle => false,
         }
     }
 }
@@ -41,6 +49,7 @@ impl fmt::Display for End {
             Self::OutOfTurn => f.write_str("the monitor answered out of turn"),
             Self::NoAnswer => f.write_str("the monitor did not answer"),
             Self::Overrun => f.write_str("the client sent more than its window allows"),
+            Self::Unasked => f.write_str("the client confirmed a channel that waits for no answer"),
             Self::Idle => f.write_str("nothing moved for idle_timeout"),
             Self::HostKey => f.write_str("a host key does not decode"),
         }

@@ -23,6 +23,7 @@ use russh::{
 use super::{
     algorithms,
     channels::{Channels, Preparing},
+    confirmations::Confirmations,
     end::End,
     flow::{Flow, Overrun},
     forwards::{Direct, Forwards, Times},
@@ -61,6 +62,7 @@ pub(crate) struct Translator {
     next_number: u32,
     /// Channels opened so far.
     opened: u32,
+    confirmations: Confirmations,
 }
 
 /// What a connection has when its first byte is read.
@@ -93,6 +95,7 @@ impl Translator {
             login_is_through,
             next_number,
             opened,
+            confirmations: Confirmations::default(),
         }
     }
 
@@ -201,6 +204,7 @@ impl Translator {
             Some(_) if self.opened >= MOST_EVER => reply.reject(ChannelOpenFailure::ResourceShortage).await,
             Some(target) => {
                 self.opened += 1;
+                self.confirmations.opened_by_client(writer.id());
                 self.forwards.connect(Direct { writer, reply, target, peer: peer.to_owned() });
             }
         }
@@ -291,6 +295,7 @@ impl Handler for Translator {
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         } else if self.opened < MOST_EVER && self.channels.open(id, writer) {
             self.opened += 1;
+            self.confirmations.opened_by_client(id);
             self.flow.open(u32::from(id));
             reply.accept().await;
         } else {
@@ -432,7 +437,11 @@ impl Handler for Translator {
         _window_size: u32,
         _session: &mut Session,
     ) -> Result<(), End> {
-        // Ours: what listens in the cell opens them. Data may be the next that comes.
+        // Ours: what listens in the cell opens them.
+        if !self.confirmations.confirm(id) {
+            return Err(End::Unasked);
+        }
+        // Data may be the next that comes.
         self.flow.open(u32::from(id));
         Ok(())
     }
@@ -492,6 +501,7 @@ impl Handler for Translator {
     }
 
     async fn channel_close(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), End> {
+        self.confirmations.closed(id);
         if self.forwards.closed_by_client(id) {
             self.flow.end(u32::from(id));
             return Ok(());

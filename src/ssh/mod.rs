@@ -6,6 +6,7 @@
 
 mod algorithms;
 mod channels;
+mod confirmations;
 mod end;
 mod filter;
 mod flow;

@@ -219,6 +219,14 @@ impl Attacker {
             message = message.text(list);
         }
         for list in [cipher, cipher, mac, mac, "none", "none", "", ""] {
+        self.send_kexinit_with(exchange, "aes128-gcm@openssh.com", "hmac-sha2-256", "none");
+    }
+
+    /// A KEXINIT that knows one of each. What the server sends is never compressed.
+    pub fn send_kexinit_with(&mut self, exchange: &str, cipher: &str, mac: &str, compression: &str) {
+        let mut message = Message::new(20).raw(&[7; 16]);
+        let exchange = format!("{exchange},kex-strict-c-v00@openssh.com");
+        for list in [&exchange, "ssh-ed25519", cipher, cipher, mac, mac, compression, "none", "", ""] {
             message = message.text(list);
         }
         let message = message.byte(0).number(0);
@@ -226,7 +234,8 @@ impl Attacker {
         self.send(&message);
     }
 
-    fn exchange_keys(&mut self) {
+    /// The rest of the exchange that both KEXINITs began, by [`CURVE`].
+    pub fn exchange_keys(&mut self) {
         let secret = EphemeralPrivateKey::generate(&X25519, &SystemRandom::new()).unwrap();
         let own = secret.compute_public_key().unwrap().as_ref().to_vec();
         self.send(&Message::new(30).bytes(&own));
@@ -432,6 +441,10 @@ impl Attacker {
         let mut out = Vec::new();
         loop {
             let message = self.receive().ok()?;
+            // Other channels may be ending meanwhile.
+            if message.get(1..5) != Some(&4242_u32.to_be_bytes()[..]) {
+                continue;
+            }
             match message[0] {
                 94 => out.extend(&message[9..]),
                 97 => return Some(String::from_utf8_lossy(&out).trim_end().to_owned()),

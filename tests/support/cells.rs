@@ -15,6 +15,7 @@ use std::{
 
 use cellblock::{
     base::{Bytes, SessionId},
+    config::permit::Permit,
     config::settings::{
         IdPool, Jail, Limits, Linger, MaxStartups, Network, Penalties, RekeyLimit, Root, Server, Sftp, Tenant, User,
     },
@@ -191,6 +192,8 @@ pub fn tenant(name: &str, root: Root) -> Tenant {
             allow: BTreeSet::new(),
             command: None,
             sftp: Sftp { access: Access::ReadWrite, umask: None },
+            permit_open: Permit::Any,
+            permit_listen: Permit::Any,
             accept_env: Vec::new(),
             set_env: Vec::new(),
             capabilities: 0,

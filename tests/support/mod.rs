@@ -21,10 +21,13 @@
     reason = "test support code: each test file uses a part of it, and a panic is a failed test"
 )]
 
+pub mod attacked;
 pub mod attacker;
+pub mod attacker_channels;
 mod client;
 mod counts;
 mod door;
+pub mod forward;
 pub mod procfs;
 mod scratch;
 pub mod sftp;

@@ -2,6 +2,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::*;
 use crate::base::Bytes;
+use crate::config::permit::Permit;
 use crate::config::settings::{Jail, Limits, Linger, Network, Root, User};
 
 fn tenant(name: &str, keys: Vec<AuthorizedKey>) -> Tenant {
@@ -22,6 +23,8 @@ fn tenant(name: &str, keys: Vec<AuthorizedKey>) -> Tenant {
                 allow: BTreeSet::new(),
                 command: None,
                 sftp: crate::config::settings::Sftp { access: crate::wire::sftp::Access::ReadWrite, umask: None },
+                permit_open: Permit::Any,
+                permit_listen: Permit::Any,
                 accept_env: Vec::new(),
                 set_env: Vec::new(),
                 capabilities: 0,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::permit::Permit;
 use crate::config::settings::{Limits, Linger};
 use crate::jail::{Control, Controls};
 use std::collections::BTreeSet;
@@ -18,6 +19,8 @@ fn tenant(root: Root) -> Tenant {
         allow: BTreeSet::new(),
         command: None,
         sftp: crate::config::settings::Sftp { access: crate::wire::sftp::Access::ReadWrite, umask: None },
+        permit_open: Permit::Any,
+        permit_listen: Permit::Any,
         accept_env: Vec::new(),
         set_env: Vec::new(),
         capabilities: u64::MAX,

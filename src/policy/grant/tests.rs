@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::base::{Bytes, SessionId};
+use crate::config::permit::{List, Permit};
 use crate::config::settings::{Jail, KeyOptions, Limits, Network, Root, Sftp, User};
 
 fn jail() -> Jail {
@@ -18,6 +19,8 @@ fn jail() -> Jail {
         allow: BTreeSet::from([Allow::Shell, Allow::Exec, Allow::Pty, Allow::Env, Allow::Signal]),
         command: None,
         sftp: Sftp { access: Access::ReadWrite, umask: None },
+        permit_open: Permit::Any,
+        permit_listen: Permit::Any,
         accept_env: vec!["LANG".into()],
         set_env: Vec::new(),
         capabilities: 0xff,
@@ -215,4 +218,50 @@ fn only_a_login_shell_on_a_terminal_is_greeted() {
     assert!(run(&grant, Program::Shell, false).unwrap().greeting.is_none());
     assert!(run(&grant, exec("true"), true).unwrap().greeting.is_none());
     assert!(run(&granted(|tenant, _| tenant.jail.motd = false), Program::Shell, true).unwrap().greeting.is_none());
+}
+
+/// What `grant` answers to `-L`, `-R` and a unix socket: why not, or nothing.
+fn forwards(grant: &Grant, port: u16) -> [Option<&'static str>; 3] {
+    use crate::wire::forward::{Place, Target};
+    let host = || "localhost".to_owned();
+    [
+        grant.connect(1, Target::Tcp { host: host(), port }).err(),
+        grant.listen(1, Place::Tcp { host: host(), port }, "", "").err(),
+        grant.connect(1, Target::Unix { path: "/run/x".into() }).err(),
+    ]
+}
+
+#[test]
+fn a_forward_must_be_in_the_list_of_the_tenant_and_in_that_of_the_key() {
+    let ports = |list: List, ports: &[u16]| {
+        Permit::Only(ports.iter().map(|port| list.entry(&format!("localhost:{port}")).unwrap()).collect())
+    };
+    let grant = granted(|tenant, options| {
+        tenant.jail.allow.extend(Allow::ALL);
+        tenant.jail.permit_open = ports(List::Open, &[1, 2]);
+        tenant.jail.permit_listen = ports(List::Listen, &[1, 2]);
+        options.permit_open = ports(List::Open, &[2, 3]);
+        options.permit_listen = ports(List::Listen, &[2, 3]);
+    });
+    assert_eq!(
+        forwards(&grant, 1),
+        [Some("not in permitopen of the key"), Some("not in permitlisten of the key"), None]
+    );
+    assert_eq!(forwards(&grant, 2), [None; 3]);
+    for port in [3, 4] {
+        assert_eq!(forwards(&grant, port), [Some("not in permit_open"), Some("not in permit_listen"), None]);
+    }
+    let none = granted(|tenant, _| {
+        tenant.jail.allow.extend(Allow::ALL);
+        tenant.jail.permit_open = Permit::Only(Vec::new());
+        tenant.jail.permit_listen = Permit::Only(Vec::new());
+    });
+    assert_eq!(forwards(&none, 2), [Some("not in permit_open"), Some("not in permit_listen"), None]);
+    // A key's list gives nothing that is switched off.
+    let off = granted(|tenant, options| {
+        tenant.jail.allow.extend(Allow::ALL);
+        options.no_port_forwarding = true;
+        options.permit_open = ports(List::Open, &[2]);
+    });
+    assert_eq!(forwards(&off, 2), [Some("not allowed"); 3]);
 }
