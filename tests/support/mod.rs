@@ -25,6 +25,7 @@ pub mod attacker;
 mod client;
 mod counts;
 mod door;
+pub mod pam;
 pub mod procfs;
 mod scratch;
 pub mod sftp;
