@@ -327,7 +327,8 @@ fn terminal() {
             modes: vec![(3, 8), (53, 0), (42, 1), (200, 1), (128, 38400), (129, 38400)],
         };
         let mut start = start(&alice.tenant, 1, Program::Shell, Some(terminal));
-        start.greeting = Some(Greeting { last_login: Some("Last login: today".into()), motd: true });
+        start.greeting =
+            Some(Greeting { said: String::new(), last_login: Some("Last login: today".into()), motd: true });
         let session = begin(&mut alice.cell, start);
         let mut master = File::from(session.fds.into_iter().next().unwrap());
         let mut copy = File::from(fd::duplicate(master.as_fd()).unwrap());

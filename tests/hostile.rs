@@ -413,7 +413,7 @@ fn motd() {
     let held = begin(&mut cell, start(&eve, 999, Program::Command("exec sleep 1000".into()), None));
     let shown = |cell: &mut _, number| {
         let mut start = start(&eve, number, Program::Command("true".into()), None);
-        start.greeting = Some(Greeting { last_login: None, motd: true });
+        start.greeting = Some(Greeting { said: String::new(), last_login: None, motd: true });
         let session = begin(cell, start);
         let mut fds = session.fds.into_iter().skip(1);
         let mut out = String::new();

@@ -132,8 +132,10 @@ fn raw_system_calls_stay_in_sys() {
 
 #[test]
 fn every_unsafe_block_says_why_it_is_sound() {
-    let (src, files) = tree("rs");
-    for file in files.iter().filter(|file| file.starts_with(src.join("sys"))) {
+    let (src, mut files) = tree("rs");
+    files.retain(|file| file.starts_with(src.join("sys")));
+    sources(&src.with_file_name("pam").join("src/ffi"), "rs", &mut files);
+    for file in &files {
         let text = fs::read_to_string(file).unwrap();
         let blocks = text.matches("unsafe {").count();
         let reasons = text.matches("SAFETY:").count();
@@ -189,6 +191,20 @@ fn our_programs_load_the_c_library_and_no_other() {
         let strange: Vec<_> = needed.iter().filter(|line| !of_libc.iter().any(|name| line.contains(name))).collect();
         assert!(!needed.is_empty() && strange.is_empty(), "{binary}: {strange:?}");
     }
+}
+
+/// PAM's modules are loaded by a program that has nothing of ours in it
+#[test]
+fn the_program_that_loads_pam_links_libpam_and_nothing_of_ours() {
+    let binary = Path::new(env!("CARGO_BIN_EXE_cellblock")).with_file_name("cellblock-pam");
+    let headers = Command::new("readelf").arg("-d").arg(&binary).output().expect("readelf (binutils)");
+    let headers = String::from_utf8_lossy(&headers.stdout).into_owned();
+    let needed: Vec<_> = headers.lines().filter(|line| line.contains("(NEEDED)")).collect();
+    let known = ["[libpam.so.", "[libc.so.", "[libgcc_s.so.", "[ld-linux-"];
+    assert!(needed.iter().any(|line| line.contains("[libpam.so.")), "cargo build -p cellblock-pam: {headers}");
+    assert!(needed.iter().all(|line| known.iter().any(|name| line.contains(name))), "{needed:?}");
+    let symbols = symbols(binary.to_str().unwrap());
+    assert!(links(&symbols, "cellblock_pam") && !links(&symbols, "cellblock"), "the messages are its own copy");
 }
 
 /// "filters are data, each with a reason"
@@ -276,9 +292,11 @@ fn every_file_that_the_architecture_names_exists() {
 #[test]
 fn every_dependency_has_its_row() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let manifest: toml::Table = toml::from_str(&fs::read_to_string(root.join("Cargo.toml")).unwrap()).unwrap();
+    let manifest =
+        |path: &str| -> toml::Table { toml::from_str(&fs::read_to_string(root.join(path)).unwrap()).unwrap() };
     let page = fs::read_to_string(root.join("docs/dependencies.md")).unwrap();
-    for table in ["dependencies", "dev-dependencies"] {
+    let (whole, pam) = (manifest("Cargo.toml"), manifest("pam/Cargo.toml"));
+    for (manifest, table) in [(&whole, "dependencies"), (&whole, "dev-dependencies"), (&pam, "dependencies")] {
         for (name, value) in manifest[table].as_table().unwrap() {
             let package = value.get("package").and_then(toml::Value::as_str).unwrap_or(name);
             assert!(page.contains(&format!("\n| {package} |")), "{package} has no row in docs/dependencies.md");

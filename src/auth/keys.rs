@@ -39,6 +39,8 @@ pub enum Refused {
     Key,
     /// The password is not the tenant's.
     Password,
+    /// PAM says no, or cannot be asked; why.
+    Pam(String),
     /// The key's `from=` does not cover the address.
     From,
     /// The key's `from=` cannot be relied on.
@@ -65,6 +67,7 @@ impl fmt::Display for Refused {
             Self::Locked => f.write_str("tenant is locked"),
             Self::Key => f.write_str("key is not authorized"),
             Self::Password => f.write_str("wrong password"),
+            Self::Pam(why) => write!(f, "PAM: {why}"),
             Self::From => f.write_str("key is not authorized from this address"),
             Self::BadFrom(why) => write!(f, "key has a bad from= list: {why}"),
             Self::Expired => f.write_str("key has expired"),

@@ -8,11 +8,13 @@ mod command;
 mod even;
 mod fields;
 mod keys;
+mod pam;
 mod password;
 mod sources;
 
 pub use certificates::{BadCertificate, judge_certificate};
 pub use even::{even_out, even_out_password};
 pub use keys::{Claim, Lines, Refused, certified_fingerprint, fingerprint, prove, prove_certificate};
+pub use pam::Candidate;
 pub use password::{hash, prove_password};
 pub use sources::{Source, ask_in_vain, key_lines};

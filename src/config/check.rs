@@ -110,7 +110,7 @@ fn penalties(layer: &ServerLayer, findings: &mut Findings) -> Option<Penalties> 
 
 /// What `[defaults]` ask of those who are nobody. None if a value is missing that has been reported.
 pub(super) fn stranger(defaults: &TenantLayer) -> Option<Stranger> {
-    Some(Stranger { auth: need(&defaults.auth)?.0 })
+    Some(Stranger { auth: need(&defaults.auth)?.0, pam_service: need(&defaults.pam_service)? })
 }
 
 /// Whether every tenant can have its ids.
@@ -249,6 +249,9 @@ pub(super) fn tenant(
         || by_certificate
         || own_keys
         || keys_command.is_some();
+    if !locked {
+        roots.pam.check(whole, findings);
+    }
     login::check(&name, place, whole, &login::Means { auth: &auth, has_key, locked }, files, findings);
     let authorized_principals = need(&whole.authorized_principals).unwrap_or_else(|| vec![name.to_string()]);
     let jail = jail(whole)?;
@@ -281,6 +284,8 @@ pub(super) fn tenant(
         locked,
         auth,
         password: need(&whole.password),
+        pam_service: need(&whole.pam_service)?,
+        use_pam: need(&whole.use_pam)?,
         authorized_keys,
         authorized_keys_file: need(&whole.authorized_keys_file),
         trusted_user_ca_keys: authorities,

@@ -285,10 +285,16 @@ keys! {
         "The same for each session of a connection: OpenSSH's `ChannelTimeout session=…`. A session that ends so is hung up on.";
     "" "auth" auth: Ways = |r, v| r.ways(v),
         "list of sequences", Toml(r#"["publickey"]"#),
-        "How to log in: any one of these sequences, whose methods (`publickey`, `password`) are joined by `+` and passed in that order. Whoever is unknown is offered what `[defaults]` say.";
+        "How to log in: any one of these sequences, whose methods (`publickey`, `password`, `keyboard-interactive`) are joined by `+` and passed in that order. Whoever is unknown is offered what `[defaults]` say.";
     "" "password" password: PasswordHash = |r, v| r.password(v),
         "a hash", Words("no password"),
         "What a password is compared with, an argon2id or yescrypt hash: `cellblock passwd` makes one. One that starts with `!` or `*` matches nothing.";
+    "" "pam_service" pam_service: String = |r, v| r.pam_service(v),
+        "name", Toml(r#""cellblock""#),
+        "The file in `/etc/pam.d` by which PAM asks what `keyboard-interactive` shows, in as many rounds as its modules want, and judges the account; its session is open as long as the connection. Needs the program `cellblock-pam` ([pam.md](pam.md)). Whoever is unknown meets that of `[defaults]`.";
+    "" "use_pam" use_pam: bool = |r, v| r.flag(v),
+        "true or false", Toml("false"),
+        "Whether PAM judges the account and holds a session also where the login was by key or password, as with OpenSSH's `UsePAM`. What `password` compares is the hash above in any case.";
     "" "authorized_keys" authorized_keys: Vec<KeyLine> = |r, v| r.key_lines(v),
         "list of lines", Toml("[]"),
         "Who can log in: lines as in OpenSSH's `authorized_keys`. A line with an option that is not honoured is an error.";

@@ -46,6 +46,8 @@ pub(super) fn check(
     let missing = |method: &Method| match method {
         Method::PublicKey => (!means.has_key).then_some("key"),
         Method::Password => (!has_password).then_some("password"),
+        // What PAM asks for is PAM's matter.
+        Method::KeyboardInteractive => None,
     };
     let open = means.auth.iter().any(|way| way.iter().all(|method| missing(method).is_none()));
     // After an error, what is missing may be what could not be read.

@@ -37,6 +37,9 @@ const MAX_LINGER: u64 = 365 * 86_400;
 /// HOST_NAME_MAX (gethostname(2)).
 const MAX_HOSTNAME: usize = 64;
 
+/// Longest name of a PAM service: longer than any that there is.
+const MAX_SERVICE: usize = 64;
+
 /// Bytes between two key exchanges: less would be nothing but key exchanges …
 const LEAST_REKEY: Bytes = Bytes(1 << 20);
 /// … and more comes near the end of the ciphers' counters (RFC 4344, 3.1; the library refuses it).
@@ -473,6 +476,16 @@ impl<'f> Reader<'f> {
                 None
             }
         }
+    }
+
+    pub(super) fn pam_service(&mut self, value: Value<'_, '_>) -> Option<String> {
+        let text = self.text(value, "the name of a service")?;
+        // libpam makes letters small, and takes what follows the last slash.
+        let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
+        if text.is_empty() || text.len() > MAX_SERVICE || text.starts_with('.') || !text.bytes().all(good) {
+            return self.error(value, "a PAM service is a file name in /etc/pam.d, of a-z, 0-9, -, _ and .");
+        }
+        Some(text.to_owned())
     }
 
     pub(super) fn allow(&mut self, value: Value<'_, '_>) -> Option<BTreeSet<Allow>> {

@@ -11,6 +11,7 @@ use super::authorized_keys::{parse_file, remark};
 use super::files::{FileId, Files};
 use super::finding::{Finding, Findings, Place};
 use super::keys_command::Commands;
+use super::pam::Pam;
 use super::revoked::{MAX_REVOKED, Presented, is_revoked};
 use super::settings::{KeyRole, Server, kept_of_all};
 use crate::base::TenantName;
@@ -29,6 +30,7 @@ pub(super) struct Roots {
     keys_files: Vec<(PathBuf, Place)>,
     keys_seen: HashSet<PathBuf>,
     pub(super) commands: Commands,
+    pub(super) pam: Pam,
     /// Of those, the ones with a `cert-authority` line.
     naming_authorities: HashSet<PathBuf>,
 }

@@ -147,6 +147,8 @@ pub struct RekeyLimit {
 pub struct Stranger {
     /// Sequences of methods.
     pub auth: Vec<Vec<Method>>,
+    /// What PAM is asked by.
+    pub pam_service: String,
 }
 
 /// OpenSSH's `start:rate:full`.
@@ -185,6 +187,10 @@ pub struct Tenant {
     pub auth: Vec<Vec<Method>>,
     /// What a password is compared with.
     pub password: Option<PasswordHash>,
+    /// The file in `/etc/pam.d` that PAM is asked by.
+    pub pam_service: String,
+    /// Whether PAM has its say, and holds a session, also where the login did not go through it.
+    pub use_pam: bool,
     /// Keys given in the config.
     pub authorized_keys: Vec<AuthorizedKey>,
     /// More keys, read at each login; a root-owned file outside every jail.
@@ -221,6 +227,8 @@ impl Tenant {
             locked: false,
             auth: vec![vec![Method::PublicKey]],
             password: None,
+            pam_service: "cellblock".to_owned(),
+            use_pam: false,
             authorized_keys: Vec::new(),
             authorized_keys_file: None,
             trusted_user_ca_keys: Vec::new(),

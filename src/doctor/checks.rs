@@ -118,6 +118,9 @@ checks! {
     HOST_KEYS = "host-keys", Files,
         "Whether the host keys are there, and root's alone. A missing ed25519 key is made at the first start.",
         warn "", fail "one is missing that is not made, or others can read or change one";
+    PAM = "pam", Files,
+        "Whether there is what logins through PAM need: the program `cellblock-pam`, beside cellblock or in `/usr/libexec/cellblock`, and the services that tenants name (`pam_service`), in `/etc/pam.d`.",
+        warn "a service is missing: PAM takes `other` for it", fail "a tenant needs the program, and it is missing";
     IDMAP = "idmapped-mounts", Files,
         "Whether owners can be shifted on each file system that homes or roots lie on, by trying: tenants' files keep their natural owners on disk, and cells see them through an idmapped mount.",
         warn "there are more file systems than were tried", fail "on one of them they cannot";

@@ -141,6 +141,8 @@ pub struct Named {
     pub directories: Vec<(&'static str, PathBuf, Trust)>,
     /// Host keys.
     pub host_keys: Vec<(PathBuf, Trust)>,
+    /// PAM.
+    pub pam: Pam,
     /// Ids.
     pub ids: Ids,
     /// The other SSH server.
@@ -156,6 +158,17 @@ pub struct Tenants {
     pub on_host_network: Vec<TenantName>,
     /// Some whose names accounts of the host have, too.
     pub named_like_accounts: Vec<TenantName>,
+}
+
+/// What logins need of PAM.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pam {
+    /// Some tenants whose logins go through it.
+    pub tenants: Vec<TenantName>,
+    /// The program that asks it, if it is installed.
+    pub program: Option<PathBuf>,
+    /// Services that are named and not there.
+    pub missing: Vec<String>,
 }
 
 /// A mount that tenants' files lie on.

@@ -27,6 +27,7 @@ pub(super) fn arrive(start: &Start) {
         return;
     }
     let mut out = io::stdout().lock();
+    say(&mut out, greeting.said.as_bytes());
     if let Some(line) = &greeting.last_login {
         say(&mut out, format!("{}\n", line.trim_end()).as_bytes());
     }

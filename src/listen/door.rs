@@ -83,7 +83,13 @@ impl Door {
     }
 
     /// What a monitor needs; in the monitor, which is left no other copy of the host keys.
-    pub(super) fn house(&mut self, audit: Audit, cells: Rc<Cells>, listener: Link<Word, ()>) -> Result<House> {
+    pub(super) fn house(
+        &mut self,
+        audit: Audit,
+        cells: Rc<Cells>,
+        pam: Option<OwnedFd>,
+        listener: Link<Word, ()>,
+    ) -> Result<House> {
         // Out of the terminal's reach, if there is one: ^C is for the listener.
         process::new_session().map_err(|errno| fail("starting", "a session", errno))?;
         // All other signals stay blocked as the listener had them; what is exec'd resets them.
@@ -111,6 +117,7 @@ impl Door {
             login_grace: self.server.login_grace,
             state_dir: self.server.state_dir.clone(),
             seats: Seats::prepare(&self.server.run_dir)?,
+            pam,
             hashing: Hashing::prepare(&self.server.run_dir)?,
             audit,
             signals,

@@ -1,7 +1,6 @@
 //! Our other programs: found once, at the start, so that an upgrade on disk reaches nobody half-way.
 
 use std::{
-    env,
     ffi::CStr,
     fs::{self, File, Metadata},
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
@@ -9,10 +8,8 @@ use std::{
 };
 
 use crate::base::{Result, fail};
+use crate::config::{PAM_PROGRAM, installed};
 use crate::sys::memfd;
-
-/// Where packages put programs that nobody calls by name.
-const LIBEXEC: &str = "/usr/libexec/cellblock";
 
 /// Where the admin says that they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +26,14 @@ impl Programs {
         seal(c"cellblock-ssh", &find("cellblock-ssh", self.ssh.as_deref())?)
     }
 
+    /// A sealed copy of `cellblock-pam`, where it is installed: not every host needs it.
+    pub(super) fn seal_pam() -> Result<Option<OwnedFd>> {
+        match installed(PAM_PROGRAM) {
+            Ok(path) => seal(c"cellblock-pam", &path).map(Some),
+            Err(_missing) => Ok(None),
+        }
+    }
+
     /// The path of `cellblock-init`.
     pub fn find_init(&self) -> Result<PathBuf> {
         let path = find("cellblock-init", self.init.as_deref())?;
@@ -37,19 +42,15 @@ impl Programs {
     }
 }
 
-/// As the admin says; or beside this program; or in libexec.
+/// As the admin says; or where it is installed.
 fn find(name: &str, given: Option<&Path>) -> Result<PathBuf> {
-    if let Some(path) = given {
-        return Ok(path.to_owned());
+    match given {
+        Some(path) => Ok(path.to_owned()),
+        None => {
+            let option = name.trim_start_matches("cellblock-");
+            installed(name).map_err(|failure| failure.hint(format!("say where it is: --{option}-program PATH")))
+        }
     }
-    let own = env::current_exe().map_err(|cause| fail("finding", name, cause))?;
-    let sibling = own.with_file_name(name);
-    let places = [sibling, Path::new(LIBEXEC).join(name)];
-    places.iter().find(|path| path.is_file()).cloned().ok_or_else(|| {
-        let option = name.trim_start_matches("cellblock-");
-        fail("finding", name, format!("it is neither beside {} nor in {LIBEXEC}", own.display()))
-            .hint(format!("say where it is: --{option}-program PATH"))
-    })
 }
 
 fn seal(name: &CStr, path: &Path) -> Result<OwnedFd> {

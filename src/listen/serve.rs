@@ -108,6 +108,8 @@ struct Listener {
     stock: Option<Stock>,
     restock_at: Option<Instant>,
     ssh_program: OwnedFd,
+    /// None where it is not installed.
+    pam_program: Option<OwnedFd>,
     audit: Audit,
     sockets: Vec<Socket>,
     control: Option<Control>,
@@ -137,6 +139,7 @@ impl Listener {
 
         let door = Door::open(&options.config)?;
         let ssh_program = options.programs.seal_ssh()?;
+        let pam_program = Programs::seal_pam()?;
         let mut cells = Cells::prepare(&door.server, &options.programs.find_init()?)?;
         let stock = cells.keep_stock()?;
         Seats::prepare(&door.server.run_dir)?;
@@ -154,6 +157,7 @@ impl Listener {
             stock,
             restock_at: None,
             ssh_program,
+            pam_program,
             audit,
             sockets,
             control,
@@ -301,10 +305,10 @@ impl Listener {
                 let _never_back = ExitGuard;
                 drop(ours);
                 self.let_go();
-                let house = self
-                    .audit
-                    .duplicate()
-                    .and_then(|audit| self.door.house(audit, Rc::clone(&self.cells), Link::new(theirs)));
+                let house = self.audit.duplicate().and_then(|audit| {
+                    let pam = self.pam_program.take();
+                    self.door.house(audit, Rc::clone(&self.cells), pam, Link::new(theirs))
+                });
                 match house {
                     Ok(house) => self.door.serve(connection, peer, accepted, house, self.ssh_program.as_fd()),
                     Err(failure) => error!("{failure}"),
@@ -406,6 +410,9 @@ impl Listener {
                 .hint("restart: systemctl restart cellblock"));
         }
         let audit = Audit::open(&server.audit_log)?;
+        if self.pam_program.is_none() {
+            self.pam_program = Programs::seal_pam()?;
+        }
         let opened = sockets::missing(&self.sockets, &server.listen)?;
         sockets::replace(&mut self.sockets, opened, &server.listen);
         door.report_unmet(&self.cells);

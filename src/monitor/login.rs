@@ -15,6 +15,8 @@ use crate::config::settings::Tenant;
 use crate::policy::Identity;
 use crate::wire::login::{Method, Reply, Request, Setup, TriedMethod};
 
+use super::dialogue::Dialogue;
+use super::pam::Pam;
 use super::phase::Phase;
 use super::pipeline::{Conn, House};
 use super::progress::{Progress, Proved};
@@ -30,6 +32,8 @@ pub(super) fn wait_for_identity(ssh: &mut Ssh, conn: &Conn, house: &mut House) -
     let mut door = Login {
         tries: Tries { failed: 0, offers: 0, most: house.setup.max_auth_tries },
         progress: Progress::default(),
+        dialogue: None,
+        deadline,
         ssh,
         conn,
         house,
@@ -45,17 +49,24 @@ pub(super) fn wait_for_identity(ssh: &mut Ssh, conn: &Conn, house: &mut House) -
     }
 }
 
-struct Login<'a> {
+/// A connection that nobody is logged in to.
+pub(super) struct Login<'a> {
     tries: Tries,
-    progress: Progress,
-    ssh: &'a mut Ssh,
-    conn: &'a Conn,
-    house: &'a mut House,
+    pub(super) progress: Progress,
+    /// What keyboard-interactive has asked and is not yet answered.
+    pub(super) dialogue: Option<Dialogue>,
+    pub(super) deadline: Instant,
+    pub(super) ssh: &'a mut Ssh,
+    pub(super) conn: &'a Conn,
+    pub(super) house: &'a mut House,
 }
 
 impl Login<'_> {
     fn answer(&mut self, request: Request) -> Result<Option<Proved>, End> {
         let started = Instant::now();
+        if !matches!(request, Request::Answers { .. }) {
+            self.abandon();
+        }
         match request {
             Request::Confined => {
                 self.ssh.enter(Phase::LoggingIn);
@@ -82,7 +93,7 @@ impl Login<'_> {
                 }
             }
             Request::LogIn { user, key } => match self.judge_key(&user, &key) {
-                Ok(proved) => return self.pass(Method::PublicKey, &user, proved),
+                Ok(proved) => return self.pass(Method::PublicKey, &user, proved, None),
                 Err(refused) => {
                     let key = Some(fingerprint(&key));
                     self.refuse(&user, Method::PublicKey.name(), key, &refused.to_string());
@@ -91,7 +102,7 @@ impl Login<'_> {
                 }
             },
             Request::Password { user, password } => match self.judge_password(&user, &password) {
-                Ok(proved) => return self.pass(Method::Password, &user, proved),
+                Ok(proved) => return self.pass(Method::Password, &user, proved, None),
                 Err(refused) => {
                     self.refuse(&user, Method::Password.name(), None, &refused.to_string());
                     if refused == Refused::NotInTurn {
@@ -103,7 +114,7 @@ impl Login<'_> {
                 }
             },
             Request::LogInByCertificate { user, certificate } => match self.judge_certificate(&user, &certificate) {
-                Ok(proved) => return self.pass(Method::PublicKey, &user, proved),
+                Ok(proved) => return self.pass(Method::PublicKey, &user, proved, None),
                 Err(refused) => {
                     let key = Some(certified_fingerprint(&certificate));
                     self.refuse(&user, "certificate", key, &refused.to_string());
@@ -111,6 +122,8 @@ impl Login<'_> {
                     self.say_no(&user)?;
                 }
             },
+            Request::KeyboardInteractive { user } => return self.begin(user, started),
+            Request::Answers { user, answers } => return self.hear(&user, answers, started),
             Request::TriedMethod { user, method } => {
                 if let Some(name) = method_name(method) {
                     self.refuse(&user, name, None, "method is not offered");
@@ -131,17 +144,31 @@ impl Login<'_> {
     }
 
     /// `user` passed `method`: that was all, or there is more to come.
-    fn pass(&mut self, method: Method, user: &str, proved: (Identity, Tenant)) -> Result<Option<Proved>, End> {
-        let all = self.progress.pass(method, proved);
-        if all.is_none() {
+    pub(super) fn pass(
+        &mut self,
+        method: Method,
+        user: &str,
+        proved: (Identity, Tenant),
+        pam: Option<Pam>,
+    ) -> Result<Option<Proved>, End> {
+        let Some(mut all) = self.progress.pass(method, proved, pam) else {
             info!("{} \"{}\" passed {}; more is asked for", self.conn.id, escape(user), method.name());
             let next = self.progress.next(user, self.house);
             self.ssh.reply(&Reply::LoginRefused { next, partial: true }, &[])?;
+            return Ok(None);
+        };
+        match self.check_account(&mut all)? {
+            Ok(()) => Ok(Some(all)),
+            Err(refused) => {
+                self.refuse(user, method.name(), None, &refused.to_string());
+                self.progress = Progress::default();
+                self.say_no(user)?;
+                Ok(None)
+            }
         }
-        Ok(all)
     }
 
-    fn say_no(&mut self, user: &str) -> Result<(), End> {
+    pub(super) fn say_no(&mut self, user: &str) -> Result<(), End> {
         let next = self.progress.next(user, self.house);
         self.ssh.reply(&Reply::LoginRefused { next, partial: false }, &[])
     }
@@ -185,7 +212,7 @@ impl Login<'_> {
     }
 
     /// Counts a failure, and writes it down.
-    fn refuse(&mut self, user: &str, method: &'static str, key: Option<String>, reason: &str) {
+    pub(super) fn refuse(&mut self, user: &str, method: &'static str, key: Option<String>, reason: &str) {
         self.tries.failed = self.tries.failed.saturating_add(1);
         self.house.tally.failed();
         let (conn, user) = (self.conn, escape(user));
@@ -203,7 +230,7 @@ impl Login<'_> {
 
 /// What is wrong with ourselves is for the admin; whether the name was nobody's counts for what this
 /// connection is penalised by.
-fn report<T>(house: &House, judged: Result<T, Refused>) -> Result<T, Refused> {
+pub(super) fn report<T>(house: &House, judged: Result<T, Refused>) -> Result<T, Refused> {
     if let Err(refused) = &judged {
         house.tally.named_nobody(matches!(refused, Refused::Name(_) | Refused::Unknown));
     }
@@ -229,7 +256,6 @@ impl Tries {
 fn method_name(method: TriedMethod) -> Option<&'static str> {
     match method {
         TriedMethod::None => None,
-        TriedMethod::KeyboardInteractive => Some("keyboard-interactive"),
         TriedMethod::Certificate => Some("certificate"),
     }
 }

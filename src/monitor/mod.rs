@@ -6,12 +6,14 @@
 
 mod clock;
 pub mod confine;
+mod dialogue;
 mod files;
 mod forwards;
 mod hashing;
 mod limits;
 mod login;
 mod outcome;
+mod pam;
 mod phase;
 mod pipeline;
 mod progress;

@@ -41,6 +41,12 @@ pub(super) fn turn(phase: Phase, request: Request) -> Turn {
         (Phase::LoggingIn, Request::Password { .. }) => ("Password", true),
         (Phase::Confining | Phase::Open, Request::Password { .. }) => ("Password", false),
 
+        (Phase::LoggingIn, Request::KeyboardInteractive { .. }) => ("KeyboardInteractive", true),
+        (Phase::Confining | Phase::Open, Request::KeyboardInteractive { .. }) => ("KeyboardInteractive", false),
+
+        (Phase::LoggingIn, Request::Answers { .. }) => ("Answers", true),
+        (Phase::Confining | Phase::Open, Request::Answers { .. }) => ("Answers", false),
+
         (Phase::LoggingIn, Request::TriedMethod { .. }) => ("TriedMethod", true),
         (Phase::Confining | Phase::Open, Request::TriedMethod { .. }) => ("TriedMethod", false),
 
@@ -87,6 +93,8 @@ mod tests {
             (Request::LogIn { user: "a".into(), key: vec![] }, [false, true, false]),
             (Request::Password { user: "a".into(), password: Secret::new(vec![]) }, [false, true, false]),
             (Request::LogInByCertificate { user: "a".into(), certificate: vec![] }, [false, true, false]),
+            (Request::KeyboardInteractive { user: "a".into() }, [false, true, false]),
+            (Request::Answers { user: "a".into(), answers: vec![] }, [false, true, false]),
             (Request::TriedMethod { user: "a".into(), method: TriedMethod::None }, [false, true, false]),
             (
                 Request::StartSession { channel: 0, program: Program::Shell, terminal: None, environment: Vec::new() },

@@ -25,6 +25,7 @@ use super::confine::start_ssh;
 use super::hashing::Hashing;
 use super::login::wait_for_identity;
 use super::outcome::Tally;
+use super::pam::Pam;
 use super::phase::Phase;
 use super::progress::Proved;
 use super::seats::Seats;
@@ -72,6 +73,8 @@ pub struct House {
     pub state_dir: PathBuf,
     /// Who counts a tenant's connections.
     pub seats: Seats,
+    /// A sealed copy of `cellblock-pam`, where it is installed.
+    pub pam: Option<OwnedFd>,
     /// Who counts the passwords that are hashed.
     pub hashing: Hashing,
     /// Where events are written.
@@ -162,7 +165,7 @@ fn story(
             house.tally.crashed();
         }
     });
-    let Proved { identity, tenant, methods } = met?;
+    let Proved { identity, tenant, methods, pam } = met?;
     *who = Some(identity.tenant().clone());
     record_login(house, conn, &identity, &methods);
 
@@ -182,7 +185,15 @@ fn story(
     let Some(_seat) = seat else {
         return Err(turn_away(&mut ssh, house, &grant, Refusal::TooManyConnections, End::Full));
     };
-    let told = Told { last_login: last_login(house, conn, grant.name()) };
+    // Its session ends with this value, so when the connection does.
+    let (_pam, said) = match open_pam_session(pam, house)? {
+        Ok(opened) => opened,
+        Err(why) => {
+            let end = End::Failed(format!("the PAM session of {} was not opened: {why}", grant.name()));
+            return Err(turn_away(&mut ssh, house, &grant, Refusal::JailFailed, end));
+        }
+    };
+    let told = Told { last_login: last_login(house, conn, grant.name()), said };
     house.tell(&Word::LoggedIn, &[]);
 
     ssh.enter(Phase::Open);
@@ -190,6 +201,12 @@ fn story(
 
     // Each request for a session enters the cell, gets its streams, and ends in a receipt.
     serve(ssh, conn, &grant, &told, house)
+}
+
+/// What PAM holds open for this login, and what its modules said; or why it does not.
+fn open_pam_session(pam: Option<Pam>, house: &House) -> Result<Result<(Option<Pam>, String), String>, End> {
+    let Some(mut pam) = pam else { return Ok(Ok((None, String::new()))) };
+    Ok(pam.open_session(house.told())?.map(|said| (Some(pam), said)))
 }
 
 /// The tenant may not come in now. Whoever is there is told why at the first request that can be
@@ -224,7 +241,7 @@ fn record_login(house: &mut House, conn: &Conn, identity: &Identity, method: &st
         Proof::Certificate { key_id, serial, authority, fingerprint, .. } => {
             (Some(fingerprint.as_str()), Some(CertificateText { id: key_id, serial: *serial, authority }))
         }
-        Proof::Password => (None, None),
+        Proof::Password | Proof::Pam => (None, None),
         // Does not come by ssh.
         Proof::HostRoot => return,
     };

@@ -8,6 +8,7 @@ use crate::config::settings::Tenant;
 use crate::policy::{Identity, Proof, is_complete, next_methods};
 use crate::wire::login::Method;
 
+use super::pam::Pam;
 use super::pipeline::House;
 
 /// Somebody who passed all of one way.
@@ -17,6 +18,8 @@ pub(super) struct Proved {
     pub(super) tenant: Tenant,
     /// The methods, joined by `+`.
     pub(super) methods: String,
+    /// What PAM was asked by, if it was: its session is still to be opened.
+    pub(super) pam: Option<Pam>,
 }
 
 /// See the module.
@@ -27,6 +30,7 @@ pub(super) struct Progress {
     /// What the audit log calls them.
     names: Vec<&'static str>,
     identity: Option<Identity>,
+    pam: Option<Pam>,
 }
 
 impl Progress {
@@ -43,19 +47,25 @@ impl Progress {
 
     /// Notes that the user of the last [`next`](Self::next) passed `method`, which was in it. `Some`: that
     /// was all.
-    pub(super) fn pass(&mut self, method: Method, (identity, tenant): (Identity, Tenant)) -> Option<Proved> {
+    pub(super) fn pass(
+        &mut self,
+        method: Method,
+        (identity, tenant): (Identity, Tenant),
+        pam: Option<Pam>,
+    ) -> Option<Proved> {
         self.names.push(match identity.proof() {
             Proof::Certificate { .. } => "certificate",
-            Proof::Key { .. } | Proof::Password | Proof::HostRoot => method.name(),
+            Proof::Key { .. } | Proof::Password | Proof::Pam | Proof::HostRoot => method.name(),
         });
-        // Keys bring options that restrict; a password beside one lifts none of them.
+        // Keys bring options that restrict; a password beside one lifts none of them, nor does PAM.
         let identity = match self.identity.take() {
-            Some(before) if *before.proof() != Proof::Password => before,
+            Some(before) if before.proof().options().is_some() => before,
             Some(_) | None => identity,
         };
         self.passed.push(method);
+        self.pam = self.pam.take().or(pam);
         if is_complete(&tenant.auth, &self.passed) {
-            return Some(Proved { identity, tenant, methods: self.names.join("+") });
+            return Some(Proved { identity, tenant, methods: self.names.join("+"), pam: self.pam.take() });
         }
         self.identity = Some(identity);
         None

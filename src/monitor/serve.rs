@@ -193,6 +193,8 @@ impl<'a> Served<'a> {
             | Request::LogIn { .. }
             | Request::LogInByCertificate { .. }
             | Request::Password { .. }
+            | Request::KeyboardInteractive { .. }
+            | Request::Answers { .. }
             | Request::TriedMethod { .. } => Err(End::OutOfTurn("login request")),
         }
     }

@@ -48,6 +48,8 @@ pub struct Ask {
 pub struct Told {
     /// The `Last login:` line, if there was one.
     pub last_login: Option<String>,
+    /// What modules of PAM said when its session opened; empty where it was not asked.
+    pub said: String,
 }
 
 /// What a session runs.
@@ -128,8 +130,11 @@ impl Grant {
             connection: self.connection(original).into_iter().chain(ask.sockets).collect(),
             term: terminal.as_ref().map(|terminal| terminal.term.as_str()),
         });
-        let greeting = (program == Program::Shell && terminal.is_some() && jail.motd)
-            .then(|| Greeting { last_login: told.last_login.clone(), motd: true });
+        let greeting = (program == Program::Shell && terminal.is_some() && jail.motd).then(|| Greeting {
+            said: told.said.clone(),
+            last_login: told.last_login.clone(),
+            motd: true,
+        });
         Ok(Start {
             session,
             id,
@@ -150,7 +155,7 @@ impl Grant {
     #[must_use]
     pub fn probe(&self, session: u64, id: SessionId) -> Option<Start> {
         match self.identity.proof() {
-            Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password => return None,
+            Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password | Proof::Pam => return None,
             Proof::HostRoot => {}
         }
         let jail = &self.tenant.jail;

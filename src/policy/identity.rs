@@ -30,6 +30,8 @@ pub enum Proof {
     },
     /// The client showed the tenant's password, and no key.
     Password,
+    /// PAM agreed, and the client showed no key.
+    Pam,
     /// Whoever asks is root of this host, who may enter every cell.
     HostRoot,
 }
@@ -40,7 +42,7 @@ impl Proof {
     pub fn options(&self) -> Option<&KeyOptions> {
         match self {
             Self::Key { options, .. } | Self::Certificate { options, .. } => Some(options),
-            Self::Password | Self::HostRoot => None,
+            Self::Password | Self::Pam | Self::HostRoot => None,
         }
     }
 }

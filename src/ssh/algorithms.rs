@@ -75,6 +75,7 @@ pub(crate) const fn method(method: Method) -> MethodKind {
     match method {
         Method::PublicKey => MethodKind::PublicKey,
         Method::Password => MethodKind::Password,
+        Method::KeyboardInteractive => MethodKind::KeyboardInteractive,
     }
 }
 

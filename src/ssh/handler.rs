@@ -28,7 +28,7 @@ use super::{
     flow::{Flow, Overrun},
     forwards::{Direct, Forwards, Times},
     idle::Activity,
-    monitor::{Ends, Monitor, Refused},
+    monitor::{Ends, Judged, Monitor, Refused},
     requests,
     session::{self, Streams},
 };
@@ -106,11 +106,16 @@ impl Translator {
     /// Asks the monitor, whose word it is.
     async fn log_in(&mut self, request: Request) -> Result<Auth, End> {
         Ok(match self.monitor.ask_log_in(&request).await? {
-            Ok(logged_in) => {
+            Judged::In(logged_in) => {
                 self.logged_in = Some(logged_in);
                 Auth::Accept
             }
-            Err(refused) => reject(&refused),
+            Judged::Refused(refused) => reject(&refused),
+            Judged::Asked { text, prompts } => Auth::Partial {
+                name: "".into(),
+                instructions: text.into(),
+                prompts: prompts.into_iter().map(|prompt| (prompt.text.into(), prompt.echo)).collect(),
+            },
         })
     }
 
@@ -247,9 +252,14 @@ impl Handler for Translator {
         &'a mut self,
         user: &str,
         _submethods: &str,
-        _response: Option<Response<'a>>,
+        response: Option<Response<'a>>,
     ) -> Result<Auth, End> {
-        self.refuse(user, TriedMethod::KeyboardInteractive).await
+        let user = requests::user(user);
+        let request = match response {
+            None => Request::KeyboardInteractive { user },
+            Some(given) => Request::Answers { user, answers: requests::answers(given) },
+        };
+        self.log_in(request).await
     }
 
     /// The library has checked the signature of the certified key, by an algorithm that the offer

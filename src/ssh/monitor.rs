@@ -14,6 +14,7 @@ use std::{
 use cellblock::wire::{
     Link, LinkError,
     login::{LoggedIn, Method, Refusal, Reply, Request, Setup},
+    pam::Prompt,
     session::Exit,
 };
 use tokio::{
@@ -27,6 +28,10 @@ use super::{end::End, forwards::Forwards, ready};
 /// A monitor that is silent for this long is stuck. Longer than a jail on a slow disk takes to
 /// start; the connection's other channels wait while a session starts.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The same for a login: the longest `login_grace`, which the monitor keeps, and [`PATIENCE`]. A module of
+/// PAM may wait for a person who is looking for a telephone.
+const LOGIN_PATIENCE: Duration = Duration::from_secs(3600 + 60);
 
 type ToMonitor = Link<Request, Reply>;
 
@@ -118,6 +123,17 @@ pub(crate) struct Refused {
     pub(crate) partial: bool,
 }
 
+/// What a request to be let in came to.
+#[derive(Debug)]
+pub(crate) enum Judged {
+    /// The client is in.
+    In(LoggedIn),
+    /// It is not.
+    Refused(Refused),
+    /// It is to be shown and asked this first.
+    Asked { text: String, prompts: Vec<Prompt> },
+}
+
 type Answer = (Reply, Vec<OwnedFd>);
 
 /// Receives from the monitor.
@@ -154,6 +170,7 @@ impl Ear {
                 Reply::ForwardsGone => self.forwards.end_all(),
                 Reply::Setup(_)
                 | Reply::KeyAcceptable
+                | Reply::Ask { .. }
                 | Reply::LoggedIn(_)
                 | Reply::LoginRefused { .. }
                 | Reply::SessionStarted { .. }
@@ -200,8 +217,12 @@ impl Monitor {
     }
 
     async fn ask(&mut self, request: &Request) -> Result<Answer, End> {
+        self.ask_patiently(request, PATIENCE).await
+    }
+
+    async fn ask_patiently(&mut self, request: &Request, patience: Duration) -> Result<Answer, End> {
         self.voice.send(request).await?;
-        let answer = timeout(PATIENCE, self.answers.recv()).await.map_err(|_elapsed| End::NoAnswer)?;
+        let answer = timeout(patience, self.answers.recv()).await.map_err(|_elapsed| End::NoAnswer)?;
         answer.ok_or(End::Link(LinkError::Closed))
     }
 
@@ -210,6 +231,7 @@ impl Monitor {
         match self.ask(&Request::Confined).await?.0 {
             Reply::Setup(setup) => Ok(*setup),
             Reply::KeyAcceptable
+            | Reply::Ask { .. }
             | Reply::LoggedIn(_)
             | Reply::LoginRefused { .. }
             | Reply::SessionStarted { .. }
@@ -228,6 +250,7 @@ impl Monitor {
             Reply::KeyAcceptable => Ok(Ok(())),
             Reply::LoginRefused { next, partial } => Ok(Err(Refused { next, partial })),
             Reply::Setup(_)
+            | Reply::Ask { .. }
             | Reply::LoggedIn(_)
             | Reply::SessionStarted { .. }
             | Reply::SessionRefused { .. }
@@ -240,10 +263,11 @@ impl Monitor {
     }
 
     /// `request` proves something, or tries to: is the client in?
-    pub(crate) async fn ask_log_in(&mut self, request: &Request) -> Result<Result<LoggedIn, Refused>, End> {
-        match self.ask(request).await?.0 {
-            Reply::LoggedIn(logged_in) => Ok(Ok(logged_in)),
-            Reply::LoginRefused { next, partial } => Ok(Err(Refused { next, partial })),
+    pub(crate) async fn ask_log_in(&mut self, request: &Request) -> Result<Judged, End> {
+        match self.ask_patiently(request, LOGIN_PATIENCE).await?.0 {
+            Reply::LoggedIn(logged_in) => Ok(Judged::In(logged_in)),
+            Reply::LoginRefused { next, partial } => Ok(Judged::Refused(Refused { next, partial })),
+            Reply::Ask { text, prompts } => Ok(Judged::Asked { text, prompts }),
             Reply::Setup(_)
             | Reply::KeyAcceptable
             | Reply::SessionStarted { .. }
@@ -270,6 +294,7 @@ impl Monitor {
                 | Reply::SessionRefused { .. }
                 | Reply::Setup(_)
                 | Reply::KeyAcceptable
+                | Reply::Ask { .. }
                 | Reply::LoggedIn(_)
                 | Reply::LoginRefused { .. }
                 | Reply::SessionNotice { .. }

@@ -5,6 +5,7 @@
 use cellblock::base::Secret;
 use cellblock::wire::forward::{MAX_HOST, MAX_PATH, Place, Target};
 use cellblock::wire::login::{MAX_PASSWORD, Refusal};
+use cellblock::wire::pam::{MAX_PROMPTS, MAX_TEXT};
 use cellblock::wire::session::{MAX_COMMAND, Program, Signal, Terminal, WindowSize};
 use russh::{Pty, Sig};
 
@@ -49,6 +50,13 @@ pub(crate) fn key(key: &russh::keys::PublicKey) -> Option<Vec<u8>> {
 /// sees that it was longer.
 pub(crate) fn password(typed: &str) -> Secret {
     Secret::new(typed.as_bytes().iter().copied().take(MAX_PASSWORD + 1).collect())
+}
+
+/// Answers as they go to the monitor: more than are ever asked for, and longer ones than any may be, are cut
+/// where the monitor still sees that there was more.
+pub(crate) fn answers(given: impl Iterator<Item = impl AsRef<[u8]>>) -> Vec<Secret> {
+    let cut = |answer: &[u8]| Secret::new(answer.get(..MAX_TEXT + 1).unwrap_or(answer).to_vec());
+    given.take(MAX_PROMPTS + 1).map(|answer| cut(answer.as_ref())).collect()
 }
 
 /// The certificate as it goes to the monitor; `None` if it is longer than any that is taken.

@@ -1,4 +1,4 @@
-//! What `/proc` tells of processes: which belong to one session, and when one started.
+//! What `/proc` tells of processes: which belong to one session or one parent, and when one started.
 
 use std::{fs, time::Duration};
 
@@ -28,6 +28,24 @@ pub fn running() -> SysResult<Vec<Process>> {
         }
     }
     Ok(found)
+}
+
+/// The children of a process, those that have ended and wait for it among them.
+pub fn children(of: Pid) -> SysResult<Vec<Pid>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
+        if fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| parent(&stat) == Some(of)) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+fn parent(stat: &[u8]) -> Option<Pid> {
+    let after = stat.iter().rposition(|byte| *byte == b')')?;
+    str::from_utf8(stat.get(after + 2..)?).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// `None`: not of the form that the kernel writes. `Some(None)`: it has ended.
@@ -60,6 +78,16 @@ mod tests {
         assert_eq!(process, Some(Some(Process { pid: 7, session: 5, started: 123 })));
         assert_eq!(parse(7, format!("7 (a) Z{}\n", &rest[1..]).as_bytes()), Some(None));
         assert_eq!(parse(7, b"7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_child_is_found_by_its_parent() {
+        let mut child = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let own = super::super::process::own_pid();
+        assert!(children(own).unwrap().contains(&i32::try_from(child.id()).unwrap()));
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(parent(b"7 (a) Z b) S 12 7 5"), Some(12));
     }
 
     #[test]

@@ -150,6 +150,8 @@ pub struct Account {
 /// What sshd prints before a login shell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Greeting {
+    /// What modules of PAM said when its session opened, ready to print.
+    pub said: String,
     /// The `Last login:` line, ready to print.
     pub last_login: Option<String>,
     /// Whether to print the cell's `/etc/motd`.

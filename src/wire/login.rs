@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::Secret;
 
 use super::forward::{NoForward, Place, Target};
+use super::pam::Prompt;
 use super::session::{Exit, Program, Signal, Terminal};
 
 /// From the ssh process.
@@ -46,6 +47,19 @@ pub enum Request {
         user: String,
         /// As typed, cut to one byte more than any password may have.
         password: Secret,
+    },
+    /// The client wants to be asked (RFC 4256). Answered by [`Reply::Ask`], [`Reply::LoggedIn`] or
+    /// [`Reply::LoginRefused`].
+    KeyboardInteractive {
+        /// The user name as sent; not validated.
+        user: String,
+    },
+    /// What it answered to [`Reply::Ask`]. Answered as [`Request::KeyboardInteractive`].
+    Answers {
+        /// The user name that the library holds the answers for; not validated.
+        user: String,
+        /// As typed, at most one more than are ever asked for, each cut to one byte more than any may have.
+        answers: Vec<Secret>,
     },
     /// A login method that is not offered was tried (for the audit log, and counted as a failure).
     /// Answered by [`Reply::LoginRefused`].
@@ -125,8 +139,6 @@ pub enum Request {
 pub enum TriedMethod {
     /// `none` (RFC 4252, 5.2): how clients ask for the list of methods.
     None,
-    /// `keyboard-interactive`.
-    KeyboardInteractive,
     /// `publickey` with a certificate that is longer than any is taken.
     Certificate,
 }
@@ -141,11 +153,13 @@ pub enum Method {
     PublicKey,
     /// `password`.
     Password,
+    /// `keyboard-interactive`, which is PAM.
+    KeyboardInteractive,
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 2] = [Self::PublicKey, Self::Password];
+    pub const ALL: [Self; 3] = [Self::PublicKey, Self::Password, Self::KeyboardInteractive];
 
     /// Its name in the protocol.
     #[must_use]
@@ -153,6 +167,7 @@ impl Method {
         match self {
             Self::PublicKey => "publickey",
             Self::Password => "password",
+            Self::KeyboardInteractive => "keyboard-interactive",
         }
     }
 }
@@ -164,6 +179,13 @@ pub enum Reply {
     Setup(Box<Setup>),
     /// A signature by the key of [`Request::OfferKey`] would do.
     KeyAcceptable,
+    /// The client is to be shown this, and asked this.
+    Ask {
+        /// What is said before the first prompt.
+        text: String,
+        /// Maybe none.
+        prompts: Vec<Prompt>,
+    },
     /// The client is in.
     LoggedIn(LoggedIn),
     /// The client is not in; the reason is in the admin's log alone.

@@ -10,6 +10,7 @@ pub mod forward;
 pub mod init;
 pub mod link;
 pub mod login;
+pub mod pam;
 pub mod session;
 pub mod sftp;
 pub mod verify;

@@ -174,9 +174,11 @@ impl FakeMonitor {
                 self.reply(&Reply::ForwardRefused { forward, why }, Vec::new());
             }
             Request::Accepted { .. } | Request::ForwardEnded { .. } => panic!("nothing was forwarded"),
-            Request::LogInByCertificate { .. } | Request::Password { .. } | Request::TriedMethod { .. } => {
-                self.reply(&no(), Vec::new())
-            }
+            Request::LogInByCertificate { .. }
+            | Request::Password { .. }
+            | Request::KeyboardInteractive { .. }
+            | Request::Answers { .. }
+            | Request::TriedMethod { .. } => self.reply(&no(), Vec::new()),
             Request::Note { .. } => {}
         }
     }

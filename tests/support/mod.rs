@@ -28,6 +28,7 @@ mod client;
 mod counts;
 mod door;
 pub mod forward;
+pub mod pam;
 pub mod procfs;
 mod scratch;
 pub mod sftp;

@@ -9,8 +9,8 @@ use std::{
 use super::mounts::Roots;
 use super::{Eyes, NEEDS_ROOT, ids, sshd};
 use crate::config::settings::{Network, Root, Server};
-use crate::config::{Compiled, load, read_server};
-use crate::doctor::facts::{Config, Named, Sshd, Tenants, Trust};
+use crate::config::{Compiled, PAM_PROGRAM, has_service, installed, load, needs_pam, read_server};
+use crate::doctor::facts::{Config, Named, Pam, Sshd, Tenants, Trust};
 use crate::sys::file::{Links, TrustedDir, Untrusted, read_trusted};
 use crate::sys::support;
 
@@ -45,6 +45,7 @@ fn named(path: PathBuf, server: &Server, compiled: Option<&Compiled>, errors: us
     let sshd = sshd::gather(eyes);
     let mut roots = Roots::default();
     let mut tenants = Tenants::default();
+    let mut pam = Pam { program: installed(PAM_PROGRAM).ok(), ..Pam::default() };
     if let Some(compiled) = compiled {
         let accounts = if sshd == Sshd::Absent { Default::default() } else { support::host_account_names() };
         for tenant in compiled.tenants().filter_map(Result::ok) {
@@ -54,6 +55,15 @@ fn named(path: PathBuf, server: &Server, compiled: Option<&Compiled>, errors: us
             }
             if accounts.contains(tenant.name.as_str()) && tenants.named_like_accounts.len() < MAX_NAMES {
                 tenants.named_like_accounts.push(tenant.name.clone());
+            }
+            if needs_pam(&tenant) && !tenant.locked {
+                if pam.tenants.len() < MAX_NAMES {
+                    pam.tenants.push(tenant.name.clone());
+                }
+                let service = &tenant.pam_service;
+                if pam.missing.len() < MAX_NAMES && !pam.missing.contains(service) && !has_service(service) {
+                    pam.missing.push(service.clone());
+                }
             }
             match &tenant.jail.root {
                 Root::Directory(root) => roots.add(root),
@@ -73,6 +83,7 @@ fn named(path: PathBuf, server: &Server, compiled: Option<&Compiled>, errors: us
         untried,
         directories: vec![directory("state_dir", &server.state_dir), directory("run_dir", &server.run_dir)],
         host_keys: server.host_keys.iter().map(|key| (key.clone(), file(key))).collect(),
+        pam,
         ids: ids::gather(server, eyes),
         sshd,
     }

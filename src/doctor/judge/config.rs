@@ -1,7 +1,8 @@
 //! The config, and the files that it names.
 
-use crate::doctor::checks::{CONFIG, DIRECTORIES, HOST_KEYS, IDMAP};
-use crate::doctor::facts::{Config, Holds, Mount, Named, Seen, Trust};
+use super::some;
+use crate::doctor::checks::{CONFIG, DIRECTORIES, HOST_KEYS, IDMAP, PAM};
+use crate::doctor::facts::{Config, Holds, Mount, Named, Pam, Seen, Trust};
 use crate::doctor::verdict::{Remedy, Verdict};
 
 pub(super) fn judge(config: &Config) -> Verdict {
@@ -41,6 +42,7 @@ pub(super) fn judge_named(named: &Named) -> Vec<Verdict> {
                 .remedy(Remedy::Advice("name one: `host_keys` in [server]".into())),
         );
     }
+    verdicts.push(pam(&named.pam));
     verdicts.extend(named.mounts.iter().map(mount));
     if named.untried > 0 {
         let found = format!("{} lie on further file systems, which were not tried", counted(named.untried, "root"));
@@ -92,6 +94,27 @@ fn host_key(path: &std::path::Path, trust: &Trust) -> Verdict {
             remedied(Verdict::fail(&HOST_KEYS, why, means), remedy.as_deref())
         }
         Trust::Unseen(why) => Verdict::unknown(&HOST_KEYS, format!("{shown}: {why}")),
+    }
+}
+
+fn pam(pam: &Pam) -> Verdict {
+    let Pam { tenants, program, missing } = pam;
+    let needing = format!("needed by {}", some(tenants));
+    match program {
+        _any if tenants.is_empty() => Verdict::ok(&PAM, "no login goes through PAM"),
+        None => Verdict::fail(
+            &PAM,
+            format!("cellblock-pam is not installed; {needing}"),
+            "logins that go through PAM are refused",
+        )
+        .remedy(Remedy::Advice("install the package cellblock-pam, or build it: cargo build -p cellblock-pam".into())),
+        Some(_there) if !missing.is_empty() => Verdict::warn(
+            &PAM,
+            format!("there is no service {}; {needing}", some(missing)),
+            "PAM takes /etc/pam.d/other for it, which as a rule lets nobody in",
+        )
+        .remedy(Remedy::Advice("write that file in /etc/pam.d; pam/cellblock is one to start from".into())),
+        Some(path) => Verdict::ok(&PAM, format!("{}, {needing}", path.display())),
     }
 }
 

@@ -59,6 +59,11 @@ fn healthy() -> Facts {
             untried: 0,
             directories: vec![("state_dir", "/var/lib/cellblock".into(), Trust::Private)],
             host_keys: vec![("/etc/cellblock/ssh_host_ed25519_key".into(), Trust::Missing)],
+            pam: Pam {
+                tenants: vec!["alice".parse().unwrap()],
+                program: Some("/usr/libexec/cellblock/cellblock-pam".into()),
+                missing: Vec::new(),
+            },
             ids: Ids {
                 pool: IdPool { first: 524_288, count: 1_000_000, register: true },
                 ranges: Seen::Is(vec![("alice".parse().unwrap(), IdRange { first: 524_289, count: 65_536 })]),
@@ -140,6 +145,9 @@ const CASES: &[(&str, Level, &str, Change)] = &[
     ("host-keys", Level::Fail, "host_keys", |f| named(f).host_keys.clear()),
     ("host-keys", Level::Fail, "another path", |f| named(f).host_keys = vec![("/k".into(), Trust::Changeable("x".into(), None))]),
     ("host-keys", Level::Unknown, "sudo", |f| named(f).host_keys = vec![("/k".into(), Trust::Unseen("sudo".into()))]),
+    ("pam", Level::Fail, "needed by alice", |f| named(f).pam.program = None),
+    ("pam", Level::Warn, "no service totp", |f| named(f).pam.missing = vec!["totp".into()]),
+    ("pam", Level::Ok, "no login", |f| named(f).pam = Pam::default()),
     ("idmapped-mounts", Level::Fail, "7 roots on nfs", |f| named(f).mounts.push(roots(Seen::Is(false)))),
     ("idmapped-mounts", Level::Unknown, "sudo", |f| named(f).mounts.push(roots(Seen::Unseen("sudo".into())))),
     ("idmapped-mounts", Level::Warn, "9 roots", |f| named(f).untried = 9),
