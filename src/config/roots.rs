@@ -13,6 +13,7 @@ use super::finding::{Finding, Findings, Place};
 use super::keys_command::Commands;
 use super::revoked::{MAX_REVOKED, Presented, is_revoked};
 use super::settings::{KeyRole, Server, kept_of_all};
+use super::ties::Ties;
 use crate::base::TenantName;
 use crate::sys::Errno;
 use crate::sys::file::{Links, TrustedDir, Untrusted, read_trusted};
@@ -29,6 +30,7 @@ pub(super) struct Roots {
     keys_files: Vec<(PathBuf, Place)>,
     keys_seen: HashSet<PathBuf>,
     pub(super) commands: Commands,
+    pub(super) ties: Ties,
     /// Of those, the ones with a `cert-authority` line.
     naming_authorities: HashSet<PathBuf>,
 }
