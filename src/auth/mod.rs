@@ -7,12 +7,14 @@ mod certificates;
 mod command;
 mod even;
 mod fields;
+mod host;
 mod keys;
 mod password;
 mod sources;
 
 pub use certificates::{BadCertificate, try_certificate};
 pub use even::{even_out, even_out_password};
+pub use host::{HostAccount, HostClaim, NotTied, host_account, prove_host};
 pub use keys::{Claim, Lines, Refused, certified_fingerprint, fingerprint, prove, prove_certificate};
 pub use password::{hash, prove_password};
 pub use sources::{Source, ask_in_vain, key_lines};

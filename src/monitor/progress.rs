@@ -46,7 +46,7 @@ impl Progress {
     pub(super) fn pass(&mut self, method: Method, (identity, tenant): (Identity, Tenant)) -> Option<Proved> {
         self.names.push(match identity.proof() {
             Proof::Certificate { .. } => "certificate",
-            Proof::Key { .. } | Proof::Password | Proof::HostRoot => method.name(),
+            Proof::Key { .. } | Proof::Password | Proof::HostRoot | Proof::HostAccount { .. } => method.name(),
         });
         // Keys bring options that restrict; a password beside one lifts none of them.
         let identity = match self.identity.take() {

@@ -32,6 +32,13 @@ pub enum Proof {
     Password,
     /// Whoever asks is root of this host, who may enter every cell.
     HostRoot,
+    /// The kernel says that a process of this host account asks, which is tied to the tenant.
+    HostAccount {
+        /// The account's name, escaped.
+        name: String,
+        /// Its uid.
+        uid: u32,
+    },
 }
 
 impl Proof {
@@ -40,7 +47,16 @@ impl Proof {
     pub fn options(&self) -> Option<&KeyOptions> {
         match self {
             Self::Key { options, .. } | Self::Certificate { options, .. } => Some(options),
-            Self::Password | Self::HostRoot => None,
+            Self::Password | Self::HostRoot | Self::HostAccount { .. } => None,
+        }
+    }
+
+    /// Whether it is about a process of this host, whatever way it came here.
+    #[must_use]
+    pub fn is_of_this_host(&self) -> bool {
+        match self {
+            Self::HostRoot | Self::HostAccount { .. } => true,
+            Self::Key { .. } | Self::Certificate { .. } | Self::Password => false,
         }
     }
 }
