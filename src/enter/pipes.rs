@@ -51,6 +51,10 @@ impl Pipes {
         let (from, out, err) = (own(STDIN)?, own(STDOUT)?, own(STDERR)?);
         // Pages of a file that were spliced into a pipe are the host's own, and the cell holds its end.
         let splices = fd::is_stream(from.as_fd()).map_err(&failed)?;
+        for pipe in [&stdin, &stdout] {
+            // Fewer turns for much data. Who has many pipes gets small ones, which do as well.
+            if fd::set_pipe_size(pipe.as_fd(), MOST).is_err() {}
+        }
         start("stdin", move || pump(&from, &stdin, splices))?;
         start("stdout", move || {
             pump(&stdout, &out, true);
