@@ -22,6 +22,7 @@ pub mod probe;
 pub mod sftp;
 
 pub mod doctor;
+pub mod enter;
 pub mod monitor;
 pub mod verify;
 

@@ -118,6 +118,12 @@ fn roots_are_private_and_serve_one_tenant() {
     });
 }
 
+/// "file:line:col findings when two tenants tie the same account" (issue 5)
+#[test]
+fn a_host_account_is_one_tenant() {
+    case("ties", &[], |_| {});
+}
+
 #[test]
 fn files_that_others_can_write_are_not_read() {
     case("trust", &[], |scratch| {

@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["policy"],
     &["account", "auth", "init", "jail", "probe", "sftp"],
-    &["doctor", "monitor", "verify"],
+    &["doctor", "enter", "monitor", "verify"],
     &["listen"],
     &["cli"],
 ];

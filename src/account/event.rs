@@ -24,6 +24,32 @@ pub enum Event<'a> {
         /// Others that were turned away since the last such line, and are in no line of their own.
         unlisted: u64,
     },
+    /// A process of this host was taken at the enter door.
+    CallerAccepted {
+        connection: &'a str,
+        uid: u32,
+        /// As it was when it asked: another process may have it since.
+        pid: i32,
+    },
+    /// A process of this host asked at the enter door and may not enter.
+    CallerRefused {
+        connection: &'a str,
+        uid: u32,
+        /// The host account, if it has a name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        account: Option<String>,
+        /// The tenant that was asked for, if one was.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        asked: Option<String>,
+        reason: String,
+    },
+    /// Processes of this host were turned away at the enter door before anything was read from them.
+    CallerTurnedAway {
+        uid: u32,
+        reason: &'static str,
+        /// As for [`Event::ConnectionRefused`].
+        unlisted: u64,
+    },
     /// Connections from an address, or from a block of them, are refused from now on.
     PenaltyStart {
         source: String,
@@ -46,7 +72,9 @@ pub enum Event<'a> {
     /// Somebody logged in.
     Login {
         connection: &'a str,
-        peer: SocketAddr,
+        /// None at the enter door: `caller_accepted` says who asked there.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<SocketAddr>,
         tenant: &'a TenantName,
         /// The methods that were passed, joined by `+`.
         method: &'a str,
@@ -144,7 +172,8 @@ pub enum Event<'a> {
     /// A connection ended.
     ConnectionEnd {
         connection: &'a str,
-        peer: SocketAddr,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<SocketAddr>,
         #[serde(skip_serializing_if = "Option::is_none")]
         tenant: Option<&'a TenantName>,
         reason: String,

@@ -7,6 +7,7 @@ mod certificates;
 mod command;
 mod even;
 mod fields;
+mod host;
 mod keys;
 mod pam;
 mod password;
@@ -14,6 +15,7 @@ mod sources;
 
 pub use certificates::{BadCertificate, judge_certificate};
 pub use even::{even_out, even_out_password};
+pub use host::{HostAccount, HostClaim, NotTied, host_account, prove_host};
 pub use keys::{Claim, Lines, Refused, certified_fingerprint, fingerprint, prove, prove_certificate};
 pub use pam::Candidate;
 pub use password::{hash, prove_password};

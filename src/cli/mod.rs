@@ -3,6 +3,7 @@
 mod ask;
 mod check;
 mod doctor;
+mod enter;
 mod kill;
 mod list;
 pub mod output;
@@ -22,6 +23,7 @@ use clap::{Parser, Subcommand};
 
 use crate::base::Failure;
 use crate::config::Report;
+use crate::enter::is_login_shell;
 
 /// It failed, and why has been said.
 pub const FAILED: u8 = 1;
@@ -49,6 +51,8 @@ pub enum Verb {
     Check(check::Check),
     /// Show what this host can and cannot do for tenants, and what to do about it.
     Doctor(doctor::Doctor),
+    /// Enter a tenant's cell, or one's own, through the running listener.
+    Enter(enter::Enter),
     /// End a tenant's cell, or one session.
     Kill(kill::Kill),
     /// Show the cells that run, and the sessions in them.
@@ -68,10 +72,15 @@ pub enum Verb {
 /// Runs what `arguments` ask for.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.into_iter().peekable();
+    if arguments.peek().is_some_and(|name| is_login_shell(name)) {
+        return enter::as_login_shell(arguments.skip(1));
+    }
     match Cli::try_parse_from(arguments) {
         Ok(cli) => done(match cli.verb {
             Verb::Check(check) => check.run(&cli.config),
             Verb::Doctor(doctor) => doctor.run(&cli.config),
+            Verb::Enter(enter) => Ok(enter.run()),
             Verb::Kill(kill) => kill.run(&cli.config),
             Verb::List(list) => list.run(&cli.config),
             Verb::Passwd(passwd) => passwd.run(),

@@ -231,6 +231,7 @@ pub(super) fn tenant(
     if let Some(list) = &whole.revoked_keys {
         roots.check_revoked(&list.value, list.place, findings);
     }
+    roots.ties.check(&name, whole, files, findings);
     let own_keys = need(&whole.own_keys)?;
     let keys_command = roots.commands.check(whole, findings);
     let authorized_keys: Vec<_> = whole.authorized_keys.as_ref()?.value.iter().map(|line| line.key.clone()).collect();
@@ -297,6 +298,8 @@ pub(super) fn tenant(
         own_keys,
         revoked_keys: need(&whole.revoked_keys),
         keys_command,
+        host_user: need(&whole.host_user),
+        host_group: need(&whole.host_group),
         jail,
     })
 }

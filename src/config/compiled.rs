@@ -18,8 +18,8 @@ use crate::sys::{map::Map, memfd};
 const MAGIC: &[u8; 8] = b"cellblk1";
 
 /// Magic, tenants (u64), start of the tenant records, start of the index, slots, how many tenants
-/// certificates are taken for.
-const HEADER: usize = 8 + 5 * 8;
+/// certificates are taken for, how many are tied to a host group.
+const HEADER: usize = 8 + 6 * 8;
 
 /// Hash (u64) and start of the record (u64); 0, inside the header, means an empty slot.
 const SLOT: usize = 16;
@@ -32,14 +32,18 @@ const MAX_RECORD: usize = 4 << 20;
 pub struct Builder {
     bytes: Vec<u8>,
     tenants_at: usize,
+    /// By name, and by the host accounts and groups that are tied to them.
     index: Vec<(u64, usize)>,
+    count: usize,
     certified: usize,
+    grouped: usize,
 }
 
 impl Builder {
     /// Starts with the records of which there is one.
     pub fn new(server: &Server, stranger: &Stranger) -> Result<Self> {
-        let mut builder = Self { bytes: vec![0; HEADER], tenants_at: HEADER, index: Vec::new(), certified: 0 };
+        let (bytes, tenants_at) = (vec![0; HEADER], HEADER);
+        let mut builder = Self { bytes, tenants_at, index: Vec::new(), count: 0, certified: 0, grouped: 0 };
         builder.record(server)?;
         builder.record(stranger)?;
         builder.tenants_at = builder.bytes.len();
@@ -49,7 +53,13 @@ impl Builder {
     /// Adds a tenant. Each name once: the caller has reported the second one.
     pub fn add(&mut self, tenant: &Tenant) -> Result<()> {
         let at = self.record(tenant)?;
+        self.count += 1;
         self.index.push((hash(tenant.name.as_str()), at));
+        self.index.extend(tenant.host_user.as_ref().map(|user| (user_hash(user), at)));
+        if let Some(group) = &tenant.host_group {
+            self.grouped += 1;
+            self.index.push((group_hash(group), at));
+        }
         Ok(())
     }
 
@@ -61,7 +71,7 @@ impl Builder {
     /// How many tenants were added.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.index.len()
+        self.count
     }
 
     fn record(&mut self, value: &impl Serialize) -> Result<usize> {
@@ -96,7 +106,7 @@ impl Builder {
             self.bytes.extend_from_slice(&hash.to_le_bytes());
             self.bytes.extend_from_slice(&wide(at).to_le_bytes());
         }
-        let header = [self.index.len(), self.tenants_at, index_at, slots, self.certified];
+        let header = [self.count, self.tenants_at, index_at, slots, self.certified, self.grouped];
         let header = header.into_iter().flat_map(|field| wide(field).to_le_bytes());
         let header: Vec<u8> = MAGIC.iter().copied().chain(header).collect();
         if let Some(space) = self.bytes.get_mut(..HEADER) {
@@ -117,6 +127,7 @@ pub struct Compiled {
     index_at: usize,
     slots: usize,
     certified: usize,
+    grouped: usize,
 }
 
 impl Compiled {
@@ -125,14 +136,13 @@ impl Compiled {
             let bytes = map.bytes();
             let field = |n: usize| number(bytes, 8 + 8 * n);
             (bytes.get(..8)? == MAGIC).then_some(())?;
-            let (count, tenants_at, index_at, slots, certified) =
-                (field(0)?, field(1)?, field(2)?, field(3)?, field(4)?);
+            let (count, tenants_at, index_at, slots) = (field(0)?, field(1)?, field(2)?, field(3)?);
             let end = slots.checked_mul(SLOT)?.checked_add(index_at)?;
             (end == bytes.len() && slots.is_power_of_two() && count < slots).then_some(())?;
-            Some((count, tenants_at, index_at, slots, certified))
+            Some((count, tenants_at, index_at, slots, field(4)?, field(5)?))
         };
-        let (count, tenants_at, index_at, slots, certified) = header().ok_or_else(damaged)?;
-        Ok(Self { map, count, tenants_at, index_at, slots, certified })
+        let (count, tenants_at, index_at, slots, certified, grouped) = header().ok_or_else(damaged)?;
+        Ok(Self { map, count, tenants_at, index_at, slots, certified, grouped })
     }
 
     /// `[server]`.
@@ -148,7 +158,34 @@ impl Compiled {
 
     /// The tenant of this name. Costs the same whatever the number of tenants, and whether there is one.
     pub fn tenant(&self, name: &TenantName) -> Result<Option<Tenant>> {
-        let wanted = hash(name.as_str());
+        self.find(hash(name.as_str()), |tenant| tenant.name == *name)
+    }
+
+    /// The tenant that this host account is: the one whose `host_user` it is, or else the first by name of
+    /// those whose `host_group` is among its `groups`.
+    pub fn tied_to(&self, user: &str, groups: &[String]) -> Result<Option<Tenant>> {
+        let named = self.find(user_hash(user), |tenant| tenant.host_user.as_deref() == Some(user))?;
+        if named.is_some() {
+            return Ok(named);
+        }
+        let mut first: Option<Tenant> = None;
+        for group in groups {
+            let of_group = self.find(group_hash(group), |tenant| tenant.host_group.as_ref() == Some(group))?;
+            first = match (first, of_group) {
+                (Some(first), Some(other)) => Some(if other.name < first.name { other } else { first }),
+                (first, other) => first.or(other),
+            };
+        }
+        Ok(first)
+    }
+
+    /// Whether somebody's groups decide which tenant they are.
+    #[must_use]
+    pub fn ties_groups(&self) -> bool {
+        self.grouped > 0
+    }
+
+    fn find(&self, wanted: u64, fits: impl Fn(&Tenant) -> bool) -> Result<Option<Tenant>> {
         for slot in probe(wanted, self.slots) {
             let at = self.index_at + slot * SLOT;
             let (Some(found), Some(record)) = (read_u64(self.map.bytes(), at), number(self.map.bytes(), at + 8)) else {
@@ -159,7 +196,7 @@ impl Compiled {
             }
             if found == wanted {
                 let (tenant, _end): (Tenant, usize) = self.decode(record)?;
-                if tenant.name == *name {
+                if fits(&tenant) {
                     return Ok(Some(tenant));
                 }
             }
@@ -210,6 +247,16 @@ fn damaged() -> crate::base::Failure {
 /// over the network cannot lengthen a run of slots, and the table must mean the same in every process.
 fn hash(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Where a host account is looked for: names of tenants have no colon.
+fn user_hash(user: &str) -> u64 {
+    hash(&format!("user:{user}"))
+}
+
+/// The same for a host group.
+fn group_hash(group: &str) -> u64 {
+    hash(&format!("group:{group}"))
 }
 
 /// At most half of the slots are taken, so that runs stay short and every search meets an empty one.

@@ -34,6 +34,32 @@ fn every_tenant_is_found_and_no_other() {
 }
 
 #[test]
+fn accounts_lead_to_the_tenant_they_are_tied_to_by_name_first() {
+    let server = config("ties", 0).server().unwrap();
+    let mut builder = Builder::new(&server, &Stranger { auth: Vec::new() }).unwrap();
+    let base = config("ties-too", 1).tenant(&name("t0")).unwrap().unwrap();
+    let own = |text: &str| Some(text.to_owned());
+    for (tenant, user, group) in [("a", None, own("g1")), ("b", own("ann"), None), ("c", own("a"), own("g2"))] {
+        builder.add(&Tenant { name: name(tenant), host_user: user, host_group: group, ..base.clone() }).unwrap();
+    }
+    assert_eq!(builder.count(), 3);
+    let compiled = builder.seal().unwrap();
+    assert!(compiled.ties_groups() && !config("ties-none", 1).ties_groups());
+    assert_eq!((compiled.count(), compiled.tenants().count()), (3, 3));
+    let tied = |user: &str, groups: &[&str]| {
+        let groups: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
+        compiled.tied_to(user, &groups).unwrap().map(|tenant| tenant.name.to_string())
+    };
+    assert_eq!(tied("ann", &["g1", "g2"]).as_deref(), Some("b"), "the name goes before any group");
+    assert_eq!(tied("zoe", &["g2", "g1"]).as_deref(), Some("a"), "the first tenant by name");
+    assert_eq!(tied("zoe", &["g2"]).as_deref(), Some("c"));
+    // A tenant's name is no account, an account no group, and the other way round.
+    assert_eq!((tied("b", &["ann", "a"]), tied("g1", &[])), (None, None));
+    assert_eq!(tied("a", &[]).as_deref(), Some("c"));
+    assert_eq!(compiled.tenant(&name("ann")).unwrap(), None);
+}
+
+#[test]
 fn a_config_without_tenants_has_a_server_and_finds_nobody() {
     let compiled = config("none", 0);
     assert_eq!(compiled.server().unwrap().max_startups.begin, 10);

@@ -319,6 +319,12 @@ keys! {
     "" "revoked_keys" revoked_keys: PathBuf = |r, v| r.path(v),
         "path", Words("no list"),
         "Keys and certificates that are not taken any more: a list made by `ssh-keygen -k`, or public keys, one a line. Read at each login; while it cannot be read, no key lets in.";
+    "" "host_user" host_user: String = |r, v| r.account(v),
+        "name of a host account", Words("no account"),
+        "The host account that is this tenant where it comes by `cellblock enter`, as behind OpenSSH. An account is one tenant at most.";
+    "" "host_group" host_group: String = |r, v| r.group(v),
+        "name of a host group", Words("no group"),
+        "All members of this host group are this tenant there, and share the cell; but for those whom a `host_user` names. Whoever is in the groups of several tenants is the one whose name comes first.";
     "" "root" root: Root = |r, v| r.root(v),
         "`\"host\"` or a path", Toml(r#""host""#),
         "What is `/` in the cell: a read-only view of the host's programs, or a directory. The directory must lie under one that only root can enter, and serves one tenant.";

@@ -27,6 +27,7 @@ pub mod revoked;
 mod roots;
 pub mod settings;
 mod show;
+mod ties;
 
 pub use compiled::{Builder, Compiled};
 pub use explain::{Explained, Explanation};

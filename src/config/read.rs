@@ -296,6 +296,14 @@ impl<'f> Reader<'f> {
         Some(text.to_owned())
     }
 
+    pub(super) fn group(&mut self, value: Value<'_, '_>) -> Option<String> {
+        let text = self.text(value, "the name of a group")?;
+        if text.is_empty() || text == "root" {
+            return self.error(value, "expected a group other than root");
+        }
+        Some(text.to_owned())
+    }
+
     pub(super) fn max_startups(&mut self, value: Value<'_, '_>) -> Option<MaxStartups> {
         let text = self.text(value, "\"start:rate:full\"")?;
         let mut fields = text.split(':').map(|field| field.parse::<u32>().ok());

@@ -14,6 +14,7 @@ use super::keys_command::Commands;
 use super::pam::Pam;
 use super::revoked::{MAX_REVOKED, Presented, is_revoked};
 use super::settings::{KeyRole, Server, kept_of_all};
+use super::ties::Ties;
 use crate::base::TenantName;
 use crate::sys::Errno;
 use crate::sys::file::{Links, TrustedDir, Untrusted, read_trusted};
@@ -31,6 +32,7 @@ pub(super) struct Roots {
     keys_seen: HashSet<PathBuf>,
     pub(super) commands: Commands,
     pub(super) pam: Pam,
+    pub(super) ties: Ties,
     /// Of those, the ones with a `cert-authority` line.
     naming_authorities: HashSet<PathBuf>,
 }

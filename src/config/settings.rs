@@ -213,6 +213,10 @@ pub struct Tenant {
     pub revoked_keys: Option<PathBuf>,
     /// Asked for more keys when nothing else lets in.
     pub keys_command: Option<KeysCommand>,
+    /// The host account that is this tenant at the enter door.
+    pub host_user: Option<String>,
+    /// The host group whose members are.
+    pub host_group: Option<String>,
     /// The jail.
     pub jail: Jail,
 }
@@ -236,6 +240,8 @@ impl Tenant {
             own_keys: false,
             revoked_keys: None,
             keys_command: None,
+            host_user: None,
+            host_group: None,
             open: None,
             max_session_time: None,
             idle_timeout: None,

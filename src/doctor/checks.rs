@@ -113,7 +113,7 @@ checks! {
         "Whether the config can be read, and belongs to root alone.",
         warn "", fail "it has errors, or others than root can change it";
     DIRECTORIES = "directories", Files,
-        "Whether `state_dir` and `run_dir` can be entered by root alone: a setuid program that a tenant leaves in their home is harmless only behind such a directory.",
+        "Whether `state_dir` can be entered, and `run_dir` be read, by root alone: a setuid program that a tenant leaves in their home is harmless only behind such a directory. Through `run_dir` others reach `enter.sock`, and nothing else.",
         warn "", fail "others can enter or change one of them";
     HOST_KEYS = "host-keys", Files,
         "Whether the host keys are there, and root's alone. A missing ed25519 key is made at the first start.",

@@ -11,7 +11,6 @@ mod gauges;
 mod greeting;
 mod hang_ups;
 mod links;
-pub mod modes;
 mod open;
 mod openers;
 mod sessions;

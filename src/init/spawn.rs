@@ -23,10 +23,11 @@ use crate::sys::{
 };
 use crate::wire::{
     init::{Account, PROBE, SFTP, Start},
+    modes,
     session::{Program, Terminal},
 };
 
-use super::{gauges::Version, greeting, modes};
+use super::{gauges::Version, greeting};
 
 /// What failed, for the admin's log.
 pub(super) type Step = &'static str;

@@ -2,7 +2,10 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::fs::PermissionsExt as _,
+    },
     path::Path,
 };
 
@@ -40,6 +43,9 @@ impl Control {
         }
         let failed = |errno| fail("listening on", path.display(), errno);
         let socket = seqpacket::bind_path(&path).map_err(failed)?;
+        // Callers go through the directory; this is for root alone.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+            .map_err(|cause| fail("closing to others", path.display(), cause))?;
         fd::set_nonblocking(socket.as_fd(), true).map_err(failed)?;
         seqpacket::start_listening(socket.as_fd(), BACKLOG).map_err(failed)?;
         Ok(Self { socket, callers: Vec::new() })

@@ -12,15 +12,15 @@ use std::{
 use tracing::{error, warn};
 
 use crate::account::Audit;
-use crate::auth::{Source, ask_in_vain, key_lines};
+use crate::auth::{HostAccount, Source, ask_in_vain, key_lines};
 use crate::base::{Result, fail};
 use crate::config::settings::{Linger, Server, Tenant};
 use crate::config::{self, Compiled};
 use crate::jail::{Cell, Cells, review};
-use crate::monitor::{Conn, Entered, Hashing, House, MAX_CHANNELS, Seats, Tally, run};
+use crate::monitor::{Caller, Conn, Entered, Hashing, House, MAX_CHANNELS, Seats, Tally, Tied, attend, run};
 use crate::policy::{Ends, next_methods};
 use crate::sys::signal::{self, Signals};
-use crate::sys::{net, process, random, title};
+use crate::sys::{SysResult, net, process, random, title};
 use crate::wire::Link;
 use crate::wire::door::Word;
 use crate::wire::login::Setup;
@@ -141,12 +141,39 @@ impl Door {
             error!("{failure}");
         }
     }
+
+    /// Serves one caller of this host to its end; in the monitor.
+    pub(super) fn attend(
+        &self,
+        (pid, uid, pidfd): (i32, u32, Option<OwnedFd>),
+        socket: OwnedFd,
+        accepted: Instant,
+        mut house: House,
+    ) {
+        // They are for ssh processes.
+        house.setup.host_keys.clear();
+        if let Err(errno) = title::set(&format!("cellblock: uid {uid} [enter]")) {
+            warn!("naming the monitor: {errno}");
+        }
+        let compiled = Rc::clone(&self.compiled);
+        let find = move |account: &HostAccount| compiled.tied_to(&account.name, &account.groups);
+        let tied = Tied { groups: self.compiled.ties_groups(), find: Box::new(find) };
+        match new_id() {
+            Ok(id) => attend(Caller { id, uid, pid, pidfd, accepted }, socket, &tied, &mut house),
+            Err(errno) => error!("{}", fail("naming", "a connection", errno)),
+        }
+    }
+}
+
+/// A name for a connection.
+fn new_id() -> SysResult<String> {
+    Ok(random::bytes::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn conn(connection: BorrowedFd<'_>, peer: SocketAddr, accepted: Instant) -> Result<Conn> {
     let failed = |errno| fail("serving", peer, errno);
     let local = net::local_address(connection).map_err(failed)?;
-    let id = random::bytes::<6>().map_err(failed)?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = new_id().map_err(failed)?;
     if let Err(errno) = title::set(&format!("cellblock: {peer} [monitor]")) {
         warn!("naming the monitor: {errno}");
     }

@@ -20,6 +20,7 @@ pub(super) struct Guard {
     penalised: Penalised,
     refusals: Refusals,
     starts: Refusals,
+    callers: Refusals,
 }
 
 impl Guard {
@@ -54,6 +55,14 @@ impl Guard {
             audit.record(&Event::ConnectionRefused { peer, reason, unlisted });
         }
         false
+    }
+
+    /// A process of this host was turned away: writes it down.
+    pub(super) fn turned_away(&mut self, uid: u32, reason: &'static str, audit: &mut Audit) {
+        if let Some(unlisted) = self.callers.list() {
+            info!("caller of uid {uid} turned away: {reason}");
+            audit.record(&Event::CallerTurnedAway { uid, reason, unlisted });
+        }
     }
 
     /// Takes in how connections ended, or that somebody logged in.

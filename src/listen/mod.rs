@@ -4,6 +4,7 @@
 //! somebody logged in or entered a cell, and from the admin's verbs that the config is to be read
 //! again. Its end, by whatever means, ends no session.
 
+mod callers;
 mod cells;
 mod control;
 mod door;

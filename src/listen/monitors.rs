@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    time::Instant,
 };
 
 use tracing::warn;
@@ -14,6 +15,7 @@ use crate::wire::door::{Outcome, Word};
 use crate::wire::link::exactly;
 use crate::wire::{Link, LinkError};
 
+use super::callers::Callers;
 use super::startups::Counts;
 
 /// A cell that a monitor entered: whose, its init, and a hold on it.
@@ -41,11 +43,16 @@ pub(super) struct Monitor {
 
 /// Where a connection comes from.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Source {
-    /// From here.
-    pub(super) address: IpAddr,
-    /// Whom it counted for when it was accepted.
-    pub(super) block: Block,
+pub(super) enum Source {
+    /// From the network.
+    Network {
+        /// From here.
+        address: IpAddr,
+        /// Whom it counted for when it was accepted.
+        block: Block,
+    },
+    /// From a process of this host, of this uid.
+    Host(u32),
 }
 
 /// All of them, and what they count for.
@@ -53,15 +60,19 @@ pub(super) struct Source {
 pub(super) struct Monitors {
     by_pid: HashMap<Pid, Monitor>,
     news: Vec<News>,
-    /// Connections, counted.
+    /// Connections from the network, counted.
     pub(super) counts: Counts,
+    /// Those from this host.
+    pub(super) callers: Callers,
 }
 
 impl Monitors {
     /// Adds one that was just forked.
     pub(super) fn add(&mut self, pid: Pid, monitor: Monitor) {
-        if let Some(source) = monitor.source {
-            self.counts.add(source.block);
+        match monitor.source {
+            Some(Source::Network { block, .. }) => self.counts.add(block),
+            Some(Source::Host(uid)) => self.callers.add(uid),
+            None => {}
         }
         self.by_pid.insert(pid, monitor);
     }
@@ -79,13 +90,23 @@ impl Monitors {
             match monitor.link.receive() {
                 Ok((Word::LoggedIn, fds)) if fds.is_empty() && !monitor.logged_in => {
                     monitor.logged_in = true;
-                    self.counts.logged_in();
-                    self.news.extend(monitor.source.map(|source| (source.address, None)));
+                    match monitor.source {
+                        Some(Source::Network { address, .. }) => {
+                            self.counts.logged_in();
+                            self.news.push((address, None));
+                        }
+                        Some(Source::Host(uid)) => self.callers.let_in(uid),
+                        None => {}
+                    }
                 }
                 // Also after a login: somebody may have come outside of their hours.
                 Ok((Word::Ended(outcome), fds)) if fds.is_empty() && monitor.outcome.is_none() => {
                     monitor.outcome = Some(outcome);
-                    self.news.extend(monitor.source.map(|source| (source.address, Some(outcome))));
+                    match monitor.source {
+                        Some(Source::Network { address, .. }) => self.news.push((address, Some(outcome))),
+                        Some(Source::Host(uid)) => self.callers.failed(uid, Instant::now()),
+                        None => {}
+                    }
                 }
                 Ok((Word::CellEntered { tenant, pid }, fds)) if fds.len() == 1 => {
                     seen.extend(exactly::<1>(fds).ok().map(|[pidfd]| (tenant, pid, pidfd)));
@@ -109,10 +130,20 @@ impl Monitors {
     /// before anybody had logged in counts as crashed.
     pub(super) fn remove(&mut self, pid: Pid, killed: bool) -> Vec<Seen> {
         let seen = self.hear(pid);
-        if let Some(Monitor { source: Some(source), logged_in, outcome, .. }) = self.by_pid.remove(&pid) {
-            self.counts.remove(source.block, logged_in);
-            if killed && !logged_in && outcome.is_none() {
-                self.news.push((source.address, Some(Outcome::Crash)));
+        let Some(Monitor { source: Some(source), logged_in, outcome, .. }) = self.by_pid.remove(&pid) else {
+            return seen;
+        };
+        let crashed = killed && !logged_in && outcome.is_none();
+        match source {
+            Source::Network { address, block } => {
+                self.counts.remove(block, logged_in);
+                self.news.extend(crashed.then_some((address, Some(Outcome::Crash))));
+            }
+            Source::Host(uid) => {
+                self.callers.remove(uid, logged_in);
+                if crashed {
+                    self.callers.failed(uid, Instant::now());
+                }
             }
         }
         seen

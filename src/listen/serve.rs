@@ -14,13 +14,14 @@ use tracing::{error, info, warn};
 use crate::account::Audit;
 use crate::base::{Result, TenantName, fail};
 use crate::jail::{Cells, Stock};
-use crate::monitor::{Hashing, Seats};
+use crate::monitor::{Hashing, House, Seats};
 use crate::sys::process::{self, Forked, Pid, Reaped};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{Errno, fd, net, poll, seqpacket};
 use crate::wire::Link;
 use crate::wire::control::{Answer, Ask, bounded};
 
+use super::callers::{self, Came, Enter};
 use super::cells::{Known, Watch};
 use super::control::Control;
 use super::door::Door;
@@ -112,6 +113,7 @@ struct Listener {
     pam_program: Option<OwnedFd>,
     audit: Audit,
     sockets: Vec<Socket>,
+    enter: Option<Enter>,
     control: Option<Control>,
     signals: Option<Signals>,
     monitors: Monitors,
@@ -124,6 +126,7 @@ struct Listener {
 struct Found {
     signals: bool,
     sockets: Vec<usize>,
+    callers: bool,
     monitors: Vec<Pid>,
     cells: Vec<TenantName>,
     control: Vec<bool>,
@@ -149,6 +152,7 @@ impl Listener {
         watch.take_up(cells.running()?);
         let audit = Audit::open(&door.server.audit_log)?;
         let sockets = sockets::open(&door.server.listen)?;
+        let enter = Some(Enter::open(&door.server.run_dir)?);
         let control = Some(Control::open(&door.server.run_dir)?);
         Ok(Self {
             config: options.config.clone(),
@@ -160,6 +164,7 @@ impl Listener {
             pam_program,
             audit,
             sockets,
+            enter,
             control,
             signals: Some(signals),
             monitors: Monitors::default(),
@@ -183,6 +188,9 @@ impl Listener {
         for socket in found.sockets {
             self.accept_from(socket)?;
         }
+        if found.callers {
+            self.accept_callers();
+        }
         self.hear_admin(&found.control);
         if self.restock_at.is_some_and(|at| at <= Instant::now()) {
             self.restock();
@@ -194,6 +202,7 @@ impl Listener {
         let mut fds: Vec<BorrowedFd<'_>> = Vec::new();
         fds.extend(self.signals.as_ref().map(|signals| signals.as_fd()));
         fds.extend(self.sockets.iter().map(|socket| socket.fd.as_fd()));
+        fds.extend(self.enter.iter().map(Enter::fd));
         fds.extend(self.monitors.links().map(|(_, link)| link));
         fds.extend(self.watch.pidfds().map(|(_, pidfd)| pidfd));
         fds.extend(self.control.iter().flat_map(Control::fds));
@@ -202,9 +211,10 @@ impl Listener {
         let mut next = || ready.next().unwrap_or(false);
         let signals = self.signals.is_some() && next();
         let sockets = (0..self.sockets.len()).filter(|_| next()).collect();
+        let callers = self.enter.is_some() && next();
         let monitors = self.monitors.links().filter(|_| next()).map(|(pid, _)| pid).collect();
         let cells = self.watch.pidfds().filter(|_| next()).map(|(tenant, _)| tenant.clone()).collect();
-        Ok(Found { signals, sockets, monitors, cells, control: ready.collect() })
+        Ok(Found { signals, sockets, callers, monitors, cells, control: ready.collect() })
     }
 
     fn take_signals(&mut self) -> Result<Wake> {
@@ -289,13 +299,50 @@ impl Listener {
         if !self.guard.admits(server, counts, connection.as_fd(), peer, &mut self.audit) {
             return;
         }
-        if let Err(failure) = self.fork_monitor(connection, peer) {
+        let accepted = Instant::now();
+        let block = Guard::block(&self.door.server, peer);
+        let forked = self.fork_monitor(Source::Network { address: peer.ip(), block }, |door, house, ssh_program| {
+            door.serve(connection, peer, accepted, house, ssh_program);
+        });
+        if let Err(failure) = forked {
             error!("{failure}");
         }
     }
 
-    fn fork_monitor(&mut self, connection: OwnedFd, peer: std::net::SocketAddr) -> Result<()> {
+    /// Takes processes of this host that came to the enter door.
+    fn accept_callers(&mut self) {
+        for _ in 0..ACCEPT_BURST {
+            match self.enter.as_ref().map(Enter::accept) {
+                None | Some(Err(Errno::EAGAIN)) => return,
+                Some(Ok(Some(came))) => self.take_caller(came),
+                Some(Ok(None)) => {}
+                Some(Err(errno)) => {
+                    error!("{}", fail("accepting", "a caller", errno));
+                    thread::sleep(BREATH);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_caller(&mut self, came: Came) {
         let accepted = Instant::now();
+        let Came { socket, pid, uid, pidfd } = came;
+        if let Err(reason) = self.monitors.callers.judge(&self.door.server, uid, accepted) {
+            callers::turn_away(socket);
+            self.guard.turned_away(uid, reason, &mut self.audit);
+            return;
+        }
+        let forked = self.fork_monitor(Source::Host(uid), |door, house, _ssh_program| {
+            door.attend((pid, uid, pidfd), socket, accepted, house);
+        });
+        if let Err(failure) = forked {
+            error!("{failure}");
+        }
+    }
+
+    /// Forks the monitor of a connection from `source`, which `run`s there.
+    fn fork_monitor(&mut self, source: Source, run: impl FnOnce(&Door, House, BorrowedFd<'_>)) -> Result<()> {
         let failed = |errno| fail("forking", "a monitor", errno);
         let (ours, theirs) = seqpacket::pair().map_err(failed)?;
         fd::set_nonblocking(ours.as_fd(), true).map_err(failed)?;
@@ -310,15 +357,14 @@ impl Listener {
                     self.door.house(audit, Rc::clone(&self.cells), pam, Link::new(theirs))
                 });
                 match house {
-                    Ok(house) => self.door.serve(connection, peer, accepted, house, self.ssh_program.as_fd()),
+                    Ok(house) => run(&self.door, house, self.ssh_program.as_fd()),
                     Err(failure) => error!("{failure}"),
                 }
                 process::exit_now(0)
             }
             Forked::Parent { pid, pidfd } => {
                 let link = Link::new(ours);
-                let block = Guard::block(&self.door.server, peer);
-                let source = Some(Source { address: peer.ip(), block });
+                let source = Some(source);
                 let monitor = Monitor { link, pidfd, source, logged_in: false, talks: true, outcome: None };
                 self.monitors.add(pid, monitor);
                 Ok(())
@@ -356,6 +402,7 @@ impl Listener {
     /// In a child: what belongs to the listener alone.
     fn let_go(&mut self) {
         self.sockets.clear();
+        self.enter = None;
         self.control = None;
         self.monitors.forget();
         self.watch.forget();
@@ -426,6 +473,7 @@ impl Listener {
         let deadline = Instant::now() + STOP_LIMIT;
         self.stock = None;
         self.sockets.clear();
+        self.enter = None;
         self.control = None;
         self.monitors.signal_all(signal::SIGTERM);
         // Monitors of an earlier listener have told us nothing of the cells that they entered.

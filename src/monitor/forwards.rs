@@ -239,7 +239,7 @@ impl Served<'_> {
             let (kind, tenant) = (forward.kind.name(), self.grant.name());
             warn!("{} {tenant}: {kind} {} refused: {reason}", self.conn.id, forward.target);
             self.house.audit.record(&Event::ForwardRefused {
-                connection: &self.conn.id,
+                connection: self.conn.id,
                 tenant,
                 kind,
                 target: &forward.target,
@@ -253,7 +253,7 @@ impl Served<'_> {
 
     /// `bytes`: into the cell and out of it; `None`: the ssh process ended before it could say.
     fn forward_receipt(&mut self, forward: &Forward, bytes: Option<(u64, u64)>) {
-        let (connection, tenant) = (self.conn.id.as_str(), self.grant.name());
+        let (connection, tenant) = (self.conn.id, self.grant.name());
         let (kind, target, seconds) = (forward.kind.name(), forward.target.as_str(), forward.since.elapsed().as_secs());
         let event = if forward.listens {
             Event::ListenEnd { connection, tenant, kind, target, seconds }

@@ -6,7 +6,7 @@ use crate::account::Event;
 use crate::base::{TenantName, escape};
 use crate::wire::init::{Hit, Victim};
 
-use super::pipeline::{Conn, House};
+use super::pipeline::{House, Named};
 
 /// For the tenant's terminal or standard error: one line.
 pub(super) fn sentence(hit: &Hit) -> String {
@@ -35,14 +35,14 @@ pub(super) fn sentence(hit: &Hit) -> String {
 }
 
 /// Writes it down.
-pub(super) fn record(hit: &Hit, conn: &Conn, tenant: &TenantName, house: &mut House) {
+pub(super) fn record(hit: &Hit, conn: Named<'_>, tenant: &TenantName, house: &mut House) {
     info!("{} {tenant}: {}", conn.id, sentence(hit).trim_start_matches("cellblock: "));
     let (limit, most, times, victim) = match hit {
         Hit::Memory { most, stopped, victim } => ("memory", most.0, *stopped, victim.as_ref()),
         Hit::Pids { most, refused } => ("pids", *most, *refused, None),
     };
     house.audit.record(&Event::LimitReached {
-        connection: &conn.id,
+        connection: conn.id,
         tenant,
         limit,
         most,

@@ -4,6 +4,7 @@
 //! Forked by the listener, and dies alone. It never reads a byte from the network: only typed,
 //! bounded messages, in the order that `phase` allows.
 
+mod caller;
 mod clock;
 pub mod confine;
 mod dialogue;
@@ -22,6 +23,7 @@ mod serve;
 mod sessions;
 mod ssh;
 
+pub use caller::{Caller, Tied, attend};
 pub use hashing::Hashing;
 pub use outcome::Tally;
 pub use pipeline::{Conn, EnterCell, FindTenant, House, ReadLines, converse, run};

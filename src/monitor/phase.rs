@@ -77,6 +77,29 @@ pub(super) fn turn(phase: Phase, request: Request) -> Turn {
     if allowed { Turn::Take(request) } else { Turn::OutOfTurn(name) }
 }
 
+/// Judges the request of a caller at the enter door, who is let in already: one session, what is sent to
+/// it, and nothing else. Total, as [`turn`] is.
+pub(super) fn caller_turn(asked: &mut bool, request: Request) -> Turn {
+    match request {
+        Request::StartSession { .. } if !*asked => {
+            *asked = true;
+            Turn::Take(request)
+        }
+        Request::StartSession { .. } => Turn::OutOfTurn("StartSession"),
+        Request::SignalSession { .. } | Request::LeaveSession { .. } => Turn::Take(request),
+        Request::Confined
+        | Request::OfferKey { .. }
+        | Request::LogIn { .. }
+        | Request::LogInByCertificate { .. }
+        | Request::Password { .. }
+        | Request::TriedMethod { .. } => Turn::OutOfTurn("a login request"),
+        Request::Connect { .. } | Request::Listen { .. } | Request::Accepted { .. } | Request::ForwardEnded { .. } => {
+            Turn::OutOfTurn("a request for a forward")
+        }
+        Request::Note { .. } => Turn::OutOfTurn("Note"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +107,31 @@ mod tests {
     use crate::wire::forward::{Place, Target};
     use crate::wire::login::TriedMethod;
     use crate::wire::session::{Program, Signal};
+
+    fn start() -> Request {
+        Request::StartSession { channel: 0, program: Program::Shell, terminal: None, environment: Vec::new() }
+    }
+
+    #[test]
+    fn a_caller_starts_one_session_and_asks_for_nothing_that_only_ssh_has() {
+        let mut asked = false;
+        let mut takes = |request| matches!(caller_turn(&mut asked, request), Turn::Take(_));
+        assert!(takes(Request::SignalSession { channel: 0, signal: Signal::Term }));
+        assert!(takes(start()));
+        assert!(!takes(start()), "a second session");
+        assert!(takes(Request::LeaveSession { channel: 0 }));
+        let of_ssh = [
+            Request::Confined,
+            Request::LogIn { user: "root".into(), key: vec![] },
+            Request::Password { user: "root".into(), password: Secret::new(vec![]) },
+            Request::Connect { forward: 0, target: Target::Unix { path: "/x".into() }, peer: String::new() },
+            Request::Listen { forward: 0, place: Place::Agent },
+            Request::Note { text: "x".into() },
+        ];
+        for request in of_ssh {
+            assert!(!takes(request.clone()), "{request:?}");
+        }
+    }
 
     #[test]
     fn the_table_of_request_and_phase() {

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    net::IpAddr,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::PathBuf,
     time::{Duration, Instant},
@@ -44,6 +45,12 @@ pub struct Conn {
     pub ends: Ends,
     /// When it was accepted: `login_grace` counts from here.
     pub accepted: Instant,
+}
+
+/// What a connection is called in all that is written about it, whichever door it came by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Named<'a> {
+    pub(super) id: &'a str,
 }
 
 /// Looks a tenant up.
@@ -143,7 +150,7 @@ pub fn converse(conn: &Conn, link: Link<Reply, Request>, pidfd: OwnedFd, house: 
     }
     house.audit.record(&Event::ConnectionEnd {
         connection: &conn.id,
-        peer,
+        peer: Some(peer),
         tenant: tenant.as_ref(),
         reason: end.to_string(),
         seconds: conn.accepted.elapsed().as_secs(),
@@ -193,14 +200,14 @@ fn story(
             return Err(turn_away(&mut ssh, house, &grant, Refusal::JailFailed, end));
         }
     };
-    let told = Told { last_login: last_login(house, conn, grant.name()), said };
+    let told = Told { last_login: last_login(house, conn.ends.peer.ip(), grant.name()), said };
     house.tell(&Word::LoggedIn, &[]);
 
     ssh.enter(Phase::Open);
     ssh.reply(&Reply::LoggedIn(grant.outline()), &[])?;
 
     // Each request for a session enters the cell, gets its streams, and ends in a receipt.
-    serve(ssh, conn, &grant, &told, house)
+    serve(ssh, Named { id: &conn.id }, &grant, &told, house)
 }
 
 /// What PAM holds open for this login, and what its modules said; or why it does not.
@@ -242,8 +249,8 @@ fn record_login(house: &mut House, conn: &Conn, identity: &Identity, method: &st
             (Some(fingerprint.as_str()), Some(CertificateText { id: key_id, serial: *serial, authority }))
         }
         Proof::Password | Proof::Pam => (None, None),
-        // Does not come by ssh.
-        Proof::HostRoot => return,
+        // These do not come by ssh.
+        Proof::HostRoot | Proof::HostAccount { .. } => return,
     };
     let with = key.map(|key| format!(" with {key}")).unwrap_or_default();
     match &certificate {
@@ -253,12 +260,13 @@ fn record_login(house: &mut House, conn: &Conn, identity: &Identity, method: &st
             info!("{} {tenant} logged in from {peer} by {method}{with}, {what}", conn.id);
         }
     }
+    let peer = Some(peer);
     house.audit.record(&Event::Login { connection: &conn.id, peer, tenant, method, key, certificate });
 }
 
 /// The line that greets, and this login for the next one. A full disk keeps nobody out.
-fn last_login(house: &House, conn: &Conn, tenant: &TenantName) -> Option<String> {
-    match exchange(&house.state_dir, tenant, LastLogin::now(conn.ends.peer.ip())) {
+pub(super) fn last_login(house: &House, from: IpAddr, tenant: &TenantName) -> Option<String> {
+    match exchange(&house.state_dir, tenant, LastLogin::now(from)) {
         Ok(before) => before.and_then(|before| before.line()),
         Err(failure) => {
             warn!("{failure}");

@@ -27,7 +27,7 @@ use super::clock::{Clock, Due};
 use super::files::{Files, Whose};
 use super::forwards::Forwards;
 use super::limits;
-use super::pipeline::{Conn, House};
+use super::pipeline::{House, Named};
 use super::sessions::{Session, Sessions, State};
 use super::ssh::{End, Ssh};
 
@@ -38,6 +38,9 @@ const ORDER_LIMIT: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How long a connection that ended waits for its sessions to be hung up, for their receipts.
 const WIND_UP: Duration = Duration::from_secs(1);
+
+/// Between TERM and KILL for the session of a caller that is gone, or is to go. Less than [`WIND_UP`].
+const CALLER_GRACE: Duration = Duration::from_millis(500);
 
 /// A running cell that was entered.
 #[derive(Debug)]
@@ -53,7 +56,7 @@ pub struct Entered {
 }
 
 /// Serves the holder of `grant` until the connection ends, and writes a receipt for each session.
-pub(super) fn serve(ssh: Ssh, conn: &Conn, grant: &Grant, told: &Told, house: &mut House) -> Result<(), End> {
+pub(super) fn serve(ssh: Ssh, conn: Named<'_>, grant: &Grant, told: &Told, house: &mut House) -> Result<(), End> {
     let (sessions, refusals) = (Sessions::default(), Refusals::default());
     let (files, forwards) = (Files::default(), Forwards::default());
     let clock = Clock::new(grant.tenant(), Instant::now());
@@ -62,7 +65,7 @@ pub(super) fn serve(ssh: Ssh, conn: &Conn, grant: &Grant, told: &Told, house: &m
     if let Err(end) = &end {
         served.say_goodbye(end);
     }
-    served.wind_up();
+    served.wind_up(&end);
     end
 }
 
@@ -75,7 +78,7 @@ pub(super) struct Served<'a> {
     files: Files,
     refusals: Refusals,
     clock: Clock,
-    pub(super) conn: &'a Conn,
+    pub(super) conn: Named<'a>,
     pub(super) grant: &'a Grant,
     told: &'a Told,
     pub(super) house: &'a mut House,
@@ -204,7 +207,7 @@ impl<'a> Served<'a> {
             return Err(End::OutOfTurn("StartSession for a channel that has one"));
         }
         let number = self.sessions.number();
-        let id = SessionId::new(&self.conn.id, number).map_err(|why| End::Failed(why.to_string()))?;
+        let id = SessionId::new(self.conn.id, number).map_err(|why| End::Failed(why.to_string()))?;
         let (kind, command) = (ask.program.kind(), ask.program.command());
         let mut session = Session {
             channel,
@@ -274,7 +277,7 @@ impl<'a> Served<'a> {
         let word = Word::CellEntered { tenant: self.grant.name().clone(), pid: cell.pid };
         self.house.tell(&word, &[cell.pidfd.as_fd()]);
         if !cell.forgone.is_empty() {
-            let (connection, tenant, limits) = (&self.conn.id, self.grant.name(), &cell.forgone);
+            let (connection, tenant, limits) = (self.conn.id, self.grant.name(), &cell.forgone);
             warn!("{connection} the cell of {tenant} goes without {}", limits.join(", "));
             self.house.audit.record(&Event::LimitsForgone { connection, tenant, limits });
         }
@@ -355,7 +358,7 @@ impl<'a> Served<'a> {
         let held = session.state.is_held();
         session.state = if held { State::Running } else { State::Left { started: true } };
         self.house.audit.record(&Event::SessionStart {
-            connection: &self.conn.id,
+            connection: self.conn.id,
             session: &session.id,
             tenant: self.grant.name(),
             kind: session.kind,
@@ -393,13 +396,13 @@ impl<'a> Served<'a> {
     }
 
     fn whose(&self) -> Whose<'a> {
-        Whose { connection: &self.conn.id, tenant: self.grant.name() }
+        Whose { connection: self.conn.id, tenant: self.grant.name() }
     }
 
     fn receipt(&mut self, session: &Session, exit: ExitText, usage: Option<Usage>) {
         self.files.finish(&session.id, self.whose(), &mut self.house.audit);
         self.house.audit.record(&Event::SessionEnd {
-            connection: &self.conn.id,
+            connection: self.conn.id,
             session: &session.id,
             tenant: self.grant.name(),
             exit,
@@ -411,7 +414,7 @@ impl<'a> Served<'a> {
         if let Some(unlisted) = self.refusals.list() {
             warn!("{} {}: session refused: {reason}", session.id, self.grant.name());
             self.house.audit.record(&Event::SessionRefused {
-                connection: &self.conn.id,
+                connection: self.conn.id,
                 session: &session.id,
                 tenant: self.grant.name(),
                 reason: reason.to_owned(),
@@ -449,36 +452,52 @@ impl<'a> Served<'a> {
         self.forwards_gone()
     }
 
-    /// Hangs up, waits a moment for what that ends, and writes the receipts that are still open.
-    fn wind_up(&mut self) {
-        self.ssh.kill();
-        self.wind_up_forwards();
-        let deadline = Instant::now() + WIND_UP;
-        while !self.sessions.is_empty() && Instant::now() < deadline {
-            let Some(cell) = self.cell.as_mut() else { break };
-            let ready = poll::wait_readable(&[cell.link.as_fd()], Some(deadline));
-            match ready.as_deref() {
-                Ok([true]) => {}
-                Ok(_none) => continue,
+    /// Ends what the caller at the enter door left running, who may have kept its descriptors: no session
+    /// outlasts its tenant's hours by that.
+    fn end_callers_sessions(&mut self) {
+        let Some(cell) = &self.cell else { return };
+        for id in self.sessions.ids() {
+            // A cell that is gone has ended its sessions.
+            if cell.link.send(&Order::EndSession { id, grace: CALLER_GRACE }).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// A caller went and left a session running. Where its time is limited, that is watched.
+    fn outlast(&mut self) {
+        while let Some(look) = self.clock.next().filter(|_| !self.sessions.is_empty()) {
+            let over = matches!(self.clock.due(Instant::now(), false), Some(Due::End(_)));
+            let Some(cell) = self.cell.as_ref().filter(|_| !over) else { break };
+            let fds = [self.house.told(), cell.link.as_fd()];
+            match poll::wait_readable(&fds, Some(look)).as_deref() {
+                Ok([false, false]) => {}
+                Ok([false, true]) => self.hear_receipt(),
+                Ok(_told) => break,
                 Err(_failed) => break,
             }
-            match cell.link.receive() {
-                Ok((Report::Ended { session, exit, usage }, _)) => {
-                    if let Some(session) = self.sessions.remove(session) {
-                        self.receipt(&session, ExitText::from(&exit), Some(usage));
-                    }
-                }
-                Ok((Report::LimitHit { hit, record: true, .. }, _)) => {
-                    limits::record(&hit, self.conn, self.grant.name(), self.house);
-                }
-                Ok((Report::LimitHit { .. }, _)) => {}
-                // A session that starts only now finds its ends closed, and ends.
-                Ok((Report::Started { .. } | Report::Running(_) | Report::SessionGone { .. }, _)) => {}
-                Ok((Report::Opened { .. } | Report::NotOpened { .. }, _)) => {}
-                Ok((Report::NotStarted { session, .. } | Report::Full { session }, _)) => {
-                    self.sessions.remove(session);
-                }
-                Err(_gone) => self.cell = None,
+        }
+        if self.clock.next().is_some() {
+            self.end_callers_sessions();
+        }
+    }
+
+    /// Hangs up, waits a moment for what that ends, and writes the receipts that are still open.
+    fn wind_up(&mut self, end: &Result<(), End>) {
+        self.ssh.kill();
+        self.wind_up_forwards();
+        match end {
+            _ if !self.ssh.is_caller() => {}
+            Ok(()) | Err(End::Closed) => self.outlast(),
+            Err(_ended_by_us) => self.end_callers_sessions(),
+        }
+        let deadline = Instant::now() + WIND_UP;
+        while !self.sessions.is_empty() && Instant::now() < deadline {
+            let Some(cell) = &self.cell else { break };
+            match poll::wait_readable(&[cell.link.as_fd()], Some(deadline)).as_deref() {
+                Ok([true]) => self.hear_receipt(),
+                Ok(_none) => continue,
+                Err(_failed) => break,
             }
         }
         let exit = if self.cell.is_some() { ExitText::LeftRunning } else { ExitText::CellGone };
@@ -486,6 +505,29 @@ impl<'a> Served<'a> {
             self.receipt(&session, exit.clone(), None);
         }
         reap_children();
+    }
+
+    /// Takes one report of init's, when nobody is there any more but for the receipts.
+    fn hear_receipt(&mut self) {
+        let Some(cell) = self.cell.as_mut() else { return };
+        match cell.link.receive() {
+            Ok((Report::Ended { session, exit, usage }, _)) => {
+                if let Some(session) = self.sessions.remove(session) {
+                    self.receipt(&session, ExitText::from(&exit), Some(usage));
+                }
+            }
+            Ok((Report::LimitHit { hit, record: true, .. }, _)) => {
+                limits::record(&hit, self.conn, self.grant.name(), self.house);
+            }
+            Ok((Report::LimitHit { .. }, _)) => {}
+            // A session that starts only now finds its ends closed, and ends.
+            Ok((Report::Started { .. } | Report::Running(_) | Report::SessionGone { .. }, _)) => {}
+            Ok((Report::Opened { .. } | Report::NotOpened { .. }, _)) => {}
+            Ok((Report::NotStarted { session, .. } | Report::Full { session }, _)) => {
+                self.sessions.remove(session);
+            }
+            Err(_gone) => self.cell = None,
+        }
     }
 }
 

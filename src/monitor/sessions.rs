@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::SessionId;
 use crate::wire::init::Start;
 
 /// Channels of one connection with a session on them. Clients open a handful; the ssh process
@@ -116,6 +117,11 @@ impl Sessions {
     /// Takes a session out: it ended or did not start.
     pub(super) fn remove(&mut self, number: u64) -> Option<Session> {
         self.by_number.remove(&number)
+    }
+
+    /// The names of all.
+    pub(super) fn ids(&self) -> Vec<SessionId> {
+        self.by_number.values().filter_map(|session| session.id.parse().ok()).collect()
     }
 
     /// Takes all out, with init's numbers.

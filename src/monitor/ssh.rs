@@ -1,5 +1,5 @@
-//! The monitor's end of the ssh process: what it sends is taken one request at a time, in turn or
-//! not at all.
+//! The monitor's end of the ssh process, or of a caller at the enter door who speaks as one that is logged
+//! in: what it sends is taken one request at a time, in turn or not at all.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use crate::sys::{Errno, net, poll, process, signal};
 use crate::wire::login::{Reply, Request};
 use crate::wire::{Link, LinkError};
 
-use super::phase::{Phase, Turn, turn};
+use super::phase::{Phase, Turn, caller_turn, turn};
 
 /// Lines for the admin's log that one connection may write.
 const MAX_NOTES: u32 = 32;
@@ -83,11 +83,25 @@ impl From<LinkError> for End {
     }
 }
 
-/// The ssh process of this connection. Dropping it kills the process.
+/// Who is at the other end of the link.
+#[derive(Debug)]
+enum Other {
+    /// An ssh process that this monitor started, and ends.
+    Ours(OwnedFd),
+    /// A process of this host, which is not ours to end.
+    Caller {
+        /// Where the kernel gives one (Linux 6.5).
+        pidfd: Option<OwnedFd>,
+        /// Whether it has asked for its one session.
+        asked: bool,
+    },
+}
+
+/// The ssh process of this connection, or the caller. Dropping it kills an ssh process.
 #[derive(Debug)]
 pub(super) struct Ssh {
     link: Link<Reply, Request>,
-    pidfd: OwnedFd,
+    other: Other,
     phase: Phase,
     notes: u32,
 }
@@ -96,12 +110,28 @@ impl Ssh {
     /// Takes over a process that was just started.
     pub(super) fn new(link: Link<Reply, Request>, pidfd: OwnedFd) -> Result<Self, End> {
         net::set_send_timeout(link.as_fd(), SEND_LIMIT).map_err(|errno| End::Failed(errno.to_string()))?;
-        Ok(Self { link, pidfd, phase: Phase::Confining, notes: 0 })
+        Ok(Self { link, other: Other::Ours(pidfd), phase: Phase::Confining, notes: 0 })
     }
 
-    /// What to poll: requests, and the process's end.
+    /// Takes over a caller who was let in.
+    pub(super) fn of_caller(link: Link<Reply, Request>, pidfd: Option<OwnedFd>) -> Result<Self, End> {
+        net::set_send_timeout(link.as_fd(), SEND_LIMIT).map_err(|errno| End::Failed(errno.to_string()))?;
+        Ok(Self { link, other: Other::Caller { pidfd, asked: false }, phase: Phase::Open, notes: 0 })
+    }
+
+    /// Whether it is a caller.
+    pub(super) fn is_caller(&self) -> bool {
+        matches!(self.other, Other::Caller { .. })
+    }
+
+    /// What to poll: requests, and the process's end. The end of a caller that cannot be polled for is the
+    /// end of the link.
     pub(super) fn fds(&self) -> [BorrowedFd<'_>; 2] {
-        [self.link.as_fd(), self.pidfd.as_fd()]
+        let end = match &self.other {
+            Other::Ours(pidfd) | Other::Caller { pidfd: Some(pidfd), .. } => pidfd.as_fd(),
+            Other::Caller { pidfd: None, .. } => self.link.as_fd(),
+        };
+        [self.link.as_fd(), end]
     }
 
     /// Goes on to the next phase.
@@ -115,7 +145,11 @@ impl Ssh {
         if !fds.is_empty() {
             return Err(End::Wrong(LinkError::Descriptors));
         }
-        match turn(self.phase, request) {
+        let judged = match &mut self.other {
+            Other::Ours(_) => turn(self.phase, request),
+            Other::Caller { asked, .. } => caller_turn(asked, request),
+        };
+        match judged {
             Turn::OutOfTurn(name) => Err(End::OutOfTurn(name)),
             Turn::Take(Request::Note { text }) => {
                 self.note(&text);
@@ -155,22 +189,24 @@ impl Ssh {
 
     /// Whether the process, which hung up, was killed by a signal or panicked. Reaps it.
     pub(super) fn has_crashed(&self) -> bool {
-        let gone = poll::wait_readable(&[self.pidfd.as_fd()], Some(Instant::now() + KILL_LIMIT));
+        let Other::Ours(pidfd) = &self.other else { return false };
+        let gone = poll::wait_readable(&[pidfd.as_fd()], Some(Instant::now() + KILL_LIMIT));
         gone.is_ok_and(|ready| ready.contains(&true))
-            && match process::wait_for(self.pidfd.as_fd()) {
+            && match process::wait_for(pidfd.as_fd()) {
                 Ok(Ended::Killed { .. } | Ended::Exited(PANICKED)) => true,
                 Ok(Ended::Exited(_)) | Err(_) => false,
             }
     }
 
-    /// Ends the process, and with it the descriptors of sessions that it holds.
+    /// Ends an ssh process, and with it the descriptors of sessions that it holds.
     pub(super) fn kill(&self) {
-        match process::signal_pidfd(self.pidfd.as_fd(), signal::SIGKILL) {
+        let Other::Ours(pidfd) = &self.other else { return };
+        match process::signal_pidfd(pidfd.as_fd(), signal::SIGKILL) {
             // It ended by itself.
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => error!("ending the ssh process: {errno}"),
         }
-        match poll::wait_readable(&[self.pidfd.as_fd()], Some(Instant::now() + KILL_LIMIT)) {
+        match poll::wait_readable(&[pidfd.as_fd()], Some(Instant::now() + KILL_LIMIT)) {
             Ok(ended) if ended.contains(&true) => {}
             Ok(_none) => error!("the ssh process does not end"),
             Err(errno) => error!("waiting for the ssh process: {errno}"),

@@ -66,12 +66,16 @@ struct Runs {
 pub struct Grant {
     identity: Identity,
     tenant: Tenant,
-    ends: Ends,
+    ends: Option<Ends>,
 }
 
 /// Grants `tenant`'s jail to `identity`. `None`: it is somebody else's, or locked.
+///
+/// `ends` are those of the network connection; of one to another server, if that is what `identity` says
+/// it came by; or none.
 #[must_use]
-pub fn grant(identity: Identity, tenant: Tenant, ends: Ends) -> Option<Grant> {
+pub fn grant(identity: Identity, tenant: Tenant, ends: impl Into<Option<Ends>>) -> Option<Grant> {
+    let ends = ends.into();
     (*identity.tenant() == tenant.name && !tenant.locked).then_some(Grant { identity, tenant, ends })
 }
 
@@ -138,7 +142,8 @@ impl Grant {
         Ok(Start {
             session,
             id,
-            peer: Some(self.ends.peer),
+            // What somebody of this host says of where they come from is for their own programs alone.
+            peer: self.ends.map(|ends| ends.peer).filter(|_| !self.identity.proof().is_of_this_host()),
             program,
             terminal,
             account,
@@ -155,7 +160,11 @@ impl Grant {
     #[must_use]
     pub fn probe(&self, session: u64, id: SessionId) -> Option<Start> {
         match self.identity.proof() {
-            Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password | Proof::Pam => return None,
+            Proof::Key { .. }
+            | Proof::Certificate { .. }
+            | Proof::Password
+            | Proof::Pam
+            | Proof::HostAccount { .. } => return None,
             Proof::HostRoot => {}
         }
         let jail = &self.tenant.jail;
@@ -192,9 +201,13 @@ impl Grant {
         self.allows(Allow::Pty)
     }
 
-    /// Whether requests of this kind are answered: by the class, and by the key that was used.
+    /// Whether requests of this kind are answered: by the class, and by the key that was used. Root of
+    /// the host may have everything: what a class switches off, it switches off for its tenants.
     #[must_use]
     pub fn allows(&self, kind: Allow) -> bool {
+        if *self.identity.proof() == Proof::HostRoot {
+            return true;
+        }
         let by_key = self.identity.proof().options().is_none_or(|options| key_allows(options, kind));
         by_key && self.tenant.jail.allow.contains(&kind)
     }
@@ -250,19 +263,22 @@ impl Grant {
         Ok(Runs { program: Program::Sftp(access), original: None, umask: options.umask })
     }
 
-    /// The config goes before the key, as `ForceCommand` does in sshd.
+    /// The config goes before the key, as `ForceCommand` does in sshd. Nothing forces root of the host.
     fn forced(&self) -> Option<&str> {
+        if *self.identity.proof() == Proof::HostRoot {
+            return None;
+        }
         let of_key = self.identity.proof().options().and_then(|options| options.command.as_deref());
         self.tenant.jail.command.as_deref().or(of_key)
     }
 
     fn connection(&self, original: Option<String>) -> Vec<(&'static str, String)> {
-        let Ends { peer, local } = self.ends;
-        let (from, to) = (peer.ip().to_canonical(), local.ip().to_canonical());
-        let mut out = vec![
-            ("SSH_CLIENT", format!("{from} {} {}", peer.port(), local.port())),
-            ("SSH_CONNECTION", format!("{from} {} {to} {}", peer.port(), local.port())),
-        ];
+        let mut out = Vec::new();
+        if let Some(Ends { peer, local }) = self.ends {
+            let (from, to) = (peer.ip().to_canonical(), local.ip().to_canonical());
+            out.push(("SSH_CLIENT", format!("{from} {} {}", peer.port(), local.port())));
+            out.push(("SSH_CONNECTION", format!("{from} {} {to} {}", peer.port(), local.port())));
+        }
         out.extend(original.map(|command| (ORIGINAL, command)));
         out
     }

@@ -34,6 +34,13 @@ pub enum Proof {
     Pam,
     /// Whoever asks is root of this host, who may enter every cell.
     HostRoot,
+    /// The kernel says that a process of this host account asks, which is tied to the tenant.
+    HostAccount {
+        /// The account's name, escaped.
+        name: String,
+        /// Its uid.
+        uid: u32,
+    },
 }
 
 impl Proof {
@@ -42,7 +49,16 @@ impl Proof {
     pub fn options(&self) -> Option<&KeyOptions> {
         match self {
             Self::Key { options, .. } | Self::Certificate { options, .. } => Some(options),
-            Self::Password | Self::Pam | Self::HostRoot => None,
+            Self::Password | Self::Pam | Self::HostRoot | Self::HostAccount { .. } => None,
+        }
+    }
+
+    /// Whether it is about a process of this host, whatever way it came here.
+    #[must_use]
+    pub fn is_of_this_host(&self) -> bool {
+        match self {
+            Self::HostRoot | Self::HostAccount { .. } => true,
+            Self::Key { .. } | Self::Certificate { .. } | Self::Password | Self::Pam => false,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use rustix::io::FdFlags;
 
-use super::{Errno, SysResult};
+use super::{Errno, SysResult, error::retry};
 
 /// Lets `fd` survive exec (`FD_CLOEXEC` off).
 pub fn keep_on_exec(fd: BorrowedFd<'_>) -> SysResult<()> {
@@ -79,4 +79,42 @@ pub fn pipe() -> SysResult<(OwnedFd, OwnedFd)> {
 /// (`fs.pipe-user-pages-soft`, `fs.pipe-max-size`).
 pub fn set_pipe_size(pipe: BorrowedFd<'_>, bytes: usize) -> SysResult<()> {
     Ok(rustix::pipe::fcntl_setpipe_size(pipe, bytes).map(|_size| ())?)
+}
+
+/// What moving bytes came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moved {
+    /// So many.
+    Bytes(usize),
+    /// None: the stream has ended.
+    End,
+    /// None: one of the two is no descriptor that this can be done with.
+    Unfit,
+}
+
+/// splice(2), waiting: moves bytes from or to a pipe without copying them through this process.
+pub fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, most: usize) -> SysResult<Moved> {
+    let flags = rustix::pipe::SpliceFlags::empty();
+    match retry(|| Ok(rustix::pipe::splice(from, None, to, None, most, flags)?)) {
+        Ok(0) => Ok(Moved::End),
+        Ok(count) => Ok(Moved::Bytes(count)),
+        Err(Errno::EINVAL) => Ok(Moved::Unfit),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// fstat(2): whether it is a pipe or a socket.
+pub fn is_stream(fd: BorrowedFd<'_>) -> SysResult<bool> {
+    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
+    Ok(matches!(kind, rustix::fs::FileType::Fifo | rustix::fs::FileType::Socket))
+}
+
+/// read(2).
+pub fn read(from: BorrowedFd<'_>, buffer: &mut [u8]) -> SysResult<usize> {
+    retry(|| Ok(rustix::io::read(from, &mut *buffer)?))
+}
+
+/// write(2).
+pub fn write(to: BorrowedFd<'_>, bytes: &[u8]) -> SysResult<usize> {
+    retry(|| Ok(rustix::io::write(to, bytes)?))
 }

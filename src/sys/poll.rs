@@ -19,6 +19,8 @@ pub enum Watch<'a> {
     /// Its contents changed since they were read last: for files of the kernel that tell so, such as
     /// `memory.events` (`POLLPRI`).
     Changed(BorrowedFd<'a>),
+    /// Nobody is at the other end any more, as far as that can be told (`POLLERR`, `POLLHUP`).
+    Broken(BorrowedFd<'a>),
 }
 
 /// As [`wait_readable`], for any mixture.
@@ -28,6 +30,7 @@ pub fn wait(watched: &[Watch<'_>], deadline: Option<Instant>) -> SysResult<Vec<b
             Watch::Readable(fd) => PollFd::from_borrowed_fd(fd, PollFlags::IN),
             Watch::Writable(fd) => PollFd::from_borrowed_fd(fd, PollFlags::OUT),
             Watch::Changed(fd) => PollFd::from_borrowed_fd(fd, PollFlags::PRI),
+            Watch::Broken(fd) => PollFd::from_borrowed_fd(fd, PollFlags::empty()),
         }
     }
     wait_for(watched.iter().map(poll).collect(), deadline)

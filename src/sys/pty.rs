@@ -53,3 +53,33 @@ pub fn change_modes(terminal: BorrowedFd<'_>, change: impl FnOnce(&mut Termios))
     change(&mut modes);
     Ok(rustix::termios::tcsetattr(terminal, OptionalActions::Now, &modes)?)
 }
+
+/// tcgetattr(3).
+pub fn modes(terminal: BorrowedFd<'_>) -> SysResult<Termios> {
+    Ok(rustix::termios::tcgetattr(terminal)?)
+}
+
+/// tcsetattr(3), at once: what the terminal has still to show was made fit for it when it was written.
+pub fn set_modes(terminal: BorrowedFd<'_>, modes: &Termios) -> SysResult<()> {
+    Ok(rustix::termios::tcsetattr(terminal, OptionalActions::Now, modes)?)
+}
+
+/// cfmakeraw(3): what is typed comes as it is, and what is written goes as it is.
+#[must_use]
+pub fn raw(modes: &Termios) -> Termios {
+    let mut raw = modes.clone();
+    raw.make_raw();
+    raw
+}
+
+/// `TIOCGWINSZ`: columns, rows, width, height.
+pub fn size(terminal: BorrowedFd<'_>) -> SysResult<[u16; 4]> {
+    let Winsize { ws_row, ws_col, ws_xpixel, ws_ypixel } = rustix::termios::tcgetwinsize(terminal)?;
+    Ok([ws_col, ws_row, ws_xpixel, ws_ypixel])
+}
+
+/// isatty(3).
+#[must_use]
+pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
+    rustix::termios::isatty(fd)
+}

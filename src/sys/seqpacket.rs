@@ -3,7 +3,7 @@
 use std::{
     io::{IoSlice, IoSliceMut},
     mem::MaybeUninit,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
     path::Path,
 };
 
@@ -14,6 +14,9 @@ use rustix::net::{
 };
 
 use super::{Errno, SysResult, error::retry};
+
+/// libc has it not yet.
+const SO_PEERPIDFD: libc::c_int = 77;
 
 /// Most descriptors that one message can carry.
 pub const MAX_FDS: usize = 4;
@@ -89,6 +92,37 @@ pub fn connect_path(path: &Path) -> SysResult<OwnedFd> {
 /// accept4(2): the next connection, close-on-exec and non-blocking.
 pub fn accept_one(listener: BorrowedFd<'_>) -> SysResult<OwnedFd> {
     Ok(accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?)
+}
+
+/// `SO_PEERCRED`: the pid and the effective uid of the process that connected, as they were then. A pid
+/// that our pid namespace does not have is 0.
+pub fn peer_ids(socket: BorrowedFd<'_>) -> SysResult<(i32, u32)> {
+    let mut peer = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    option(socket, libc::SO_PEERCRED, &mut peer)?;
+    Ok((peer.pid, peer.uid))
+}
+
+/// `SO_PEERPIDFD` (Linux 6.5): a descriptor, close-on-exec, of the process that connected, whoever has its
+/// pid by now. `None`: this kernel gives none.
+pub fn peer_pidfd(socket: BorrowedFd<'_>) -> SysResult<Option<OwnedFd>> {
+    let mut number: libc::c_int = -1;
+    match option(socket, SO_PEERPIDFD, &mut number) {
+        Ok(()) if number < 0 => Err(Errno::EPROTO),
+        // SAFETY: the kernel made a new descriptor for us alone.
+        Ok(()) => Ok(Some(unsafe { OwnedFd::from_raw_fd(number) })),
+        Err(errno) if errno.raw() == libc::ENOPROTOOPT => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// getsockopt(2) of the socket level. `T` is the plain C type that the option has.
+fn option<T: Copy>(socket: BorrowedFd<'_>, name: libc::c_int, value: &mut T) -> SysResult<()> {
+    let mut length = libc::socklen_t::try_from(size_of::<T>()).map_err(|_range| Errno::EINVAL)?;
+    // SAFETY: both pointers are to live values, and the kernel writes at most `length` bytes, which `value` has.
+    let done = unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, name, std::ptr::from_mut(value).cast(), &raw mut length)
+    };
+    if done < 0 { Err(Errno::last()) } else { Ok(()) }
 }
 
 /// `SO_PEERCRED`: the pid, as seen from here, of the process that listened or connected.

@@ -14,7 +14,7 @@ use super::{Errno, SysResult};
 
 pub use nix::libc::{
     SIGABRT, SIGALRM, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGIO, SIGKILL, SIGPIPE, SIGQUIT, SIGSEGV,
-    SIGSTOP, SIGSYS, SIGTERM, SIGUSR1, SIGUSR2,
+    SIGSTOP, SIGSYS, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
 };
 
 /// Signals that wait to be read.
@@ -81,6 +81,26 @@ pub fn reset_all() -> SysResult<()> {
     }
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
     Ok(())
+}
+
+/// sigaction(2): whether the calling process ignores a signal, as nohup(1) makes it.
+pub fn is_ignored(number: i32) -> SysResult<bool> {
+    let mut now = [0_u64; 4];
+    // SAFETY: no new action is given; the kernel writes 32 bytes (struct kernel_sigaction), which `now` has.
+    let done =
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, ptr::null::<u8>(), now.as_mut_ptr(), size_of::<u64>()) };
+    if done < 0 { Err(Errno::last()) } else { Ok(now.first() == Some(&IGNORE)) }
+}
+
+/// `SIG_IGN`, as the kernel has it.
+const IGNORE: u64 = 1;
+
+/// Ends the calling process by this signal, without a core file. Returns only if that cannot be done, as
+/// for pid 1 of a pid namespace.
+pub fn die_by(number: i32) -> SysResult<()> {
+    super::credentials::set_limit(super::credentials::LIMIT_CORE, 0, 0)?;
+    reset_all()?;
+    super::process::kill(super::process::own_pid(), number)
 }
 
 /// First and last real-time signal, as the kernel counts (signal(7)); glibc uses the first two.

@@ -1,6 +1,6 @@
 //! The admin's verbs and the listener: one question, one answer.
 //!
-//! The socket lies in `run_dir`, which only root enters.
+//! The socket lies in `run_dir`, and is root's alone.
 
 use std::{
     path::{Path, PathBuf},

@@ -78,6 +78,13 @@ impl<Out, In> AsFd for Link<Out, In> {
     }
 }
 
+/// For a conversation that goes on in other words.
+impl<Out, In> From<Link<Out, In>> for OwnedFd {
+    fn from(link: Link<Out, In>) -> Self {
+        link.socket
+    }
+}
+
 /// For runtimes that wait for descriptors by number.
 impl<Out, In> AsRawFd for Link<Out, In> {
     fn as_raw_fd(&self) -> RawFd {

@@ -6,11 +6,13 @@
 
 pub mod control;
 pub mod door;
+pub mod enter;
 pub mod forward;
 pub mod init;
 pub mod link;
 pub mod login;
 pub mod pam;
+pub mod modes;
 pub mod session;
 pub mod sftp;
 pub mod verify;

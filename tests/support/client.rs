@@ -133,7 +133,8 @@ pub struct Running {
 }
 
 impl Running {
-    fn start(command: Command) -> Self {
+    /// Runs a command.
+    pub fn start(command: Command) -> Self {
         Self::start_with(command, false)
     }
 

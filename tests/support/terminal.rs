@@ -59,6 +59,12 @@ impl TerminalClient {
         soon(&format!("the terminal shows {text:?}; it shows {:?}", self.shown()), || self.shown().contains(text));
     }
 
+    /// How it is set, as text to compare.
+    pub fn modes(&self) -> String {
+        let modes = termios::tcgetattr(&self.slave).unwrap();
+        format!("{:?} {:?} {:?} {:?}", modes.input_modes, modes.output_modes, modes.control_modes, modes.local_modes)
+    }
+
     /// Drags the window's corner.
     pub fn resize(&mut self, rows: u16, columns: u16) {
         let size = termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };

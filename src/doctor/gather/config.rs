@@ -72,7 +72,9 @@ fn named(path: PathBuf, server: &Server, compiled: Option<&Compiled>, errors: us
         }
     }
     let (mounts, untried) = roots.look(&server.state_dir, eyes);
-    let directory = |key, path: &PathBuf| (key, path.clone(), directory(path));
+    let private = |key, path: &PathBuf| (key, path.clone(), directory(path, 0o077));
+    // Callers go through it to `enter.sock`.
+    let passable = |key, path: &PathBuf| (key, path.clone(), directory(path, 0o066));
     Named {
         path,
         errors,
@@ -81,7 +83,7 @@ fn named(path: PathBuf, server: &Server, compiled: Option<&Compiled>, errors: us
         listen: server.listen.clone(),
         mounts,
         untried,
-        directories: vec![directory("state_dir", &server.state_dir), directory("run_dir", &server.run_dir)],
+        directories: vec![private("state_dir", &server.state_dir), passable("run_dir", &server.run_dir)],
         host_keys: server.host_keys.iter().map(|key| (key.clone(), file(key))).collect(),
         pam,
         ids: ids::gather(server, eyes),
@@ -89,10 +91,14 @@ fn named(path: PathBuf, server: &Server, compiled: Option<&Compiled>, errors: us
     }
 }
 
-fn directory(path: &Path) -> Trust {
+/// A directory that has none of these permissions.
+fn directory(path: &Path, closed: u32) -> Trust {
     match TrustedDir::open(path, Links::Follow) {
         Ok(dir) if dir.is_private() => Trust::Private,
-        Ok(_open) => Trust::Open(fs::metadata(path).map_or(0, |found| found.mode() & 0o7777)),
+        Ok(_open) => match fs::metadata(path).map(|found| found.mode() & 0o7777) {
+            Ok(mode) if mode & closed == 0 => Trust::Private,
+            mode => Trust::Open(mode.unwrap_or(0)),
+        },
         Err(why) => distrusted(&why),
     }
 }

@@ -265,3 +265,41 @@ fn a_forward_must_be_in_the_list_of_the_tenant_and_in_that_of_the_key() {
     });
     assert_eq!(forwards(&off, 2), [Some("not allowed"); 3]);
 }
+
+#[test]
+fn a_host_account_is_held_by_its_class_and_root_of_the_host_by_nothing() {
+    let tenant = granted(|tenant, _| {
+        tenant.jail.allow = BTreeSet::from([Allow::Exec]);
+        tenant.jail.command = Some("git-shell".into());
+    });
+    let by = |proof: Proof| {
+        let identity = Identity::proved("alice".parse().unwrap(), proof, "127.0.0.1".parse().unwrap());
+        grant(identity, tenant.tenant().clone(), None::<Ends>).unwrap()
+    };
+    let account = by(Proof::HostAccount { name: "al".into(), uid: 1001 });
+    assert_eq!(run(&account, Program::Shell, false), Err(Refusal::NotAllowed));
+    assert_eq!(run(&account, exec("id"), true), Err(Refusal::NotAllowed), "no terminal");
+    let forced = run(&account, exec("id"), false).unwrap();
+    assert_eq!((forced.program, forced.peer), (exec("git-shell"), None));
+    assert_eq!(account.probe(1, SessionId::new("c", 1).unwrap()), None);
+
+    let root = by(Proof::HostRoot);
+    assert_eq!(run(&root, Program::Shell, true).unwrap().program, Program::Shell);
+    assert_eq!(run(&root, exec("id"), false).unwrap().program, exec("id"));
+    // What runs as our own is ordered by nobody's request.
+    assert_eq!(run(&root, Program::Probe, false), Err(Refusal::NotAllowed));
+}
+
+#[test]
+fn what_somebody_of_this_host_says_of_where_they_come_from_is_for_their_programs_alone() {
+    let ends = Ends { peer: "192.0.2.1:5".parse().unwrap(), local: "192.0.2.9:22".parse().unwrap() };
+    let by = |ends: Option<Ends>| {
+        let proof = Proof::HostAccount { name: "al".into(), uid: 1001 };
+        let identity = Identity::proved("alice".parse().unwrap(), proof, "127.0.0.1".parse().unwrap());
+        let tenant = granted(|_, _| {}).tenant().clone();
+        run(&grant(identity, tenant, ends).unwrap(), exec("id"), false).unwrap()
+    };
+    let said = by(Some(ends));
+    assert_eq!((variable(&said, "SSH_CONNECTION"), said.peer), (Some("192.0.2.1 5 192.0.2.9 22"), None));
+    assert_eq!(variable(&by(None), "SSH_CONNECTION"), None);
+}

@@ -22,6 +22,9 @@ enum Mode {
     OutputSpeed,
 }
 
+/// The highest opcode that takes an argument (RFC 4254, 8).
+const LAST_OPCODE: u8 = 159;
+
 /// Applies encoded modes to a new terminal. Opcodes that Linux has nothing for are passed over, as
 /// RFC 4254 asks.
 pub fn apply(terminal: BorrowedFd<'_>, modes: &[(u8, u32)]) -> Result<(), Errno> {
@@ -32,6 +35,31 @@ pub fn apply(terminal: BorrowedFd<'_>, modes: &[(u8, u32)]) -> Result<(), Errno>
             }
         }
     })
+}
+
+/// The modes of a terminal, encoded.
+#[must_use]
+pub fn of(terminal: &Modes) -> Vec<(u8, u32)> {
+    let value = |opcode| mode(opcode).map(|mode| (opcode, get(terminal, &mode)));
+    (1..=LAST_OPCODE).filter_map(value).collect()
+}
+
+fn get(terminal: &Modes, mode: &Mode) -> u32 {
+    match mode {
+        Mode::Character(index) => match terminal.special_codes[*index] {
+            DISABLED => WIRE_DISABLED,
+            code => u32::from(code),
+        },
+        Mode::Input(flag) => terminal.input_modes.contains(*flag).into(),
+        Mode::Local(flag) => terminal.local_modes.contains(*flag).into(),
+        Mode::Output(flag) => terminal.output_modes.contains(*flag).into(),
+        Mode::Control(size @ (ControlModes::CS7 | ControlModes::CS8)) => {
+            (terminal.control_modes & ControlModes::CSIZE == *size).into()
+        }
+        Mode::Control(flag) => terminal.control_modes.contains(*flag).into(),
+        Mode::InputSpeed => terminal.input_speed(),
+        Mode::OutputSpeed => terminal.output_speed(),
+    }
 }
 
 fn set(terminal: &mut Modes, mode: &Mode, value: u32) {
@@ -147,4 +175,23 @@ fn control(opcode: u8) -> Option<Mode> {
         129 => Mode::OutputSpeed,
         _unknown => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd as _;
+
+    #[test]
+    fn what_one_terminal_has_another_can_be_given() {
+        let (_master, one) = pty::open().unwrap();
+        let (_other_master, other) = pty::open().unwrap();
+        let changed = [(1, 7), (2, WIRE_DISABLED), (36, 0), (53, 0), (72, 0), (91, 1), (38, 0)];
+        apply(one.as_fd(), &changed).unwrap();
+        let modes = of(&pty::modes(one.as_fd()).unwrap());
+        assert!(changed.iter().all(|mode| modes.contains(mode)), "{modes:?}");
+        assert_ne!(of(&pty::modes(other.as_fd()).unwrap()), modes);
+        apply(other.as_fd(), &modes).unwrap();
+        assert_eq!(of(&pty::modes(other.as_fd()).unwrap()), modes);
+    }
 }

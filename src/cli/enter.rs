@@ -1,0 +1,60 @@
+//! `cellblock enter`: a session in a cell, for sshd's `ForceCommand` and `Subsystem`, for root; and the
+//! same as a login shell, `cellblock-shell`.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Args;
+
+use crate::enter::{self, Asked, FAULT, ORIGINAL, login_shell};
+use crate::wire::enter::SOCKET;
+
+use super::output;
+
+/// The arguments of `enter`.
+#[derive(Debug, Args)]
+#[command(after_help = "With neither TENANT nor COMMAND it runs what sshd left in SSH_ORIGINAL_COMMAND, or a \
+                        login shell: as ForceCommand. It exits as the command does; 255 if the fault is ours.")]
+pub struct Enter {
+    /// Whose cell to enter; only root can name another than their own
+    #[arg(value_name = "TENANT")]
+    tenant: Option<String>,
+    /// Serve files by SFTP: for sshd's `Subsystem sftp`
+    #[arg(long, conflicts_with = "command")]
+    sftp: bool,
+    /// Where the listener takes callers
+    #[arg(long, value_name = "PATH", default_value = SOCKET)]
+    socket: PathBuf,
+    /// What to run instead of a login shell: these words, as they are
+    #[arg(value_name = "COMMAND", last = true)]
+    command: Vec<OsString>,
+}
+
+impl Enter {
+    /// Ends as what ran in the cell.
+    pub(super) fn run(self) -> ExitCode {
+        let program = if self.sftp {
+            enter::sftp()
+        } else if self.tenant.is_none() && self.command.is_empty() {
+            enter::forced()
+        } else {
+            enter::of_words(&self.command)
+        };
+        enter::run(Asked { tenant: self.tenant, program }, &self.socket)
+    }
+}
+
+/// Runs as the login shell of a host account that is a tenant, with the arguments that came after its name.
+pub(super) fn as_login_shell(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match login_shell(arguments, env::var_os(ORIGINAL)) {
+        Ok(program) => enter::run(Asked { tenant: None, program }, Path::new(SOCKET)),
+        Err(bad) => {
+            output::complain(bad);
+            ExitCode::from(FAULT)
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Calling the listener.
+
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use crate::base::{Failure, Result, fail};
+use crate::sys::{Errno, poll, seqpacket};
+use crate::wire::enter::{Answer, Call, NoEntry};
+use crate::wire::login::{LoggedIn, Reply, Request};
+use crate::wire::{Link, LinkError};
+
+/// How long the listener may take to know the caller: it may have to ask a directory of accounts elsewhere.
+const ANSWER_WAIT: Duration = Duration::from_secs(60);
+
+/// Calls at `path`. Whoever is let in is told what they may do, and goes on by the link.
+pub(super) fn call(path: &Path, call: &Call) -> Result<(Link<Request, Reply>, LoggedIn)> {
+    let failed = |cause: &dyn std::fmt::Display| fail("asking the listener at", path.display(), cause);
+    let socket = connect(path)?;
+    // Whoever else answers there is no listener, and is given nothing to read.
+    match seqpacket::peer_ids(socket.as_fd()) {
+        Ok((_pid, 0)) => {}
+        Ok((_pid, uid)) => return Err(failed(&format_args!("uid {uid} answers there, and not root"))),
+        Err(errno) => return Err(failed(&errno)),
+    }
+    let mut link: Link<Call, Answer> = Link::new(socket);
+    // One that is turned away may be hung up on before it has called: the answer is there all the same.
+    match link.send(call) {
+        Ok(()) | Err(LinkError::Closed) => {}
+        Err(why) => return Err(failed(&why)),
+    }
+    wait(&link, path)?;
+    let answer = match link.receive() {
+        // What was not read of the call is told first (unix(7)).
+        Err(LinkError::Closed) => link.receive(),
+        answer => answer,
+    };
+    match answer {
+        Ok((Answer::Entered(outline), fds)) if fds.is_empty() => Ok((Link::new(OwnedFd::from(link)), outline)),
+        Ok((Answer::Refused(why), _)) => Err(refused(why)),
+        Ok((Answer::Entered(_), _)) => Err(failed(&LinkError::Descriptors)),
+        Err(why @ (LinkError::Malformed | LinkError::TooLong)) => {
+            Err(failed(&why).hint("it runs since before an upgrade: systemctl restart cellblock"))
+        }
+        Err(why @ (LinkError::Closed | LinkError::WouldBlock | LinkError::Descriptors | LinkError::Socket(_))) => {
+            Err(failed(&why))
+        }
+    }
+}
+
+fn connect(path: &Path) -> Result<OwnedFd> {
+    let failed = |cause: &dyn std::fmt::Display| fail("asking the listener at", path.display(), cause);
+    seqpacket::connect_path(path).map_err(|errno| match errno {
+        Errno::ENOENT | Errno::ECONNREFUSED => {
+            failed(&"none runs there").hint("systemctl start cellblock; or name its socket by --socket")
+        }
+        errno => failed(&errno),
+    })
+}
+
+fn wait(link: &Link<Call, Answer>, path: &Path) -> Result<()> {
+    let failed = |cause: &dyn std::fmt::Display| fail("asking the listener at", path.display(), cause);
+    let deadline = Instant::now() + ANSWER_WAIT;
+    while !poll::wait_readable(&[link.as_fd()], Some(deadline)).map_err(|errno| failed(&errno))?.contains(&true) {
+        if Instant::now() >= deadline {
+            return Err(failed(&"it does not answer"));
+        }
+    }
+    Ok(())
+}
+
+fn refused(why: NoEntry) -> Failure {
+    fail("entering", "", why.sentence())
+}

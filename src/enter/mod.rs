@@ -1,0 +1,100 @@
+//! The enter door, from the caller's side: an unprivileged process that asks the listener for a session
+//! and relays its streams.
+//!
+//! It runs as whoever called it: a tenant's host account behind sshd or su, or root. Nothing here is
+//! believed by anybody; it decides nothing but how the caller's own streams are moved. The cell gets
+//! pipes or a terminal of its own, and none of the caller's descriptors.
+
+mod ask;
+mod door;
+mod end;
+mod environment;
+mod pipes;
+mod session;
+mod terminal;
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write as _},
+    os::fd::AsFd as _,
+    path::Path,
+    process::ExitCode,
+};
+
+use crate::base::{Result, fail};
+use crate::sys::{process, pty};
+use crate::wire::enter::Call;
+use crate::wire::login::Request;
+use crate::wire::session::Program;
+
+pub use ask::{Asked, BadArguments, ORIGINAL, SHELL_NAME, is_login_shell, login_shell};
+pub use end::FAULT;
+
+use end::Ending;
+use session::Session;
+
+/// The one session of a caller.
+const CHANNEL: u32 = 0;
+
+/// Enters through the listener's `socket` and stays until the session ends. Ends as the program that ran
+/// there did: with its exit status, or by the signal that ended it.
+pub fn run(asked: Asked, socket: &Path) -> ExitCode {
+    match enter(asked, socket) {
+        Ok(ending) => ending.end(),
+        Err(failure) => {
+            // If even that cannot be said, the exit status has to do.
+            drop(writeln!(io::stderr().lock(), "cellblock: {failure}"));
+            ExitCode::from(FAULT)
+        }
+    }
+}
+
+/// Call → Answer → Request → Reply → the streams, relayed → the end.
+fn enter(asked: Asked, socket: &Path) -> Result<Ending> {
+    let Asked { tenant, program } = asked;
+    let call = Call { tenant, came_by: environment::came_by(variable("SSH_CONNECTION")) };
+    let (link, outline) = door::call(socket, &call)?;
+    let wants_terminal = program != Program::Subsystem(ask::SFTP.to_owned());
+    let on_terminal = wants_terminal && pty::is_terminal(io::stdin().as_fd()) && pty::is_terminal(io::stdout().as_fd());
+    if on_terminal && !outline.pty {
+        // As ssh(1) says it, which goes on without one.
+        drop(writeln!(io::stderr().lock(), "cellblock: no terminal is given to this account"));
+    }
+    let with_terminal = on_terminal && outline.pty;
+    let terminal = if with_terminal { Some(terminal::wanted(variable("TERM"))?) } else { None };
+    let environment = environment::of(env::vars_os(), process::effective_uid() == 0);
+    let mut session = Session::begin(link, with_terminal)?;
+    let streams = session.start(Request::StartSession { channel: CHANNEL, program, terminal, environment })?;
+    match streams {
+        Ok(fds) if with_terminal => session.on_terminal(fds),
+        Ok(fds) => session.on_pipes(fds),
+        Err(ending) => Ok(ending),
+    }
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name)
+}
+
+/// What sshd runs by `ForceCommand`: the command that its client asked for, if it asked for one.
+#[must_use]
+pub fn forced() -> Program {
+    ask::original(variable(ask::ORIGINAL))
+}
+
+/// A command line of these words, as they are; none: a login shell.
+#[must_use]
+pub fn of_words(words: &[OsString]) -> Program {
+    ask::of_words(words)
+}
+
+/// The sftp server.
+#[must_use]
+pub fn sftp() -> Program {
+    Program::Subsystem(ask::SFTP.to_owned())
+}
+
+fn failed(doing: &'static str) -> impl Fn(crate::sys::Errno) -> crate::base::Failure {
+    move |errno| fail(doing, "", errno)
+}

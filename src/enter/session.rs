@@ -1,0 +1,214 @@
+//! The caller's one session: asked for, watched, and ended.
+
+use std::{
+    io::{self, Write as _},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
+
+use crate::base::{Result, fail};
+use crate::sys::poll;
+use crate::sys::signal::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, Signals};
+use crate::wire::link::exactly;
+use crate::wire::login::{Reply, Request};
+use crate::wire::session::{Exit, Signal};
+use crate::wire::{Link, LinkError};
+
+use super::end::{Ending, FAULT};
+use super::pipes::Pipes;
+use super::terminal::Terminal;
+use super::{CHANNEL, failed};
+
+/// What is passed on to the program, where nobody ignores it: as sshd passes on what a client sends.
+const PASSED: [(i32, Signal); 6] = [
+    (SIGHUP, Signal::Hup),
+    (SIGINT, Signal::Int),
+    (SIGQUIT, Signal::Quit),
+    (SIGTERM, Signal::Term),
+    (SIGUSR1, Signal::Usr1),
+    (SIGUSR2, Signal::Usr2),
+];
+
+/// What moves a session's bytes meanwhile.
+pub(super) trait Relay {
+    /// Readable once all that came out of the program was passed on.
+    fn done(&self) -> BorrowedFd<'_>;
+    /// Readable once the caller's terminal is gone; none where there is none.
+    fn hung_up(&self) -> Option<BorrowedFd<'_>>;
+    /// The program has ended, by itself or not: what others still write is not waited for without end.
+    fn exited(&mut self, by_itself: bool);
+    /// Tells the caller something.
+    fn notice(&mut self, text: &str);
+    /// What this signal means for the caller itself; none: it is for the program.
+    fn takes(&mut self, number: i32) -> Option<Taken>;
+}
+
+/// What became of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It was about the terminal.
+    Done,
+    /// The caller ends by it.
+    Ends,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Session {
+    link: Link<Request, Reply>,
+    signals: Signals,
+}
+
+impl Session {
+    /// From here on signals are for the session. In a process with one thread: others inherit that.
+    pub(super) fn begin(link: Link<Request, Reply>, with_terminal: bool) -> Result<Self> {
+        let mut numbers = Vec::new();
+        for (number, _) in PASSED {
+            // nohup(1) and the like: what is ignored stays ignored.
+            if !signal::is_ignored(number).map_err(failed("asking for signals"))? {
+                numbers.push(number);
+            }
+        }
+        numbers.extend(with_terminal.then_some(SIGWINCH));
+        let signals = Signals::block(&numbers).map_err(failed("blocking signals"))?;
+        Ok(Self { link, signals })
+    }
+
+    /// Asks for it. The program's streams; or how it ends that none started.
+    pub(super) fn start(&mut self, request: Request) -> Result<Result<Vec<OwnedFd>, Ending>> {
+        let lost = |why: LinkError| fail("starting the session", "", why);
+        self.link.send(&request).map_err(lost)?;
+        drop(request);
+        loop {
+            let fds = [self.signals.as_fd(), self.link.as_fd()];
+            let ready = poll::wait_readable(&fds, None).map_err(failed("waiting"))?;
+            if ready.first() == Some(&true) {
+                match self.next_signal()? {
+                    Some(SIGWINCH) | None => {}
+                    Some(number) => return Ok(Err(Ending::Signal(number))),
+                }
+            }
+            if ready.get(1) != Some(&true) {
+                continue;
+            }
+            match self.link.receive().map_err(lost)? {
+                (Reply::SessionStarted { .. }, fds) => return Ok(Ok(fds)),
+                (Reply::SessionRefused { why, .. }, _) => {
+                    drop(writeln!(io::stderr().lock(), "cellblock: {}", why.sentence()));
+                    return Ok(Err(Ending::Status(FAULT)));
+                }
+                (Reply::SessionNotice { text, .. }, _) => drop(writeln!(io::stderr().lock(), "{text}")),
+                (other, _) => return Err(unexpected(&other)),
+            }
+        }
+    }
+
+    /// Relays a terminal of the cell's to the caller's.
+    pub(super) fn on_terminal(self, fds: Vec<OwnedFd>) -> Result<Ending> {
+        let [master] = exactly(fds).map_err(|why| fail("starting the session", "", why))?;
+        self.watch(&mut Terminal::relay(master)?)
+    }
+
+    /// Relays pipes of the cell's to whatever the caller has.
+    pub(super) fn on_pipes(self, fds: Vec<OwnedFd>) -> Result<Ending> {
+        let [stdin, stdout, stderr] = exactly(fds).map_err(|why| fail("starting the session", "", why))?;
+        self.watch(&mut Pipes::relay(stdin, stdout, stderr)?)
+    }
+
+    /// Until the program has ended and what it wrote was passed on.
+    fn watch(mut self, relay: &mut impl Relay) -> Result<Ending> {
+        let (mut ended, mut done, mut linked) = (None, false, true);
+        loop {
+            if let Some(ending) = ended.filter(|_| done) {
+                return Ok(ending);
+            }
+            let fds = [
+                Some(self.signals.as_fd()),
+                linked.then(|| self.link.as_fd()),
+                (!done).then(|| relay.done()),
+                relay.hung_up().filter(|_| ended.is_none()),
+            ];
+            let [signalled, told, finished, hung_up] = wait(fds)?;
+            if signalled && let Some(ending) = self.take_signal(relay)? {
+                return Ok(ending);
+            }
+            if told {
+                match self.hear(relay) {
+                    Ok(None) => {}
+                    Ok(Some(exit)) => {
+                        relay.exited(matches!(exit, Exit::Status(_)));
+                        if exit == Exit::CellGone {
+                            relay.notice("cellblock: the jail has ended");
+                        }
+                        ended = Some(Ending::of(&exit));
+                    }
+                    // Its last word was said before.
+                    Err(_gone) if ended.is_some() => linked = false,
+                    Err(why) => {
+                        relay.notice(&format!("cellblock: the session was lost: {why}"));
+                        return Ok(Ending::Status(FAULT));
+                    }
+                }
+            }
+            done |= finished;
+            if hung_up {
+                return Ok(Ending::Signal(SIGHUP));
+            }
+        }
+    }
+
+    /// How the program ended, if that is what was told.
+    fn hear(&mut self, relay: &mut impl Relay) -> std::result::Result<Option<Exit>, LinkError> {
+        match self.link.receive()? {
+            (Reply::SessionNotice { text, .. }, _) => {
+                relay.notice(&text);
+                Ok(None)
+            }
+            (Reply::SessionEnded { exit, .. }, _) => Ok(Some(exit)),
+            (
+                Reply::Setup(_)
+                | Reply::KeyAcceptable
+                | Reply::LoggedIn(_)
+                | Reply::LoginRefused { .. }
+                | Reply::SessionStarted { .. }
+                | Reply::SessionRefused { .. }
+                | Reply::ForwardOpened { .. }
+                | Reply::ForwardRefused { .. },
+                _,
+            ) => Err(LinkError::Malformed),
+            // Said to all whose cell has ended; there are none here.
+            (Reply::ForwardsGone, _) => Ok(None),
+        }
+    }
+
+    fn take_signal(&mut self, relay: &mut impl Relay) -> Result<Option<Ending>> {
+        let Some(number) = self.next_signal()? else { return Ok(None) };
+        match relay.takes(number) {
+            Some(Taken::Ends) => return Ok(Some(Ending::Signal(number))),
+            Some(Taken::Done) => return Ok(None),
+            None => {}
+        }
+        if let Some((_, signal)) = PASSED.iter().find(|(passed, _)| *passed == number) {
+            let sent = self.link.send(&Request::SignalSession { channel: CHANNEL, signal: *signal });
+            // The monitor has gone, and with it whom it was for: then it is for the caller.
+            return Ok(sent.is_err().then_some(Ending::Signal(number)));
+        }
+        Ok(None)
+    }
+
+    fn next_signal(&mut self) -> Result<Option<i32>> {
+        self.signals.take_one().map_err(failed("reading signals"))
+    }
+}
+
+/// Waits until one of those that are there can be read.
+fn wait<const N: usize>(fds: [Option<BorrowedFd<'_>>; N]) -> Result<[bool; N]> {
+    let there: Vec<BorrowedFd<'_>> = fds.iter().flatten().copied().collect();
+    let mut ready = poll::wait_readable(&there, None).map_err(failed("waiting"))?.into_iter();
+    Ok(fds.map(|fd| fd.is_some() && ready.next().unwrap_or(false)))
+}
+
+fn unexpected(reply: &Reply) -> crate::base::Failure {
+    // The names of its fields and values are ours; what it holds may be long.
+    let text: String = format!("{reply:?}").chars().take_while(|letter| letter.is_alphanumeric()).collect();
+    fail("starting the session", "", format!("the monitor said {text}"))
+}

@@ -1,0 +1,177 @@
+//! The enter door's socket, and who of this host is let near a monitor: counted by uid, so that no
+//! account's processes keep those of another out.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::fs::PermissionsExt as _,
+    },
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use crate::base::{Result, fail};
+use crate::config::settings::Server;
+use crate::sys::{SysResult, fd, seqpacket};
+use crate::wire::Link;
+use crate::wire::enter::{Answer, Call, NoEntry, socket};
+
+/// Callers that wait in the kernel until the listener gets to them.
+const BACKLOG: i32 = 128;
+
+/// Callers of one uid at once that are not let in yet: a job that starts many at once is served.
+const MAX_WAITING: u32 = 64;
+
+/// Callers of one uid that may fail in [`WINDOW`] before the rest of it is closed to that uid. Each costs
+/// a fork and two lines in the audit file.
+const MAX_FAILED: u32 = 20;
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Uids that are remembered before those are forgotten of whom nothing is left to know.
+const MANY_UIDS: usize = 1024;
+
+/// The socket.
+#[derive(Debug)]
+pub(super) struct Enter(OwnedFd);
+
+/// Whoever connected to it.
+#[derive(Debug)]
+pub(super) struct Came {
+    pub(super) socket: OwnedFd,
+    pub(super) pid: i32,
+    pub(super) uid: u32,
+    pub(super) pidfd: Option<OwnedFd>,
+}
+
+impl Enter {
+    /// Opens the socket in `run_dir`, in place of what an earlier listener left there, for everybody; and
+    /// lets everybody through the directory, which shows them nothing else.
+    pub(super) fn open(run_dir: &Path) -> Result<Self> {
+        let path = socket(run_dir);
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            Err(cause) => return Err(fail("removing", path.display(), cause)),
+        }
+        let failed = |errno| fail("listening on", path.display(), errno);
+        let listening = seqpacket::bind_path(&path).map_err(failed)?;
+        for (path, mode) in [(path.as_path(), 0o666), (run_dir, 0o711)] {
+            // The directory is root's, and nobody else writes there.
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))
+                .map_err(|cause| fail("opening to callers", path.display(), cause))?;
+        }
+        fd::set_nonblocking(listening.as_fd(), true).map_err(failed)?;
+        seqpacket::start_listening(listening.as_fd(), BACKLOG).map_err(failed)?;
+        Ok(Self(listening))
+    }
+
+    /// What to poll.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// The next who waits. `EAGAIN`: nobody does. `Ok(None)`: it has gone again.
+    pub(super) fn accept(&self) -> SysResult<Option<Came>> {
+        let socket = seqpacket::accept_one(self.0.as_fd())?;
+        let came = seqpacket::peer_ids(socket.as_fd()).and_then(|(pid, uid)| {
+            let pidfd = seqpacket::peer_pidfd(socket.as_fd())?;
+            Ok((pid, uid, pidfd))
+        });
+        Ok(came.ok().map(|(pid, uid, pidfd)| Came { socket, pid, uid, pidfd }))
+    }
+}
+
+/// Says so to a caller that is not taken. Best effort: nothing is owed to it.
+pub(super) fn turn_away(socket: OwnedFd) {
+    let link: Link<Answer, Call> = Link::new(socket);
+    link.send(&Answer::Refused(NoEntry::Busy)).unwrap_or_default();
+}
+
+/// What one uid has.
+#[derive(Debug, Default)]
+struct Of {
+    callers: u32,
+    waiting: u32,
+    failed: u32,
+    since: Option<Instant>,
+}
+
+impl Of {
+    fn failed_lately(&self, now: Instant) -> u32 {
+        if self.since.is_some_and(|since| now.duration_since(since) < WINDOW) { self.failed } else { 0 }
+    }
+}
+
+/// Live callers, counted.
+#[derive(Debug, Default)]
+pub(super) struct Callers {
+    all: u32,
+    by_uid: HashMap<u32, Of>,
+}
+
+impl Callers {
+    /// Whether one more of `uid` may come in; why not, for the audit file. Root always may.
+    pub(super) fn judge(&self, server: &Server, uid: u32, now: Instant) -> std::result::Result<(), &'static str> {
+        if uid == 0 {
+            return Ok(());
+        }
+        if self.all >= server.max_connections {
+            return Err("max_connections");
+        }
+        let Some(of) = self.by_uid.get(&uid) else { return Ok(()) };
+        if of.callers >= server.max_connections_per_source {
+            Err("max_connections_per_source")
+        } else if of.waiting >= MAX_WAITING {
+            Err("too many that wait")
+        } else if of.failed_lately(now) >= MAX_FAILED {
+            Err("too many that failed")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// One more, not let in yet.
+    pub(super) fn add(&mut self, uid: u32) {
+        if self.by_uid.len() >= MANY_UIDS {
+            let now = Instant::now();
+            self.by_uid.retain(|_uid, of| of.callers > 0 || of.failed_lately(now) > 0);
+        }
+        self.all = self.all.saturating_add(1);
+        let of = self.by_uid.entry(uid).or_default();
+        of.callers = of.callers.saturating_add(1);
+        of.waiting = of.waiting.saturating_add(1);
+    }
+
+    /// One of them was let in.
+    pub(super) fn let_in(&mut self, uid: u32) {
+        if let Some(of) = self.by_uid.get_mut(&uid) {
+            of.waiting = of.waiting.saturating_sub(1);
+        }
+    }
+
+    /// One of them was not.
+    pub(super) fn failed(&mut self, uid: u32, now: Instant) {
+        let of = self.by_uid.entry(uid).or_default();
+        of.failed = of.failed_lately(now).saturating_add(1);
+        if of.failed == 1 {
+            of.since = Some(now);
+        }
+    }
+
+    /// One of them ended.
+    pub(super) fn remove(&mut self, uid: u32, was_let_in: bool) {
+        self.all = self.all.saturating_sub(1);
+        if let Some(of) = self.by_uid.get_mut(&uid) {
+            of.callers = of.callers.saturating_sub(1);
+            if !was_let_in {
+                of.waiting = of.waiting.saturating_sub(1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "callers_tests.rs"]
+mod tests;

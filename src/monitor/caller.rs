@@ -1,0 +1,232 @@
+//! The story of one caller at the enter door, from accept to the end: as that of a connection, but that
+//! the kernel says who is there, and that whoever is let in speaks for itself.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    os::fd::{AsFd as _, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use tracing::{error, info, warn};
+
+use crate::account::Event;
+use crate::auth::{HostAccount, HostClaim, NotTied, host_account, prove_host};
+use crate::base::{Result, TenantName, escape};
+use crate::config::settings::Tenant;
+use crate::policy::{Ends, Identity, Proof, Told, grant};
+use crate::sys::{Errno, fd, net, poll, title};
+use crate::wire::door::{Outcome, Word};
+use crate::wire::enter::{Answer, Call, NoEntry};
+use crate::wire::{Link, LinkError};
+
+use super::clock;
+use super::pipeline::{House, Named, last_login};
+use super::serve::serve;
+use super::ssh::{End, Ssh};
+
+/// From accept to having called: no person types anything here.
+const CALL_WAIT: Duration = Duration::from_secs(10);
+
+/// Longest name of a tenant that was asked for in the audit file.
+const MAX_ASKED: usize = 64;
+
+/// A caller that the listener took.
+#[derive(Debug)]
+pub struct Caller {
+    /// Our name for the connection.
+    pub id: String,
+    /// Whose process it was when it connected.
+    pub uid: u32,
+    /// Its pid then: for the audit file alone.
+    pub pid: i32,
+    /// That very process, where the kernel gives one.
+    pub pidfd: Option<OwnedFd>,
+    /// When it was accepted.
+    pub accepted: Instant,
+}
+
+/// Which tenant a host account is.
+pub struct Tied {
+    /// Whether that takes the account's groups.
+    pub groups: bool,
+    /// Looks it up.
+    pub find: Box<dyn Fn(&HostAccount) -> Result<Option<Tenant>>>,
+}
+
+impl fmt::Debug for Tied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tied").field("groups", &self.groups).finish_non_exhaustive()
+    }
+}
+
+/// Serves `caller`, who is at the other end of `socket`, until it ends. Every way out is recorded.
+pub fn attend(mut caller: Caller, socket: OwnedFd, tied: &Tied, house: &mut House) {
+    let Caller { uid, pid, accepted, .. } = caller;
+    let pidfd = caller.pidfd.take();
+    house.audit.record(&Event::CallerAccepted { connection: &caller.id, uid, pid });
+    let mut tenant = None;
+    let end = match story(&caller, (socket, pidfd), tied, house, &mut tenant) {
+        Ok(()) => End::Closed,
+        Err(end) => end,
+    };
+    let reason = match &end {
+        End::OutOfTurn(request) => format!("the caller sent {request} out of turn"),
+        End::Wrong(why) => format!("the caller sent a wrong message: {why}"),
+        End::Closed | End::Grace | End::Tries | End::Told | End::Full | End::Hours | End::Time | End::Failed(_) => {
+            end.to_string()
+        }
+    };
+    info!("{} of uid {uid} ended: {reason}", caller.id);
+    // What somebody of this host does who is let in harms nobody else; the rest is counted.
+    if tenant.is_none() {
+        house.tell(&Word::Ended(Outcome::AuthFail), &[]);
+    }
+    house.audit.record(&Event::ConnectionEnd {
+        connection: &caller.id,
+        peer: None,
+        tenant: tenant.as_ref(),
+        reason,
+        seconds: accepted.elapsed().as_secs(),
+    });
+}
+
+/// Caller → Identity → Grant → Cell → Streams → Receipt.
+fn story(
+    caller: &Caller,
+    (socket, pidfd): (OwnedFd, Option<OwnedFd>),
+    tied: &Tied,
+    house: &mut House,
+    who: &mut Option<TenantName>,
+) -> Result<(), End> {
+    let mut desk = Desk { link: open(socket)?, caller, house };
+    let Call { tenant: asked, came_by } = desk.hear()?;
+    let claim = HostClaim { uid: caller.uid, asked: asked.as_deref() };
+    let account = || host_account(caller.uid, tied.groups);
+    let (identity, tenant) = match prove_host(&claim, account, &*desk.house.tenant, &*tied.find) {
+        Ok(proved) => proved,
+        Err(why) => return Err(desk.refuse(&claim, &why)),
+    };
+    let tenant = unbound(&identity, tenant);
+    let ends = came_by.map(|(peer, local)| Ends { peer, local });
+    let name = tenant.name.clone();
+    let Some(grant) = grant(identity, tenant, ends) else {
+        return Err(desk.turn_away(&claim, NoEntry::Locked, "tenant is locked", End::Closed));
+    };
+    *who = Some(name);
+    if let Err(errno) = title::set(&format!("cellblock: {} [enter]", grant.name())) {
+        warn!("naming the monitor: {errno}");
+    }
+    if !clock::is_open(grant.tenant()).map_err(End::Failed)? {
+        return Err(desk.turn_away(&claim, NoEntry::Closed, "outside of the tenant's hours", End::Hours));
+    }
+    let _seat = match grant.identity().proof() {
+        // The admin always gets in.
+        Proof::HostRoot => None,
+        Proof::HostAccount { .. } | Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password => {
+            let most = grant.tenant().jail.max_connections;
+            let seat = desk.house.seats.take(grant.name(), most);
+            let seat = seat.map_err(|failure| End::Failed(failure.to_string()))?;
+            let Some(seat) = seat else {
+                return Err(desk.turn_away(&claim, NoEntry::TooMany, "too many connections", End::Full));
+            };
+            Some(seat)
+        }
+    };
+    desk.record_login(grant.identity());
+    let from = ends.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ends| ends.peer.ip());
+    let told = match grant.identity().proof() {
+        // It is not the tenant who comes.
+        Proof::HostRoot => Told::default(),
+        Proof::HostAccount { .. } | Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password => {
+            Told { last_login: last_login(desk.house, from, grant.name()) }
+        }
+    };
+    desk.house.tell(&Word::LoggedIn, &[]);
+    desk.answer(Answer::Entered(grant.outline()))?;
+
+    let Desk { link, caller, house } = desk;
+    let ssh = Ssh::of_caller(Link::new(link.into()), pidfd)?;
+    serve(ssh, Named { id: &caller.id }, &grant, &told, house)
+}
+
+/// Neither hours nor a limit of time hold for root of the host.
+fn unbound(identity: &Identity, tenant: Tenant) -> Tenant {
+    if *identity.proof() == Proof::HostRoot { Tenant { open: None, max_session_time: None, ..tenant } } else { tenant }
+}
+
+fn open(socket: OwnedFd) -> Result<Link<Answer, Call>, End> {
+    let failed = |errno: Errno| End::Failed(errno.to_string());
+    // Nobody who does not read holds a monitor for long.
+    net::set_send_timeout(socket.as_fd(), CALL_WAIT).map_err(failed)?;
+    fd::set_nonblocking(socket.as_fd(), false).map_err(failed)?;
+    Ok(Link::new(socket))
+}
+
+/// Where a caller is heard before it is let in.
+struct Desk<'a> {
+    link: Link<Answer, Call>,
+    caller: &'a Caller,
+    house: &'a mut House,
+}
+
+impl Desk<'_> {
+    /// Waits for the call.
+    fn hear(&mut self) -> Result<Call, End> {
+        let deadline = self.caller.accepted + CALL_WAIT;
+        while Instant::now() < deadline {
+            let fds = [self.house.told(), self.link.as_fd()];
+            match poll::wait_readable(&fds, Some(deadline)).as_deref() {
+                Ok([true, _]) => return Err(End::Told),
+                Ok([_, true]) => {
+                    let (call, fds) = self.link.receive()?;
+                    // Nothing of a caller's is taken: what came is closed here.
+                    return if fds.is_empty() { Ok(call) } else { Err(End::Wrong(LinkError::Descriptors)) };
+                }
+                Ok(_none) => {}
+                Err(errno) => return Err(End::Failed(errno.to_string())),
+            }
+        }
+        Err(End::Grace)
+    }
+
+    fn answer(&self, answer: Answer) -> Result<(), End> {
+        Ok(self.link.send(&answer)?)
+    }
+
+    fn refuse(&mut self, claim: &HostClaim<'_>, why: &NotTied) -> End {
+        if let NotTied::Config(failure) = why {
+            error!("{failure}");
+        }
+        self.turn_away(claim, why.told(), &why.to_string(), End::Closed)
+    }
+
+    /// Says why not, and writes it down.
+    fn turn_away(&mut self, claim: &HostClaim<'_>, told: NoEntry, reason: &str, end: End) -> End {
+        let Caller { id, uid, .. } = self.caller;
+        info!("{id} uid {uid} may not enter: {reason}");
+        self.house.audit.record(&Event::CallerRefused {
+            connection: id,
+            uid: *uid,
+            account: host_account(*uid, false).map(|account| escape(&account.name)),
+            asked: claim.asked.map(|asked| escape(&asked.chars().take(MAX_ASKED).collect::<String>())),
+            reason: reason.to_owned(),
+        });
+        match self.answer(Answer::Refused(told)) {
+            Ok(()) => end,
+            Err(gone) => gone,
+        }
+    }
+
+    fn record_login(&mut self, identity: &Identity) {
+        let (id, tenant) = (&self.caller.id, identity.tenant());
+        let method = match identity.proof() {
+            Proof::HostRoot => "host-root",
+            Proof::HostAccount { .. } => "host-account",
+            Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password => return,
+        };
+        info!("{id} uid {} entered as {tenant} by {method}", self.caller.uid);
+        let login = Event::Login { connection: id, peer: None, tenant, method, key: None, certificate: None };
+        self.house.audit.record(&login);
+    }
+}

@@ -1,0 +1,493 @@
+//! "A host account's uid can't reach another tenant's cell by any argument, environment, cwd, fd or race"
+//! (issue 5); and whoever stalls or lies at the enter door holds up nobody.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::cast_possible_wrap,
+    clippy::cast_possible_truncation,
+    reason = "test support code"
+)]
+
+mod support;
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use cellblock::wire::{
+    enter::{Answer, Call, NoEntry},
+    login::Request,
+    session::Program,
+};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use support::{Host, Running, procfs, root, run_bounded, soon};
+
+/// A caller of our own making: connects, then does what is told. `say` sends, `hear` prints what comes as
+/// hexadecimal digits, or `end`.
+const CALLER: &str = r#"
+import array, os, socket, sys, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.connect('/run/cellblock/enter.sock')
+def say(text, fds=()):
+    data = bytes.fromhex(text) if isinstance(text, str) else text
+    try: s.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))] if fds else [])
+    except OSError as why: print(why.strerror, flush=True)
+def take():
+    for _ in range(2):
+        # What was not read of ours is told first (unix(7)).
+        try: return s.recv(1 << 18)
+        except ConnectionResetError: pass
+    return b''
+def hear():
+    print(take().hex() or 'end', flush=True)
+"#;
+
+fn caller(host: &Host, account: &str, script: &str) -> Command {
+    host.on_host(account, &["/usr/bin/python3", "-c", &format!("{CALLER}{script}")])
+}
+
+fn hex(message: &impl serde::Serialize) -> String {
+    postcard::to_stdvec(message).unwrap().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn call(tenant: Option<&str>) -> String {
+    hex(&Call { tenant: tenant.map(str::to_owned), came_by: None })
+}
+
+fn refusal(why: NoEntry) -> String {
+    hex(&Answer::Refused(why))
+}
+
+fn events(host: &Host, name: &str) -> Vec<Value> {
+    host.door.audit().into_iter().filter(|line| line["event"] == name).collect()
+}
+
+/// "other tenant by argument, environment, cwd, fd"
+#[test]
+fn an_account_gets_its_own_cell_whatever_it_says_and_wherever_it_stands() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    host.entered("alice", &["--", "sh", "-c", "echo hers > ~/secret"]);
+    let look = ["--", "sh", "-c", "id -un; cat ~/secret 2>/dev/null; ls /home"];
+
+    // By argument.
+    let ran = run_bounded(host.enter("bob", &["alice", "--", "id", "-un"]), b"");
+    assert_eq!((ran.status, ran.text().as_str()), (255, ""));
+    assert!(ran.err.contains("Only root can enter the cell of another tenant."), "{}", ran.err);
+    assert_eq!(host.entered("bob", &["bob", "--", "id", "-un"]), "bob");
+
+    // By environment.
+    let mut command = host.on_host("bob", &["env"]);
+    for name in ["USER", "LOGNAME", "SUDO_USER", "HOME", "CELLBLOCK_TENANT", "SSH_USER"] {
+        command.arg(format!("{name}=alice"));
+    }
+    command
+        .args(["SUDO_UID=0", "SSH_CONNECTION=127.0.0.1 1 127.0.0.1 22", "LD_PRELOAD=", "cellblock", "enter"])
+        .args(look);
+    assert_eq!(run_bounded(command, b"").text(), "bob\nbob");
+
+    // By the directory it stands in, and by what it has open: neither gets in.
+    let secret = host.door.dir.join("state/tenants/alice/home");
+    let script = format!(
+        "cd {} && exec 7</etc/shadow 8</ && exec setpriv --reuid bob --regid bob --init-groups \
+         cellblock enter -- sh -c 'pwd; ls -l /proc/self/fd | grep -c :; readlink /proc/self/cwd; cat <&7 2>/dev/null; id -un'",
+        secret.display()
+    );
+    let ran = run_bounded(host.as_root(&["bash", "-c", &script]), b"");
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    // 0 to 2, and the directory that ls reads.
+    assert_eq!(ran.text(), "/home/bob\n4\n/home/bob\nbob", "{}", ran.err);
+}
+
+/// What the caller's own streams are is nowhere to be seen in the cell: it has pipes of its own
+#[test]
+fn no_file_terminal_or_pipe_of_the_hosts_gets_into_a_cell() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    let script = "exec < /etc/hostname 2> /dev/null; cellblock enter -- sh -c 'for n in 0 1 2; do stat -Lc %F:%U:%d /proc/self/fd/$n; done; \
+                  echo x > /dev/stdout' | cat";
+    let ran = run_bounded(host.on_host("alice", &["sh", "-c", script]), b"");
+    let lines: Vec<_> = ran.text().lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 4, "{lines:?} {}", ran.err);
+    assert!(lines[..3].iter().all(|line| line.starts_with("fifo:alice:")), "{lines:?}");
+    assert_eq!(lines[3], "x");
+}
+
+/// "a caller that execs in between": who connected is who counts
+#[test]
+fn whoever_connected_counts_and_not_what_they_have_become_since() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    // mallory connects, and only then somebody else speaks over that connection: bob, and root.
+    for (other, becomes) in [("bob", "61003"), ("root", "0")] {
+        let script = format!(
+            "os.set_inheritable(s.fileno(), True)\n\
+             os.execvp('python3', ['python3', '-c', 'import os,socket;s=socket.socket(fileno=%d);\
+             os.setuid({becomes}) if os.getuid() != {becomes} else None;s.send(bytes.fromhex(\"{}\"));print(s.recv(99).hex())' % s.fileno()])",
+            call(Some("bob"))
+        );
+        // Root does the becoming: connects as mallory by its effective id alone.
+        let connect = "import os; os.setresgid(61004, 61004, 0); os.setresuid(0, 61004, 0)\n";
+        let mut command = host.as_root(&["/usr/bin/python3", "-c"]);
+        command.arg(format!("{connect}{CALLER}os.setresuid(0, 0, 0); os.setresgid(0, 0, 0)\n{script}"));
+        let ran = run_bounded(command, b"");
+        assert_eq!(ran.text(), refusal(NoEntry::NoTenant), "{other}: {}", ran.err);
+    }
+    assert!(events(&host, "login").is_empty());
+    let refused = events(&host, "caller_refused");
+    assert!(refused.iter().all(|line| line["uid"] == 61004 && line["account"] == "mallory"), "{refused:?}");
+}
+
+/// The session does not outlive the process that called, whoever holds the connection then
+#[test]
+fn a_session_ends_with_its_caller_even_where_another_holds_the_connection() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    let program = Program::Command(b"echo up; exec sleep 1000".to_vec());
+    let start = hex(&Request::StartSession { channel: 0, program, terminal: None, environment: Vec::new() });
+    let script =
+        format!("say('{}'); hear(); say('{start}'); hear()\nif os.fork() == 0: time.sleep(1000)\nos.wait", call(None));
+    let has_pidfd = {
+        let (one, _other) = cellblock::sys::seqpacket::pair().unwrap();
+        std::os::fd::AsFd::as_fd(&one);
+        cellblock::sys::seqpacket::peer_pidfd(std::os::fd::AsFd::as_fd(&one)).unwrap().is_some()
+    };
+    let mut running = Running::start(caller(&host, "alice", &script));
+    running.line();
+    running.line();
+    if has_pidfd {
+        soon("the connection has ended", || events(&host, "connection_end").len() == 1);
+    }
+    // The child sleeps as alice of the host.
+    let mut kill = host.on_host("alice", &["pkill", "-9", "-u", "alice", "python3"]);
+    kill.status().unwrap();
+    soon("all is over", || events(&host, "connection_end").len() == 1);
+    running.wait();
+}
+
+/// "file:line:col findings", and here what they are for: one account is one tenant, and `host_user` goes first
+#[test]
+fn accounts_are_tied_by_name_before_they_are_by_group() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    assert_eq!(host.entered("alice", &["--", "id", "-un"]), "alice");
+    assert_eq!(host.entered("alice-sh", &["--", "id", "-un"]), "alice", "by the group");
+    assert_eq!(host.entered("bob", &["--", "id", "-un"]), "bob", "in alice's group, and bob by name");
+    for nobody in ["mallory", "trudy"] {
+        let ran = run_bounded(host.enter(nobody, &["--", "id"]), b"");
+        assert!(ran.status == 255 && ran.err.contains("no tenant of cellblock"), "{nobody}: {}", ran.err);
+    }
+    // A uid that no account has.
+    let ran = run_bounded(host.as_root(&["setpriv", "--reuid", "61999", "--clear-groups", "cellblock", "enter"]), b"");
+    assert!(ran.status == 255 && ran.err.contains("no tenant of cellblock"), "{}", ran.err);
+}
+
+#[test]
+fn root_enters_whom_it_names_and_no_class_keeps_it_out() {
+    if !root() {
+        return;
+    }
+    let host = Host::start(
+        "",
+        "allow = [\"sftp\"]\ncommand = \"echo forced\"\nopen = [\"00:00-00:01\"]\nmax_connections = 1\n",
+    );
+    assert_eq!(
+        host.entered("root", &["bob", "--", "sh", "-c", "id -un; echo \"$0 $1\"", "a  b", "$HOME"]),
+        "bob\na  b $HOME"
+    );
+    let ran = run_bounded(host.enter("root", &[]), b"");
+    assert!(ran.status == 255 && ran.err.contains("say whose cell to enter"), "{}", ran.err);
+    let ran = run_bounded(host.enter("root", &["zoe"]), b"");
+    assert!(ran.status == 255 && ran.err.contains("There is no such tenant."), "{}", ran.err);
+    let login = events(&host, "login");
+    assert_eq!((login[0]["method"].as_str(), login[0]["tenant"].as_str()), (Some("host-root"), Some("bob")));
+    assert!(login[0].get("peer").is_none(), "{login:?}");
+}
+
+/// "the request bounded and typed": each kind of lie ends its connection, and nothing starts
+#[test]
+fn whoever_lies_is_hung_up_on_and_gets_nothing() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    let entered = |script: &str| format!("say('{}'); hear()\n{script}\nhear()", call(None));
+    let start =
+        |program: Program| hex(&Request::StartSession { channel: 0, program, terminal: None, environment: Vec::new() });
+    let sleep = || start(Program::Command(b"sleep 100".to_vec()));
+    let login = hex(&Request::LogIn { user: "root".into(), key: Vec::new() });
+    let before: [(&str, String); 5] = [
+        ("what is no call", "say('ffffffff'); hear()".into()),
+        ("nothing at all", "say(b''); hear()".into()),
+        ("more than any message", "say(b'x' * 200000); hear()".into()),
+        ("a call with descriptors", format!("say('{}', [0]); hear()", call(None))),
+        ("a call with bytes after it", format!("say('{}00'); hear()", call(None))),
+    ];
+    for (what, script) in before {
+        let ran = run_bounded(caller(&host, "alice", &script), b"");
+        assert_eq!(ran.text(), "end", "{what}: {}", ran.err);
+    }
+    let after: [(&str, String); 6] = [
+        ("what only ssh has", format!("say('{login}')")),
+        ("the probe", format!("say('{}'); hear()", start(Program::Probe))),
+        ("a request with descriptors", format!("say('{}', [0, 1, 2])", sleep())),
+        ("a second session", format!("say('{0}'); hear(); say('{0}')", sleep())),
+        ("what is no request", "say('7f7f7f')".into()),
+        ("a second call", format!("say('{}')", call(Some("bob")))),
+    ];
+    for (what, script) in after {
+        let script = if what == "the probe" { format!("{script}; s.close(); sys.exit()") } else { script };
+        let ran = run_bounded(caller(&host, "alice", &entered(&script)), b"");
+        let text = ran.text();
+        if what == "the probe" {
+            // Refused as everything that is not allowed is.
+            assert_eq!(text.lines().count(), 2, "{what}: {text} {}", ran.err);
+        } else {
+            assert_eq!(text.lines().last(), Some("end"), "{what}: {text} {}", ran.err);
+        }
+    }
+    let started: Vec<_> = events(&host, "session_start").into_iter().map(|line| line["kind"].clone()).collect();
+    assert_eq!(started, ["exec"], "the first of two");
+    soon("nothing of it runs", || host.entered("alice", &["--", "sh", "-c", "pgrep -c sleep; true"]) == "0");
+}
+
+/// "a caller that stalls or lies holds up nobody"
+#[test]
+fn those_who_stall_hold_up_nobody_and_are_hung_up_on() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    host.entered("alice", &["--", "true"]);
+    let script = "all = [s]\n\
+        for n in range(199):\n \
+        one = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); one.connect('/run/cellblock/enter.sock'); all.append(one)\n\
+        print('stalling', flush=True)\n\
+        begin = time.monotonic()\n\
+        for one in all:\n \
+        try: one.recv(99)\n \
+        except OSError: pass\n\
+        print(int(time.monotonic() - begin), flush=True)";
+    let running = Running::start(caller(&host, "mallory", script));
+    assert_eq!(running.line(), "stalling");
+    let begin = Instant::now();
+    for account in ["alice", "bob"] {
+        host.entered(account, &["--", "true"]);
+    }
+    assert_eq!(host.door.ok("alice", "echo in"), "in", "the ssh door counts for itself");
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    let seconds: u64 = running.line().parse().unwrap();
+    assert!(seconds <= 12, "{seconds}");
+    let turned_away = events(&host, "caller_turned_away");
+    assert!(
+        turned_away.iter().any(|line| line["reason"] == "too many that wait" && line["uid"] == 61004),
+        "{turned_away:?}"
+    );
+}
+
+#[test]
+fn whoever_fails_again_and_again_is_turned_away_and_nobody_else_is() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    let script = format!(
+        "for n in range(500):\n \
+         s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.connect('/run/cellblock/enter.sock')\n \
+         try: s.send(bytes.fromhex('{}'))\n \
+         except BrokenPipeError: pass\n \
+         data = take().hex()\n if data == '{}': break\nprint(n, data, flush=True)",
+        call(None),
+        refusal(NoEntry::Busy)
+    );
+    let ran = run_bounded(caller(&host, "mallory", &script), b"");
+    let text = ran.text();
+    let (number, last) = text.split_once(' ').unwrap_or_else(|| panic!("{text} {}", ran.err));
+    assert_eq!(last, refusal(NoEntry::Busy), "{number}");
+    let number: usize = number.parse().unwrap();
+    // The first connection, which said nothing, was one of them.
+    assert!(number >= 19, "a few are no harm: {number}");
+    assert_eq!(
+        events(&host, "caller_refused").len(),
+        number,
+        "whoever is turned away gets no monitor, and no line of its own"
+    );
+    host.entered("alice", &["--", "true"]);
+}
+
+/// Sessions of the enter door are listed and killed as those of ssh
+#[test]
+fn the_admin_sees_and_ends_what_came_by_the_enter_door() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    let running = Running::start(host.enter("alice", &["--", "sh", "-c", "echo up; exec sleep 1000"]));
+    assert_eq!(running.line(), "up");
+    let verb = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cellblock"));
+        command.arg("--config").arg(host.door.dir.join("cellblock.toml")).args(words);
+        let ran = run_bounded(command, b"");
+        assert_eq!(ran.status, 0, "{}", ran.err);
+        ran.text()
+    };
+    let list: Value = serde_json::from_str(&verb(&["list", "--json"])).unwrap();
+    let session = &list["cells"][0]["sessions"][0];
+    assert_eq!((session["from"].clone(), session["kind"].as_str()), (Value::Null, Some("exec")), "{list}");
+    let name = session["session"].as_str().unwrap();
+    verb(&["kill", name]);
+    let mut running = running;
+    soon("the caller ends", || !running.is_running());
+    soon("the receipt is written", || events(&host, "session_end").len() == 1);
+    let of = |event: &str| events(&host, event)[0].clone();
+    assert_eq!(
+        (of("session_start")["session"].as_str(), of("session_end")["session"].as_str()),
+        (Some(name), Some(name))
+    );
+    assert_eq!(of("caller_accepted")["uid"], 61001);
+    assert_eq!((of("login")["method"].as_str(), of("login")["tenant"].as_str()), (Some("host-account"), Some("alice")));
+}
+
+/// Whoever keeps the session's descriptors and goes does not keep the session beyond its time
+#[test]
+fn no_session_outlasts_its_time_by_what_the_caller_holds_on_to() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("max_session_time = \"10s\"\n", "");
+    let program = Program::Command(b"trap '' TERM HUP; while :; do sleep 0.2; done".to_vec());
+    let start = hex(&Request::StartSession { channel: 0, program, terminal: None, environment: Vec::new() });
+    // A child keeps what came with the answer; the caller hangs up.
+    let script = format!(
+        "say('{}'); hear(); say('{start}')\ndata, ancillary, *_ = s.recvmsg(999, 999)\nprint(len(ancillary), flush=True)\n\
+         if os.fork() == 0:\n s.close(); time.sleep(1000)\ns.close(); os._exit(0)",
+        call(None)
+    );
+    let running = Running::start(caller(&host, "alice", &script));
+    running.line();
+    assert_eq!(running.line(), "1");
+    soon("its time is over", || events(&host, "session_end").len() == 1);
+    assert_eq!(
+        host.entered("root", &["alice", "--", "sh", "-c", "pgrep -fc 'trap.*TERM'; true"]),
+        "1",
+        "the one that looks"
+    );
+    run_bounded(host.on_host("alice", &["pkill", "-9", "-u", "alice", "python3"]), b"");
+}
+
+/// The run_dir lets others through to the one socket
+#[test]
+fn nothing_in_the_run_dir_is_open_to_others_but_the_enter_socket() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    host.entered("alice", &["--", "true"]);
+    let mut open = Vec::new();
+    for entry in fs::read_dir(host.door.run_dir()).unwrap() {
+        let entry = entry.unwrap();
+        let meta = entry.metadata().unwrap();
+        if meta.mode() & 0o077 != 0 && entry.file_name() != "enter.sock" {
+            open.push(format!("{:?} {:o}", entry.file_name(), meta.mode()));
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+    let listed = run_bounded(host.on_host("alice", &["ls", "/run/cellblock"]), b"");
+    assert_ne!(listed.status, 0);
+    let script = "import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.connect('/run/cellblock/control.sock')";
+    let ran = run_bounded(host.on_host("alice", &["/usr/bin/python3", "-c", script]), b"");
+    assert!(ran.err.contains("PermissionError"), "{}", ran.err);
+}
+
+/// No caller is told by somebody else who plays the listener
+#[test]
+fn a_socket_that_is_not_roots_is_not_talked_to() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    let script = "import os, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.bind('/tmp/cb-fake-%d' % os.getpid()); \
+                  os.chmod('/tmp/cb-fake-%d' % os.getpid(), 0o777); s.listen(); print('/tmp/cb-fake-%d' % os.getpid(), flush=True); \
+                  c = s.accept()[0]; print(len(c.recv(9999)), flush=True)";
+    let mut fake = host.on_host("mallory", &["/usr/bin/python3", "-c", script]);
+    fake.stdin(Stdio::null());
+    let fake = Running::start(fake);
+    let socket = fake.line();
+    let ran = run_bounded(host.enter("alice", &["--socket", &socket, "--", "id"]), b"");
+    fs::remove_file(&socket).ok();
+    assert!(ran.status == 255 && ran.err.contains("uid 61004 answers there, and not root"), "{}", ran.err);
+    assert_eq!(fake.line(), "0", "nothing was said to it");
+}
+
+/// kill -9 of the monitor, and of the caller, leaves nothing running
+#[test]
+fn a_caller_that_is_killed_leaves_no_connection() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    let mut running = Running::start(host.enter("alice", &["--", "sh", "-c", "echo up; cat"]));
+    assert_eq!(running.line(), "up");
+    let caller =
+        procfs::pids().into_iter().find(|&pid| procfs::cmdline(pid).starts_with("cellblock enter -- sh")).unwrap();
+    procfs::kill(caller, Signal::SIGKILL);
+    soon("the connection has ended", || events(&host, "connection_end").len() == 1);
+    running.wait();
+    // cat has read the end.
+    soon("so has the session", || events(&host, "session_end").len() == 1);
+}
+
+/// CVE-2008-1657 and virtualmin#382: "nothing of a tenant's (`~/.ssh/rc`, environment, `command=`) runs on the host
+/// before the jail". Without our piece of config it does, so that the test can fail
+#[test]
+fn nothing_of_a_tenants_runs_on_the_host_before_the_jail() {
+    if !root() {
+        return;
+    }
+    let mut host = Host::start("", "");
+    let trap = |name: &str| host.home.join(format!("ran-{name}"));
+    let key = fs::read_to_string(host.door.dir.join("id.pub")).unwrap();
+    fs::create_dir(host.home.join(".ssh")).unwrap();
+    for (file, text) in [
+        (".ssh/rc", format!("touch {}", trap("rc").display())),
+        (".ssh/environment", format!("LD_PRELOAD=/x\nENV={}/.ssh/rc\nPATH=/nowhere\n", host.home.display())),
+        (".ssh/authorized_keys", format!("command=\"touch {}\" {key}", trap("command").display())),
+        (".profile", format!("touch {}", trap("profile").display())),
+        (".bashrc", format!("touch {}", trap("bashrc").display())),
+    ] {
+        fs::write(host.home.join(file), text).unwrap();
+    }
+    for path in [".ssh", ".ssh/rc", ".ssh/environment", ".ssh/authorized_keys", ".profile", ".bashrc"] {
+        std::os::unix::fs::chown(host.home.join(path), Some(61_001), Some(61_001)).unwrap();
+    }
+    let ran =
+        || ["rc", "command", "profile", "bashrc"].into_iter().filter(|name| trap(name).exists()).collect::<Vec<_>>();
+    for line in ["id -un", "exec true; id"] {
+        assert_eq!(host.run("alice", line).status, 0, "{}", host.sshd_log());
+    }
+    let shell = run_bounded(host.ssh("alice"), b"id -un\n");
+    assert_eq!(shell.text(), "alice", "{}", shell.err);
+    assert!(ran().is_empty(), "{:?}", ran());
+
+    let home = host.home.clone();
+    host.another_sshd("/bin/false", Some("PermitUserEnvironment no\n"));
+    run_bounded(host.ssh("alice"), b"");
+    assert!(home.join("ran-rc").exists(), "an sshd without our config runs it");
+}
