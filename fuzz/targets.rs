@@ -20,11 +20,9 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use cellblock::{
     auth::judge_certificate,
     base::Fields,
-    config,
-    init::modes,
-    sftp as server,
+    config, sftp as server,
     sys::pty,
-    wire::{control, door, init, link, login, sftp as records, verify},
+    wire::{control, door, init, link, login, modes, sftp as records, verify},
 };
 use ssh_key::{Certificate, certificate::CertType};
 

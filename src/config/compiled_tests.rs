@@ -36,7 +36,7 @@ fn every_tenant_is_found_and_no_other() {
 #[test]
 fn accounts_lead_to_the_tenant_they_are_tied_to_by_name_first() {
     let server = config("ties", 0).server().unwrap();
-    let mut builder = Builder::new(&server, &Stranger { auth: Vec::new() }).unwrap();
+    let mut builder = Builder::new(&server, &Stranger { auth: Vec::new(), pam_service: String::new() }).unwrap();
     let base = config("ties-too", 1).tenant(&name("t0")).unwrap().unwrap();
     let own = |text: &str| Some(text.to_owned());
     for (tenant, user, group) in [("a", None, own("g1")), ("b", own("ann"), None), ("c", own("a"), own("g2"))] {

@@ -167,6 +167,7 @@ impl Session {
             (
                 Reply::Setup(_)
                 | Reply::KeyAcceptable
+                | Reply::Ask { .. }
                 | Reply::LoggedIn(_)
                 | Reply::LoginRefused { .. }
                 | Reply::SessionStarted { .. }

@@ -20,6 +20,7 @@ fn server() -> Server {
         client_alive_interval: None,
         client_alive_count_max: 3,
         rekey_limit: RekeyLimit { bytes: Bytes(1 << 30), time: Duration::from_secs(3600) },
+        encrypt_and_mac: false,
         banner: None,
         id_pool: IdPool { first: 1, count: 1, register: false },
         penalties: Penalties::default(),

@@ -123,7 +123,7 @@ fn story(
     let _seat = match grant.identity().proof() {
         // The admin always gets in.
         Proof::HostRoot => None,
-        Proof::HostAccount { .. } | Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password => {
+        Proof::HostAccount { .. } | Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password | Proof::Pam => {
             let most = grant.tenant().jail.max_connections;
             let seat = desk.house.seats.take(grant.name(), most);
             let seat = seat.map_err(|failure| End::Failed(failure.to_string()))?;
@@ -138,8 +138,8 @@ fn story(
     let told = match grant.identity().proof() {
         // It is not the tenant who comes.
         Proof::HostRoot => Told::default(),
-        Proof::HostAccount { .. } | Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password => {
-            Told { last_login: last_login(desk.house, from, grant.name()) }
+        Proof::HostAccount { .. } | Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password | Proof::Pam => {
+            Told { last_login: last_login(desk.house, from, grant.name()), ..Told::default() }
         }
     };
     desk.house.tell(&Word::LoggedIn, &[]);
@@ -223,7 +223,7 @@ impl Desk<'_> {
         let method = match identity.proof() {
             Proof::HostRoot => "host-root",
             Proof::HostAccount { .. } => "host-account",
-            Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password => return,
+            Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password | Proof::Pam => return,
         };
         info!("{id} uid {} entered as {tenant} by {method}", self.caller.uid);
         let login = Event::Login { connection: id, peer: None, tenant, method, key: None, certificate: None };

@@ -92,6 +92,8 @@ pub(super) fn caller_turn(asked: &mut bool, request: Request) -> Turn {
         | Request::LogIn { .. }
         | Request::LogInByCertificate { .. }
         | Request::Password { .. }
+        | Request::KeyboardInteractive { .. }
+        | Request::Answers { .. }
         | Request::TriedMethod { .. } => Turn::OutOfTurn("a login request"),
         Request::Connect { .. } | Request::Listen { .. } | Request::Accepted { .. } | Request::ForwardEnded { .. } => {
             Turn::OutOfTurn("a request for a forward")

@@ -55,7 +55,9 @@ impl Progress {
     ) -> Option<Proved> {
         self.names.push(match identity.proof() {
             Proof::Certificate { .. } => "certificate",
-            Proof::Key { .. } | Proof::Password | Proof::Pam | Proof::HostRoot | Proof::HostAccount { .. } => method.name(),
+            Proof::Key { .. } | Proof::Password | Proof::Pam | Proof::HostRoot | Proof::HostAccount { .. } => {
+                method.name()
+            }
         });
         // Keys bring options that restrict; a password beside one lifts none of them, nor does PAM.
         let identity = match self.identity.take() {

@@ -2,6 +2,7 @@ use std::{cell::Cell, collections::BTreeSet, time::Duration};
 
 use super::*;
 use crate::base::Bytes;
+use crate::config::permit::Permit;
 use crate::config::settings::{Jail, Limits, Linger, Network, Root, Sftp, User};
 use crate::wire::sftp::Access;
 
@@ -18,6 +19,8 @@ fn tenant(name: &str) -> Tenant {
         limits: Limits { tmp: Bytes(0), run: Bytes(0), shm: Bytes(0), nofile: 1, ..Limits::default() },
         allow: BTreeSet::new(),
         command: None,
+        permit_open: Permit::Any,
+        permit_listen: Permit::Any,
         sftp: Sftp { access: Access::ReadWrite, umask: None },
         accept_env: Vec::new(),
         set_env: Vec::new(),
