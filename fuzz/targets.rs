@@ -64,7 +64,10 @@ fn file_operations(mut stream: &[u8]) -> bool {
 
 /// A config file: whole, or refused with at least one finding that can be shown.
 pub fn config(data: &[u8]) -> bool {
-    match config::load(&file(data)) {
+    let path = file(data);
+    let loaded = config::load(&path);
+    fs::remove_dir_all(path.parent().expect("it lies in a directory")).expect("the directory is ours");
+    match loaded {
         Ok(loaded) => {
             assert_eq!(loaded.warnings.errors(), 0);
             let tenants = loaded.compiled.tenants().filter(Result::is_ok).count();
