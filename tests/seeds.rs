@@ -147,7 +147,7 @@ fn orders() -> Made {
         terminal: Some(terminal()),
         account: account(),
         environment: vec![("PATH".into(), "/bin".into())],
-        greeting: Some(Greeting { last_login: Some("Last login".into()), motd: true }),
+        greeting: Some(Greeting { said: String::new(), last_login: Some("Last login".into()), motd: true }),
         linger: Some(Duration::from_secs(600)),
         max_sessions: 10,
     };
