@@ -5,6 +5,8 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -14,6 +16,9 @@ use crate::base::{Result, fail};
 use crate::sys::append;
 
 use super::event::Event;
+
+/// How long a line without its end may be one that another process is writing.
+const UNDER_WAY: Duration = Duration::from_millis(5);
 
 /// An open audit file.
 #[derive(Debug)]
@@ -67,11 +72,21 @@ impl Audit {
     }
 
     /// Whether the last line was cut by a full disk, whoever wrote it: the next one must not be lost in it.
+    /// Another's line that is being written looks the same until it is there.
     fn is_torn(&self) -> io::Result<bool> {
-        let Some(last) = self.file.metadata()?.len().checked_sub(1) else { return Ok(false) };
-        let mut byte = [0];
-        self.file.read_exact_at(&mut byte, last)?;
-        Ok(byte != *b"\n")
+        let end = Instant::now() + UNDER_WAY;
+        loop {
+            let Some(last) = self.file.metadata()?.len().checked_sub(1) else { return Ok(false) };
+            let mut byte = [0];
+            self.file.read_exact_at(&mut byte, last)?;
+            if byte == *b"\n" {
+                return Ok(false);
+            }
+            if Instant::now() >= end {
+                return Ok(true);
+            }
+            thread::yield_now();
+        }
     }
 
     fn is_current(&self) -> bool {

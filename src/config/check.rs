@@ -256,23 +256,7 @@ pub(super) fn tenant(
     login::check(&name, place, whole, &login::Means { auth: &auth, has_key, locked }, files, findings);
     let authorized_principals = need(&whole.authorized_principals).unwrap_or_else(|| vec![name.to_string()]);
     let jail = jail(whole)?;
-    if let (Some(high), most) = (&whole.limits_memory_high, jail.limits.memory)
-        && high.value >= most
-    {
-        let message = format!("memory_high is {} and memory is {most}: nothing is ever slowed down", high.value);
-        findings.push(Finding::error(high.place, message).hint("set memory_high lower than memory, or leave it out"));
-    }
-    if let Some(sets) = &whole.syscalls
-        && sets.value.contains(&CallSet::Ping)
-        && jail.network == Network::Host
-    {
-        let finding = Finding::warning(sets.place, "the host decides who sends ICMP echo requests on its network");
-        findings.push(finding.hint("let net.ipv4.ping_group_range of the host hold the tenants' ids"));
-    }
-    if let (Some(zone), None) = (&whole.time_zone, &whole.open) {
-        let finding = Finding::warning(zone.place, "a time zone without hours does nothing");
-        findings.push(finding.hint("set `open` too"));
-    }
+    without_effect(whole, &jail, findings);
     if name.as_str() == "root" && user == User::Tenant {
         findings.push(
             Finding::error(place, "a tenant named `root` is root inside")
@@ -302,6 +286,27 @@ pub(super) fn tenant(
         host_group: need(&whole.host_group),
         jail,
     })
+}
+
+/// Reports what was set and, beside the rest, does nothing.
+fn without_effect(whole: &TenantLayer, jail: &Jail, findings: &mut Findings) {
+    if let (Some(high), most) = (&whole.limits_memory_high, jail.limits.memory)
+        && high.value >= most
+    {
+        let message = format!("memory_high is {} and memory is {most}: nothing is ever slowed down", high.value);
+        findings.push(Finding::error(high.place, message).hint("set memory_high lower than memory, or leave it out"));
+    }
+    if let Some(sets) = &whole.syscalls
+        && sets.value.contains(&CallSet::Ping)
+        && jail.network == Network::Host
+    {
+        let finding = Finding::warning(sets.place, "the host decides who sends ICMP echo requests on its network");
+        findings.push(finding.hint("let net.ipv4.ping_group_range of the host hold the tenants' ids"));
+    }
+    if let (Some(zone), None) = (&whole.time_zone, &whole.open) {
+        let finding = Finding::warning(zone.place, "a time zone without hours does nothing");
+        findings.push(finding.hint("set `open` too"));
+    }
 }
 
 /// Sets what is left to the tenant's name.

@@ -51,8 +51,11 @@ pub struct Tied {
     /// Whether that takes the account's groups.
     pub groups: bool,
     /// Looks it up.
-    pub find: Box<dyn Fn(&HostAccount) -> Result<Option<Tenant>>>,
+    pub find: Find,
 }
+
+/// Looks up the tenant of a host account; none: it is no tenant.
+pub type Find = Box<dyn Fn(&HostAccount) -> Result<Option<Tenant>>>;
 
 impl fmt::Debug for Tied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

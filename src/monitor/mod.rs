@@ -23,7 +23,7 @@ mod serve;
 mod sessions;
 mod ssh;
 
-pub use caller::{Caller, Tied, attend};
+pub use caller::{Caller, Find, Tied, attend};
 pub use hashing::Hashing;
 pub use outcome::Tally;
 pub use pipeline::{Conn, EnterCell, FindTenant, House, ReadLines, converse, run};

@@ -138,7 +138,6 @@ P
             curl="curl -sS --pubkey $KEY.pub --key $KEY --hostpubsha256 ${fingerprint#SHA256:}"
             $curl -T numbers "$at"; $curl "$at" -o back; cmp numbers back
         "#,
-        ..PLAIN
     };
 
     fn lftp_mirrors_a_tree_there_and_back() = Case {

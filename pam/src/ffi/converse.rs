@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{CStr, c_char, c_int, c_void},
-    ptr,
+    ptr, slice,
 };
 
 use super::abi::{
@@ -41,17 +41,19 @@ pub(super) unsafe extern "C" fn converse<T: Conversation>(
         return PAM_CONV_ERR;
     }
     let mut heard = Vec::with_capacity(count);
-    for index in 0..count {
-        // SAFETY: libpam passes `count` pointers to messages (Linux's form of pam_conv(3)).
-        let message = unsafe { messages.add(index).read() };
+    // SAFETY: libpam passes `count` pointers to messages (Linux's form of pam_conv(3)).
+    for message in unsafe { slice::from_raw_parts(messages, count) } {
         if message.is_null() {
             return PAM_CONV_ERR;
         }
         // SAFETY: it is one, and lives until we return.
         let PamMessage { style, text } = unsafe { message.read() };
-        // SAFETY: a C string, if there is one.
-        let text =
-            if text.is_null() { String::new() } else { unsafe { CStr::from_ptr(text) }.to_string_lossy().into() };
+        let text = if text.is_null() {
+            String::new()
+        } else {
+            // SAFETY: a C string.
+            unsafe { CStr::from_ptr(text) }.to_string_lossy().into()
+        };
         let prompt = match style {
             PAM_PROMPT_ECHO_OFF => Some(false),
             PAM_PROMPT_ECHO_ON => Some(true),
@@ -76,7 +78,9 @@ pub(super) unsafe extern "C" fn converse<T: Conversation>(
             return PAM_CONV_ERR;
         }
         // SAFETY: `index` is below `count`.
-        unsafe { array.add(index).write(PamResponse { answer: copy, code: 0 }) };
+        let entry = unsafe { array.add(index) };
+        // SAFETY: an entry of the array, which is ours alone.
+        unsafe { entry.write(PamResponse { answer: copy, code: 0 }) };
     }
     // SAFETY: libpam wants the array there, and frees it with free(3), which fits calloc.
     unsafe { responses.write(array) };
@@ -102,9 +106,9 @@ fn copied(bytes: &[u8]) -> *mut c_char {
 /// # Safety
 /// The array is calloc's, has as many entries, and each answer is a C string of calloc's or null.
 unsafe fn wipe(array: *mut PamResponse, count: usize) {
-    for index in 0..count {
-        // SAFETY: `index` is below the number of entries.
-        let PamResponse { answer, .. } = unsafe { array.add(index).read() };
+    // SAFETY: the array has as many entries, and nobody changes them meanwhile.
+    for PamResponse { answer, .. } in unsafe { slice::from_raw_parts(array, count) } {
+        let answer = *answer;
         if !answer.is_null() {
             // SAFETY: a C string.
             let length = unsafe { libc::strlen(answer) };

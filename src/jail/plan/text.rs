@@ -133,13 +133,14 @@ impl fmt::Display for Plan {
             each(f, "monitor", &self.before)?;
         }
         for op in &self.clone {
-            match op {
-                // It is made before it is known for whom.
-                Cloning::Clone { .. } if self.takes_spare => writeln!(
+            // It is made before it is known for whom.
+            if self.takes_spare && matches!(op, Cloning::Clone { .. }) {
+                writeln!(
                     f,
                     "{maker}: clone, as a uid that no other cell has: user, mount and pid namespaces; exec cellblock-init"
-                )?,
-                op => writeln!(f, "{maker}: {op}")?,
+                )?;
+            } else {
+                writeln!(f, "{maker}: {op}")?;
             }
         }
         each(f, child, &self.ahead)?;
