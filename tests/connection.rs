@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cellblock::sys::zone;
 use nix::sys::signal::Signal;
 use support::{Door, Ran, procfs, root, run_bounded, soon, until};
 
@@ -118,7 +119,7 @@ fn who_comes_outside_of_their_hours_is_told_so_and_turned_away() {
         return;
     }
     // An hour on the other side of the day, by a clock that is not the host's.
-    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::get("Asia/Kathmandu").unwrap());
+    let now = jiff::Timestamp::now().to_zoned(zone::named("Asia/Kathmandu").unwrap());
     let (from, to) = ((now.hour() + 11) % 24, (now.hour() + 12) % 24);
     let closed = format!("open = [\"{from:02}:00-{to:02}:00\"]\ntime_zone = \"Asia/Kathmandu\"");
     let door = Door::with("[defaults]\nroot = \"host\"\n")
