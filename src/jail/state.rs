@@ -10,6 +10,7 @@ use std::{
         unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -20,9 +21,10 @@ use crate::sys::{Errno, mount, namespace, process::Pid};
 /// Largest `cell.json`.
 const MAX_RECORD: u64 = 4096;
 
-/// How often the lock may have been removed between opening and locking it; each time another
-/// process has ended a cell in between.
-const LOCK_TRIES: u32 = 100;
+/// How long to go on when the lock is removed again and again between opening and locking it; each
+/// time another process has ended a cell in between. A span and not a count: how often that happens
+/// while one process does not get a processor has no bound.
+const LOCK_TIME: Duration = Duration::from_secs(10);
 
 /// Where a cell is written down.
 #[derive(Debug, Clone)]
@@ -86,7 +88,8 @@ impl Place {
     pub(super) fn hold(&self, wait: Wait) -> Result<Option<Held>> {
         let path = self.0.join("lock");
         let failed = |error: io::Error| failed("locking", &path, &error);
-        for _try in 0..LOCK_TRIES {
+        let until = Instant::now() + LOCK_TIME;
+        while Instant::now() < until {
             let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
             let file = match opened {
                 Ok(file) => file,
