@@ -70,21 +70,21 @@ fn a_packet_that_inflates_to_hundreds_of_mebibytes_ends_its_connection_alone() {
         return;
     }
     let (door, key) = door();
+    let compressing = || {
+        let mut client =
+            Attacker::handshake_with(door.port, "aes128-gcm@openssh.com", "hmac-sha2-256", "zlib@openssh.com");
+        client.log_in("alice", &key);
+        client
+    };
     // One that is honest, to begin with: the stream is understood.
-    let mut client = Attacker::greet(door.port);
-    client.send_kexinit_with(CURVE, "aes128-gcm@openssh.com", "hmac-sha2-256", "zlib@openssh.com");
-    client.exchange_keys();
-    client.log_in("alice", &key);
+    let mut client = compressing();
     client.send(&Message(deflated(2, 1000)));
     client.send(&Message(vec![0xff; 100]));
     client.hung_up();
     for (number, length) in [(2, 200 << 20), (94, 200 << 20), (50, 64 << 20)] {
         let bomb = deflated(number, length);
         assert!(bomb.len() < 256 << 10, "{} bytes", bomb.len());
-        let mut client = Attacker::greet(door.port);
-        client.send_kexinit_with(CURVE, "aes128-gcm@openssh.com", "hmac-sha2-256", "zlib@openssh.com");
-        client.exchange_keys();
-        client.log_in("alice", &key);
+        let mut client = compressing();
         client.send(&Message(bomb));
         let end = thread::spawn(move || client.hung_up());
         let mut most = 0;

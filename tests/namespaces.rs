@@ -20,7 +20,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use support::{Door, Scratch, procfs, root, soon};
+use support::{Door, Scratch, procfs, root, soon, with_etc};
 
 const LOOK: &str = "for n in user mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$n; done";
 
@@ -110,9 +110,7 @@ fn own_etc(scratch: &Scratch) -> Vec<String> {
     for name in ["subuid", "subgid"] {
         fs::write(etc.join(name), "someone:100000:65536").unwrap();
     }
-    ["unshare", "-m", "sh", "-c", "mount --bind $0 /etc && exec \"$@\"", &etc.display().to_string()]
-        .map(str::to_owned)
-        .to_vec()
+    with_etc(&etc)
 }
 
 /// What `/etc/subuid` or `/etc/subgid` is to hold when the listener has started and these tenants have come, in

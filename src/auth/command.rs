@@ -7,7 +7,7 @@
 
 use std::{
     ffi::CString,
-    fs::{self, File},
+    fs::File,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
     time::{Duration, Instant},
@@ -18,7 +18,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use crate::base::{Fields, Result, fail};
 use crate::config::settings::KeysCommand;
 use crate::sys::process::{self, Ended, Forked, namespaces};
-use crate::sys::{Errno, SysResult, credentials, fd, file, poll, signal};
+use crate::sys::{Errno, SysResult, before_exec, credentials, fd, file, poll, signal};
 
 /// From start to end. OpenSSH waits for ever; a login has 120 seconds as a rule, and several keys.
 const TIME: Duration = Duration::from_secs(10);
@@ -104,19 +104,7 @@ fn environment(user: &str) -> Vec<CString> {
 
 /// Makes the child one that may become the program.
 fn prepare(output: BorrowedFd<'_>, uid: u32, gid: u32) -> SysResult<()> {
-    signal::reset_all()?;
-    process::new_session()?;
-    // What protects the listener from the OOM killer is not for its children (docs/kernel.md, E).
-    fs::write("/proc/self/oom_score_adj", "0")?;
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    let output = fd::duplicate_above(output, 10)?;
-    for number in [0, 2] {
-        fd::place_at(null.as_fd(), number)?;
-    }
-    fd::place_at(output.as_fd(), 1)?;
-    fd::close_on_exec_from(3)?;
-    process::enter_directory(Path::new("/"))?;
-    credentials::new_session_keyring()?;
+    before_exec::start_afresh([None, Some(output), None])?;
     credentials::keep_bounding_set(0)?;
     credentials::become_user(uid, gid)?;
     credentials::keep_capabilities(0)?;

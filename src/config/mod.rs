@@ -25,6 +25,8 @@ mod read;
 mod reference;
 pub mod revoked;
 mod roots;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod settings;
 mod show;
 mod ties;

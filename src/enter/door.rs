@@ -1,6 +1,7 @@
 //! Calling the listener.
 
 use std::{
+    fmt,
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
     time::{Duration, Instant},
@@ -17,7 +18,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
 /// Calls at `path`. Whoever is let in is told what they may do, and goes on by the link.
 pub(super) fn call(path: &Path, call: &Call) -> Result<(Link<Request, Reply>, LoggedIn)> {
-    let failed = |cause: &dyn std::fmt::Display| fail("asking the listener at", path.display(), cause);
+    let failed = failed_at(path);
     let socket = connect(path)?;
     // Whoever else answers there is no listener, and is given nothing to read.
     match seqpacket::peer_ids(socket.as_fd()) {
@@ -51,7 +52,7 @@ pub(super) fn call(path: &Path, call: &Call) -> Result<(Link<Request, Reply>, Lo
 }
 
 fn connect(path: &Path) -> Result<OwnedFd> {
-    let failed = |cause: &dyn std::fmt::Display| fail("asking the listener at", path.display(), cause);
+    let failed = failed_at(path);
     seqpacket::connect_path(path).map_err(|errno| match errno {
         Errno::ENOENT | Errno::ECONNREFUSED => {
             failed(&"none runs there").hint("systemctl start cellblock; or name its socket by --socket")
@@ -61,7 +62,7 @@ fn connect(path: &Path) -> Result<OwnedFd> {
 }
 
 fn wait(link: &Link<Call, Answer>, path: &Path) -> Result<()> {
-    let failed = |cause: &dyn std::fmt::Display| fail("asking the listener at", path.display(), cause);
+    let failed = failed_at(path);
     let deadline = Instant::now() + ANSWER_WAIT;
     while !poll::wait_readable(&[link.as_fd()], Some(deadline)).map_err(|errno| failed(&errno))?.contains(&true) {
         if Instant::now() >= deadline {
@@ -69,6 +70,10 @@ fn wait(link: &Link<Call, Answer>, path: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn failed_at(path: &Path) -> impl Fn(&dyn fmt::Display) -> Failure {
+    move |cause| fail("asking the listener at", path.display(), cause)
 }
 
 fn refused(why: NoEntry) -> Failure {

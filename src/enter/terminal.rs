@@ -6,14 +6,14 @@ use std::{
     io::{self, IsTerminal as _},
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crate::base::Result;
 use crate::sys::signal::{SIGHUP, SIGTERM, SIGWINCH};
 use crate::sys::{Errno, SysResult, fd, poll, pty};
 use crate::wire::modes;
-use crate::wire::session::{Terminal as Wanted, WindowSize};
+use crate::wire::session::{LAST_BYTES, LAST_WORDS, Terminal as Wanted, WindowSize};
 
 use super::failed;
 use super::pipes::{start, write_all};
@@ -21,13 +21,6 @@ use super::session::{Relay, Taken};
 
 /// As much as a terminal brings at once.
 const BUFFER: usize = 4096;
-
-/// After the exit of a program on a terminal that others still hold open, its last output is waited for so
-/// long in all (as at the ssh door: `ssh/session.rs`).
-const LAST_WORDS: Duration = Duration::from_millis(100);
-
-/// What comes after the exit beyond this was written since, by others.
-const LAST_BYTES: usize = 64 << 10;
 
 /// What a program may have left on, where it did not end by itself: the other screen, a hidden cursor,
 /// reports of the mouse, marks around pasted text, colours.

@@ -6,7 +6,7 @@
 
 use std::{
     ffi::CString,
-    fs::{self, File},
+    fs::File,
     io::Write as _,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
@@ -15,9 +15,9 @@ use std::{
 
 use crate::base::{Failure, Result, fail};
 use crate::sys::{
-    Errno,
+    Errno, before_exec,
     credentials::{self, LIMIT_PROCESSES},
-    fd, mount, poll,
+    mount, poll,
     process::{self, Forked, namespaces},
     seqpacket,
     signal::SIGKILL,
@@ -26,13 +26,10 @@ use crate::wire::{Link, LinkError};
 
 use super::{
     filters::Filters,
-    handover::{Answer, LINK, VIEW, Word},
+    handover::{Answer, Word},
     plan::{Cloning, Inside, owner_in},
     state::Record,
 };
-
-/// Descriptors to hand over are first moved above this, out of the way of the agreed numbers.
-const OUT_OF_THE_WAY: i32 = 10;
 
 /// A child that has not become a cell yet.
 #[derive(Debug)]
@@ -198,16 +195,9 @@ fn lay_out(link: BorrowedFd<'_>, tools: Tools<'_>, (soft, hard): (u64, u64)) -> 
     credentials::set_limit(LIMIT_PROCESSES, soft, hard)?;
     // No id is mapped yet, so nobody here is root, whom exec would give capabilities.
     credentials::keep_capabilities_on_exec()?;
-    let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    let null = fd::duplicate_above(null.as_fd(), OUT_OF_THE_WAY)?;
     let view = File::open(tools.view)?;
-    let view = fd::duplicate_above(view.as_fd(), OUT_OF_THE_WAY)?;
-    let (link, init) = (fd::duplicate_above(link, OUT_OF_THE_WAY)?, fd::duplicate_above(tools.init, OUT_OF_THE_WAY)?);
-    fd::close_on_exec_from(0)?;
-    for number in 0..=2 {
-        fd::place_at(null.as_fd(), number)?;
-    }
-    fd::place_at(link.as_fd(), LINK)?;
-    fd::place_at(view.as_fd(), VIEW)?;
+    let init = before_exec::out_of_the_way(tools.init)?;
+    // The link and the view at the numbers of `handover.rs`.
+    before_exec::lay_out([None, None, None, Some(link), Some(view.as_fd())])?;
     Ok(init)
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
+    fs,
     os::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::fs::PermissionsExt as _,
@@ -14,9 +14,11 @@ use std::{
 
 use crate::base::{Result, fail};
 use crate::config::settings::Server;
-use crate::sys::{SysResult, fd, seqpacket};
+use crate::sys::{SysResult, seqpacket};
 use crate::wire::Link;
 use crate::wire::enter::{Answer, Call, NoEntry, socket};
+
+use super::sockets;
 
 /// Callers that wait in the kernel until the listener gets to them.
 const BACKLOG: i32 = 128;
@@ -50,20 +52,10 @@ impl Enter {
     /// lets everybody through the directory, which shows them nothing else.
     pub(super) fn open(run_dir: &Path) -> Result<Self> {
         let path = socket(run_dir);
-        match fs::remove_file(&path) {
-            Ok(()) => {}
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
-            Err(cause) => return Err(fail("removing", path.display(), cause)),
-        }
-        let failed = |errno| fail("listening on", path.display(), errno);
-        let listening = seqpacket::bind_path(&path).map_err(failed)?;
-        for (path, mode) in [(path.as_path(), 0o666), (run_dir, 0o711)] {
-            // The directory is root's, and nobody else writes there.
-            fs::set_permissions(path, fs::Permissions::from_mode(mode))
-                .map_err(|cause| fail("opening to callers", path.display(), cause))?;
-        }
-        fd::set_nonblocking(listening.as_fd(), true).map_err(failed)?;
-        seqpacket::start_listening(listening.as_fd(), BACKLOG).map_err(failed)?;
+        let listening = sockets::open_path(&path, 0o666, BACKLOG)?;
+        // The directory is root's, and nobody else writes there.
+        fs::set_permissions(run_dir, fs::Permissions::from_mode(0o711))
+            .map_err(|cause| fail("opening to callers", run_dir.display(), cause))?;
         Ok(Self(listening))
     }
 

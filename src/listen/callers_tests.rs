@@ -1,31 +1,8 @@
-use std::path::PathBuf;
-
+use super::super::startups::tests::server as a_server;
 use super::*;
-use crate::base::Bytes;
-use crate::config::settings::{IdPool, MaxStartups, Penalties, RekeyLimit};
 
 fn server() -> Server {
-    Server {
-        listen: Vec::new(),
-        host_keys: Vec::new(),
-        user: None,
-        state_dir: PathBuf::new(),
-        run_dir: PathBuf::new(),
-        audit_log: PathBuf::new(),
-        max_startups: MaxStartups { begin: 1, rate: 100, full: 1 },
-        max_connections: 200,
-        max_connections_per_source: 100,
-        login_grace: Duration::from_secs(1),
-        max_auth_tries: 6,
-        client_alive_interval: None,
-        client_alive_count_max: 3,
-        rekey_limit: RekeyLimit { bytes: Bytes(1 << 30), time: Duration::from_secs(3600) },
-        encrypt_and_mac: false,
-        banner: None,
-        id_pool: IdPool { first: 1, count: 1, register: false },
-        penalties: Penalties::default(),
-        keys_command: None,
-    }
+    Server { max_connections: 200, max_connections_per_source: 100, ..a_server() }
 }
 
 #[test]

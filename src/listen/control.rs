@@ -1,20 +1,18 @@
 //! The listener's ear for the admin's verbs: a socket in `run_dir`, never waited for.
 
 use std::{
-    fs, io,
-    os::{
-        fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::fs::PermissionsExt as _,
-    },
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
 };
 
 use tracing::warn;
 
-use crate::base::{Result, fail};
-use crate::sys::{fd, seqpacket};
+use crate::base::Result;
+use crate::sys::seqpacket;
 use crate::wire::control::{Answer, Ask, socket};
 use crate::wire::{Link, LinkError};
+
+use super::sockets;
 
 /// Verbs that are connected at once: an admin runs one. The oldest gives way.
 const MAX_CALLERS: usize = 8;
@@ -36,19 +34,8 @@ impl Control {
     /// Opens the socket, in place of what an earlier listener left there.
     pub(super) fn open(run_dir: &Path) -> Result<Self> {
         let path = socket(run_dir);
-        match fs::remove_file(&path) {
-            Ok(()) => {}
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
-            Err(cause) => return Err(fail("removing", path.display(), cause)),
-        }
-        let failed = |errno| fail("listening on", path.display(), errno);
-        let socket = seqpacket::bind_path(&path).map_err(failed)?;
         // Callers go through the directory; this is for root alone.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
-            .map_err(|cause| fail("closing to others", path.display(), cause))?;
-        fd::set_nonblocking(socket.as_fd(), true).map_err(failed)?;
-        seqpacket::start_listening(socket.as_fd(), BACKLOG).map_err(failed)?;
-        Ok(Self { socket, callers: Vec::new() })
+        Ok(Self { socket: sockets::open_path(&path, 0o600, BACKLOG)?, callers: Vec::new() })
     }
 
     /// What to poll: the socket, then those connected.

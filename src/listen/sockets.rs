@@ -1,15 +1,20 @@
 //! The listening sockets: passed by systemd, or opened by the config.
 
 use std::{
+    fs, io,
     net::SocketAddr,
-    os::fd::{AsFd as _, OwnedFd},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::PermissionsExt as _,
+    },
+    path::Path,
 };
 
 use listenfd::ListenFd;
 use tracing::info;
 
 use crate::base::{Result, fail};
-use crate::sys::{fd, net};
+use crate::sys::{fd, net, seqpacket};
 
 /// One of them.
 #[derive(Debug)]
@@ -18,6 +23,23 @@ pub(super) struct Socket {
     pub(super) fd: OwnedFd,
     /// As the config names it; `None`: systemd's.
     configured: Option<SocketAddr>,
+}
+
+/// A socket of ours in the file system, non-blocking, in place of what an earlier listener left there. The
+/// directory is root's.
+pub(super) fn open_path(path: &Path, mode: u32, backlog: i32) -> Result<OwnedFd> {
+    match fs::remove_file(path) {
+        Ok(()) => {}
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+        Err(cause) => return Err(fail("removing", path.display(), cause)),
+    }
+    let failed = |errno| fail("listening on", path.display(), errno);
+    let socket = seqpacket::bind_path(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(|cause| fail("setting the mode of", path.display(), cause))?;
+    fd::set_nonblocking(socket.as_fd(), true).map_err(failed)?;
+    seqpacket::start_listening(socket.as_fd(), backlog).map_err(failed)?;
+    Ok(socket)
 }
 
 /// Systemd's sockets, if it passed some; otherwise those that `addresses` name.

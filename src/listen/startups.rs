@@ -100,7 +100,7 @@ fn drop_percent(limit: MaxStartups, startups: u32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::base::Bytes;
     use crate::config::settings::{IdPool, Penalties, RekeyLimit};
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!((drop_percent(hard, 9), drop_percent(hard, 10)), (0, 100));
     }
 
-    fn server() -> Server {
+    pub(in crate::listen) fn server() -> Server {
         Server {
             listen: Vec::new(),
             host_keys: Vec::new(),

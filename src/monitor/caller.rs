@@ -110,7 +110,8 @@ fn story(
         Ok(proved) => proved,
         Err(why) => return Err(desk.refuse(&claim, &why)),
     };
-    let tenant = unbound(&identity, tenant);
+    let by_root = *identity.proof() == Proof::HostRoot;
+    let tenant = if by_root { unbound(tenant) } else { tenant };
     let ends = came_by.map(|(peer, local)| Ends { peer, local });
     let name = tenant.name.clone();
     let Some(grant) = grant(identity, tenant, ends) else {
@@ -123,28 +124,22 @@ fn story(
     if !clock::is_open(grant.tenant()).map_err(End::Failed)? {
         return Err(desk.turn_away(&claim, NoEntry::Closed, "outside of the tenant's hours", End::Hours));
     }
-    let _seat = match grant.identity().proof() {
-        // The admin always gets in.
-        Proof::HostRoot => None,
-        Proof::HostAccount { .. } | Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password | Proof::Pam => {
-            let most = grant.tenant().jail.max_connections;
-            let seat = desk.house.seats.take(grant.name(), most);
-            let seat = seat.map_err(|failure| End::Failed(failure.to_string()))?;
-            let Some(seat) = seat else {
-                return Err(desk.turn_away(&claim, NoEntry::TooMany, "too many connections", End::Full));
-            };
-            Some(seat)
-        }
+    // The admin always gets in.
+    let _seat = if by_root {
+        None
+    } else {
+        let Some(seat) = desk.house.seat(&grant)? else {
+            return Err(desk.turn_away(&claim, NoEntry::TooMany, "too many connections", End::Full));
+        };
+        Some(seat)
     };
     desk.record_login(grant.identity());
-    let from = ends.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ends| ends.peer.ip());
-    let told = match grant.identity().proof() {
-        // It is not the tenant who comes.
-        Proof::HostRoot => Told::default(),
-        Proof::HostAccount { .. } | Proof::Key { .. } | Proof::Certificate { .. } | Proof::Password | Proof::Pam => {
-            Told { last_login: last_login(desk.house, from, grant.name()), ..Told::default() }
-        }
-    };
+    let mut told = Told::default();
+    // Or else it is not the tenant who comes.
+    if !by_root {
+        let from = ends.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ends| ends.peer.ip());
+        told.last_login = last_login(desk.house, from, grant.name());
+    }
     desk.house.tell(&Word::LoggedIn, &[]);
     desk.answer(Answer::Entered(grant.outline()))?;
 
@@ -154,8 +149,8 @@ fn story(
 }
 
 /// Neither hours nor a limit of time hold for root of the host.
-fn unbound(identity: &Identity, tenant: Tenant) -> Tenant {
-    if *identity.proof() == Proof::HostRoot { Tenant { open: None, max_session_time: None, ..tenant } } else { tenant }
+fn unbound(tenant: Tenant) -> Tenant {
+    Tenant { open: None, max_session_time: None, ..tenant }
 }
 
 fn open(socket: OwnedFd) -> Result<Link<Answer, Call>, End> {

@@ -16,7 +16,7 @@ use std::{
 
 use crate::base::{Failure, Result, fail};
 use crate::sys::{
-    Errno, SysResult, fd,
+    Errno, SysResult, before_exec,
     process::{self, Forked, Pid, namespaces},
     sandbox, seqpacket, signal,
 };
@@ -36,15 +36,6 @@ const NAMESPACES: u64 = namespaces::USER
 
 /// Their links in `/proc/PID/ns`.
 const NAMESPACE_LINKS: [&str; 7] = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
-
-/// Where the ssh process finds the client's connection.
-const CONNECTION: i32 = 3;
-
-/// Where it finds the link to its monitor.
-const LINK: i32 = 4;
-
-/// Above every number that is laid out for the new process.
-const OUT_OF_THE_WAY: i32 = 10;
 
 /// Longest `/proc` file read back here: one line of a map.
 const MAX_MAP: u64 = 256;
@@ -106,17 +97,9 @@ fn lay_out(
     // After the change of ids, which clears it.
     process::die_with_parent(signal::SIGKILL)?;
     signal::reset_all()?;
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    let null = fd::duplicate_above(null.as_fd(), OUT_OF_THE_WAY)?;
-    let program = fd::duplicate_above(program, OUT_OF_THE_WAY)?;
-    let connection = fd::duplicate_above(connection, OUT_OF_THE_WAY)?;
-    let link = fd::duplicate_above(link, OUT_OF_THE_WAY)?;
-    for number in 0..CONNECTION {
-        fd::place_at(null.as_fd(), number)?;
-    }
-    fd::place_at(connection.as_fd(), CONNECTION)?;
-    fd::place_at(link.as_fd(), LINK)?;
-    fd::close_on_exec_from(5)?;
+    let program = before_exec::out_of_the_way(program)?;
+    // The connection and the link at the numbers where `ssh/serve.rs` takes them.
+    before_exec::lay_out([None, None, None, Some(connection), Some(link)])?;
     Ok(program)
 }
 

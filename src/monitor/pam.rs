@@ -4,9 +4,7 @@
 
 use std::{
     ffi::{CStr, CString},
-    fs::{self, File},
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -14,16 +12,12 @@ use tracing::warn;
 
 use crate::base::{Result, Secret, escape, fail};
 use crate::sys::process::{self, Forked, Pid};
-use crate::sys::{Errno, SysResult, credentials, fd, net, poll, processes, seqpacket, signal};
+use crate::sys::{Errno, SysResult, before_exec, net, poll, processes, seqpacket, signal};
 use crate::wire::Link;
 use crate::wire::pam::{Order, Prompt, SESSION_SECONDS, Word};
 
 use super::ssh::End;
 
-/// Where the program finds the link.
-const LINK: i32 = 3;
-/// Above every number that is laid out for the new process.
-const OUT_OF_THE_WAY: i32 = 10;
 /// What modules find in their environment.
 const PATH: &CStr = c"PATH=/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long an order may wait for room at a program that reads nothing.
@@ -199,29 +193,11 @@ impl Drop for Pam {
 
 /// The new process, up to its exec. Returns only if it fails.
 fn become_pam(program: BorrowedFd<'_>, link: BorrowedFd<'_>) -> Errno {
-    match lay_out(program, link) {
+    // It does not die with the monitor: then, it closes the session.
+    let ready = before_exec::out_of_the_way(program)
+        .and_then(|program| before_exec::start_afresh([None, None, None, Some(link)]).map(|()| program));
+    match ready {
         Err(errno) => errno,
         Ok(program) => process::exec(program.as_fd(), &[CString::from(c"cellblock-pam")], &[CString::from(PATH)]),
     }
-}
-
-/// It does not die with the monitor: then, it closes the session.
-fn lay_out(program: BorrowedFd<'_>, link: BorrowedFd<'_>) -> SysResult<OwnedFd> {
-    // Whoever signals the monitor's group means the monitor.
-    process::new_session()?;
-    signal::reset_all()?;
-    // What protects the listener from the OOM killer is not for its children (docs/kernel.md, E).
-    fs::write("/proc/self/oom_score_adj", "0")?;
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    let null = fd::duplicate_above(null.as_fd(), OUT_OF_THE_WAY)?;
-    let program = fd::duplicate_above(program, OUT_OF_THE_WAY)?;
-    let link = fd::duplicate_above(link, OUT_OF_THE_WAY)?;
-    for number in 0..LINK {
-        fd::place_at(null.as_fd(), number)?;
-    }
-    fd::place_at(link.as_fd(), LINK)?;
-    fd::close_on_exec_from(4)?;
-    process::enter_directory(Path::new("/"))?;
-    credentials::new_session_keyring()?;
-    Ok(program)
 }

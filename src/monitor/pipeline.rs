@@ -29,7 +29,7 @@ use super::outcome::Tally;
 use super::pam::Pam;
 use super::phase::Phase;
 use super::progress::Proved;
-use super::seats::Seats;
+use super::seats::{Seat, Seats};
 use super::serve::{Entered, serve};
 use super::ssh::{End, Ssh};
 
@@ -104,6 +104,12 @@ impl House {
     /// Readable when the admin wants the connection to end.
     pub(super) fn told(&self) -> BorrowedFd<'_> {
         self.signals.as_fd()
+    }
+
+    /// One of the tenant's connections; none is left.
+    pub(super) fn seat(&self, grant: &Grant) -> Result<Option<Seat>, End> {
+        let most = grant.tenant().jail.max_connections;
+        self.seats.take(grant.name(), most).map_err(|failure| End::Failed(failure.to_string()))
     }
 
     /// Tells the listener. Best effort: nobody's session depends on it.
@@ -187,9 +193,7 @@ fn story(
         house.tell(&Word::Ended(Outcome::RefusedConnection), &[]);
         return Err(turn_away(&mut ssh, house, &grant, Refusal::Closed, End::Hours));
     }
-    let most = grant.tenant().jail.max_connections;
-    let seat = house.seats.take(grant.name(), most).map_err(|failure| End::Failed(failure.to_string()))?;
-    let Some(_seat) = seat else {
+    let Some(_seat) = house.seat(&grant)? else {
         return Err(turn_away(&mut ssh, house, &grant, Refusal::TooManyConnections, End::Full));
     };
     // Its session ends with this value, so when the connection does.

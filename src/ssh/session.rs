@@ -12,13 +12,13 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use cellblock::sys::{fd, pty, stream};
 use cellblock::wire::{
     LinkError, link,
-    session::{Exit, MEMORY_LIMIT_STATUS, WindowSize},
+    session::{Exit, LAST_BYTES, LAST_WORDS, MEMORY_LIMIT_STATUS, WindowSize},
 };
 use russh::{
     ChannelWriteHalf, Sig,
@@ -42,14 +42,6 @@ const BUFFER: usize = 64 << 10;
 
 /// Extended data type for standard error (RFC 4254, 5.2).
 const STDERR: u32 = 1;
-
-/// After the exit of a program on a terminal that others still hold open, its last output is waited
-/// for so long in all. The kernel passes on what was written in far less (`flush_to_ldisc`).
-const LAST_WORDS: Duration = Duration::from_millis(100);
-
-/// What comes after the exit beyond this was written since, by others: a terminal holds 8 KiB in the
-/// driver (`pty_common_install` in Linux) and 4 KiB in the line discipline.
-const LAST_BYTES: usize = 64 << 10;
 
 /// One end of a stream of a program.
 #[derive(Debug)]

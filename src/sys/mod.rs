@@ -5,6 +5,7 @@
 
 pub mod append;
 pub mod attempt;
+pub mod before_exec;
 pub mod cgroup;
 pub mod credentials;
 pub mod error;

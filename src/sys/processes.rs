@@ -18,41 +18,40 @@ pub struct Process {
 /// Every process in the caller's `/proc` that runs: one that has ended and waits for its parent is
 /// left out (proc_pid_stat(5)). A process that starts meanwhile may be missed.
 pub fn running() -> SysResult<Vec<Process>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-        // One that ends while we look is none.
-        if let Ok(stat) = fs::read(format!("/proc/{pid}/stat")) {
-            found.extend(parse(pid, &stat).ok_or(Errno::EIO)?);
-        }
-    }
-    Ok(found)
+    let parsed = stats()?.into_iter().map(|(pid, stat)| parse(pid, &stat).ok_or(Errno::EIO));
+    Ok(parsed.collect::<SysResult<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 /// The children of a process, those that have ended and wait for it among them.
 pub fn children(of: Pid) -> SysResult<Vec<Pid>> {
+    let own = |(pid, stat): (Pid, Vec<u8>)| (parent(&stat) == Some(of)).then_some(pid);
+    Ok(stats()?.into_iter().filter_map(own).collect())
+}
+
+/// `/proc/PID/stat` of each. One that ends while we look is none.
+fn stats() -> SysResult<Vec<(Pid, Vec<u8>)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
-        if fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| parent(&stat) == Some(of)) {
-            found.push(pid);
-        }
+        found.extend(fs::read(format!("/proc/{pid}/stat")).ok().map(|stat| (pid, stat)));
     }
     Ok(found)
 }
 
-fn parent(stat: &[u8]) -> Option<Pid> {
+/// What comes after the name, which may hold anything.
+fn fields(stat: &[u8]) -> Option<impl Iterator<Item = &str>> {
     let after = stat.iter().rposition(|byte| *byte == b')')?;
-    str::from_utf8(stat.get(after + 2..)?).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+    Some(str::from_utf8(stat.get(after + 2..)?).ok()?.split_ascii_whitespace())
+}
+
+fn parent(stat: &[u8]) -> Option<Pid> {
+    fields(stat)?.nth(1)?.parse().ok()
 }
 
 /// `None`: not of the form that the kernel writes. `Some(None)`: it has ended.
 fn parse(pid: Pid, stat: &[u8]) -> Option<Option<Process>> {
-    // The name before it may hold anything.
-    let after = stat.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = str::from_utf8(stat.get(after + 2..)?).ok()?.split_ascii_whitespace();
+    let mut fields = fields(stat)?;
     let state = fields.next()?;
     let session = fields.nth(2)?.parse().ok()?;
     let started = fields.nth(15)?.parse().ok()?;

@@ -1,6 +1,6 @@
 //! A session, in the words that the ssh process, the monitor and init share.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -148,6 +148,14 @@ pub enum Exit {
 /// taken for no signal; not 123 to 127, which xargs(1), timeout(1), env(1) and shells use; not 255,
 /// which is ssh's own.
 pub const MEMORY_LIMIT_STATUS: u8 = 122;
+
+/// After the exit of a program on a terminal that others still hold open, its last output is waited
+/// for so long in all. The kernel passes on what was written in far less (`flush_to_ldisc`).
+pub const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// What comes after the exit beyond this was written since, by others: a terminal holds 8 KiB in the
+/// driver (`pty_common_install` in Linux) and 4 KiB in the line discipline.
+pub const LAST_BYTES: usize = 64 << 10;
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

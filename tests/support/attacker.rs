@@ -118,6 +118,11 @@ impl Direction {
     }
 }
 
+/// The server said nothing in time, and did not hang up.
+pub fn is_silence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 /// A connection, at whatever point of the protocol the attacker left it.
 pub struct Attacker {
     pub stream: TcpStream,
@@ -184,8 +189,13 @@ impl Attacker {
     /// Keys of counter mode are agreed on, with a MAC over the ciphertext. This attacker has no such
     /// cipher: what it sends from here on, straight to the stream, is not authentic.
     pub fn counter_mode_handshake(port: u16) -> Self {
+        Self::handshake_with(port, "aes128-ctr", "hmac-sha2-256-etm@openssh.com", "none")
+    }
+
+    /// As [`Attacker::handshake`], with another cipher, MAC and compression.
+    pub fn handshake_with(port: u16, cipher: &str, mac: &str, compression: &str) -> Self {
         let mut attacker = Self::greet(port);
-        attacker.send_kexinit_with(CURVE, "aes128-ctr", "hmac-sha2-256-etm@openssh.com", "none");
+        attacker.send_kexinit_with(CURVE, cipher, mac, compression);
         attacker.exchange_keys();
         attacker
     }
@@ -410,9 +420,7 @@ impl Attacker {
         loop {
             match self.receive() {
                 Ok(message) => numbers.push(message[0]),
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    panic!("the server did not hang up; it sent {numbers:?}")
-                }
+                Err(error) if is_silence(&error) => panic!("the server did not hang up; it sent {numbers:?}"),
                 Err(_) => return numbers,
             }
         }

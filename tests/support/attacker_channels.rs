@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::attacker::{Attacker, Message};
+use super::attacker::{Attacker, Message, is_silence};
 
 /// A global request that wants an answer; its own fields follow.
 pub fn global(kind: &str) -> Message {
@@ -43,8 +43,7 @@ impl Attacker {
     /// As [`Attacker::next`]; a server that says nothing more and does not hang up fails the test.
     fn answered(&mut self, numbers: &[u8]) -> io::Result<Vec<u8>> {
         let answer = self.next(numbers);
-        let silent = |error: &io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-        assert!(!answer.as_ref().is_err_and(silent), "the server says nothing more");
+        assert!(!answer.as_ref().is_err_and(is_silence), "the server says nothing more");
         answer
     }
 
@@ -84,9 +83,7 @@ impl Attacker {
             match self.receive() {
                 Ok(message) if message[0] == 82 => return Some(numbers),
                 Ok(message) => numbers.push(message[0]),
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    panic!("the server says nothing more; it sent {numbers:?}")
-                }
+                Err(error) if is_silence(&error) => panic!("the server says nothing more; it sent {numbers:?}"),
                 Err(_gone) => return None,
             }
         }

@@ -193,6 +193,11 @@ fn own_etc(scratch: &Scratch) -> Vec<String> {
     for path in [sbin.as_path(), &sbin.join("cellblock"), &etc] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
+    with_etc(&etc)
+}
+
+/// The words that start a door with this `/etc`.
+pub fn with_etc(etc: &Path) -> Vec<String> {
     ["unshare", "-m", "sh", "-c", "mount --bind $0 /etc && exec \"$@\"", &etc.display().to_string()]
         .map(str::to_owned)
         .to_vec()

@@ -40,7 +40,7 @@ pub mod typist;
 pub use client::{Master, Ran, Running, run_bounded};
 pub use counts::Counts;
 pub use door::{Builder, Door, doors, free_port};
-pub use host::Host;
+pub use host::{Host, with_etc};
 pub use scratch::Scratch;
 pub use terminal::TerminalClient;
 pub use tree::{debian_root, workshop_root};

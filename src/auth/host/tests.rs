@@ -1,37 +1,10 @@
-use std::{cell::Cell, collections::BTreeSet, time::Duration};
+use std::cell::Cell;
 
 use super::*;
-use crate::base::Bytes;
-use crate::config::permit::Permit;
-use crate::config::settings::{Jail, Limits, Linger, Network, Root, Sftp, User};
-use crate::wire::sftp::Access;
+use crate::config::sample;
 
 fn tenant(name: &str) -> Tenant {
-    let jail = Jail {
-        root: Root::Host,
-        user: User::Tenant,
-        shell: "/bin/sh".into(),
-        home: "/".into(),
-        hostname: "x".into(),
-        network: Network::None,
-        linger: Linger::For(Duration::ZERO),
-        ids: 65_536,
-        limits: Limits { tmp: Bytes(0), run: Bytes(0), shm: Bytes(0), nofile: 1, ..Limits::default() },
-        allow: BTreeSet::new(),
-        command: None,
-        permit_open: Permit::Any,
-        permit_listen: Permit::Any,
-        sftp: Sftp { access: Access::ReadWrite, umask: None },
-        accept_env: Vec::new(),
-        set_env: Vec::new(),
-        capabilities: 0,
-        no_new_privs: true,
-        syscalls: BTreeSet::new(),
-        max_sessions: 1,
-        max_connections: 64,
-        motd: false,
-    };
-    Tenant::new(name.parse().unwrap(), jail)
+    Tenant::new(name.parse().unwrap(), sample::jail())
 }
 
 fn proved(uid: u32, asked: Option<&str>) -> Result<(String, Proof), NotTied> {

@@ -1,41 +1,8 @@
-use std::{collections::BTreeSet, time::Duration};
-
 use super::*;
-use crate::base::Bytes;
-use crate::config::permit::Permit;
-use crate::config::settings::{Jail, Limits, Linger, Network, Root, User};
+use crate::config::sample;
 
 fn tenant(name: &str, keys: Vec<AuthorizedKey>) -> Tenant {
-    Tenant {
-        authorized_keys: keys,
-        ..Tenant::new(
-            name.parse().unwrap(),
-            Jail {
-                root: Root::Host,
-                user: User::Tenant,
-                shell: "/bin/sh".into(),
-                home: "/".into(),
-                hostname: "x".into(),
-                network: Network::None,
-                linger: Linger::For(Duration::ZERO),
-                ids: 65536,
-                limits: Limits { tmp: Bytes(0), run: Bytes(0), shm: Bytes(0), nofile: 1, ..Limits::default() },
-                allow: BTreeSet::new(),
-                command: None,
-                sftp: crate::config::settings::Sftp { access: crate::wire::sftp::Access::ReadWrite, umask: None },
-                permit_open: Permit::Any,
-                permit_listen: Permit::Any,
-                accept_env: Vec::new(),
-                set_env: Vec::new(),
-                capabilities: 0,
-                no_new_privs: true,
-                syscalls: std::collections::BTreeSet::new(),
-                max_sessions: 1,
-                max_connections: 64,
-                motd: false,
-            },
-        )
-    }
+    Tenant { authorized_keys: keys, ..Tenant::new(name.parse().unwrap(), sample::jail()) }
 }
 
 fn key(blob: &[u8], options: KeyOptions) -> AuthorizedKey {

@@ -1,35 +1,11 @@
 use super::*;
-use crate::config::permit::Permit;
-use crate::config::settings::{Limits, Linger};
+use crate::config::sample;
+use crate::config::settings::Linger;
 use crate::jail::{Control, Controls};
 use std::collections::BTreeSet;
 
 fn tenant(root: Root) -> Tenant {
-    let limits = Limits { tmp: Bytes(1), run: Bytes(2), shm: Bytes(3), nofile: 4, ..Limits::default() };
-    let jail = Jail {
-        root,
-        user: User::Tenant,
-        shell: "/bin/sh".into(),
-        home: "/home/alice".into(),
-        hostname: "alice".into(),
-        network: Network::None,
-        linger: Linger::Forever,
-        ids: 65_536,
-        limits,
-        allow: BTreeSet::new(),
-        command: None,
-        sftp: crate::config::settings::Sftp { access: crate::wire::sftp::Access::ReadWrite, umask: None },
-        permit_open: Permit::Any,
-        permit_listen: Permit::Any,
-        accept_env: Vec::new(),
-        set_env: Vec::new(),
-        capabilities: u64::MAX,
-        no_new_privs: true,
-        syscalls: BTreeSet::new(),
-        max_sessions: 1,
-        max_connections: 64,
-        motd: false,
-    };
+    let jail = Jail { root, linger: Linger::Forever, capabilities: u64::MAX, ..sample::jail() };
     Tenant::new("alice".parse().unwrap(), jail)
 }
 

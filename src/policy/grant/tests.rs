@@ -1,34 +1,22 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::base::{Bytes, SessionId};
+use crate::base::SessionId;
 use crate::config::permit::{List, Permit};
-use crate::config::settings::{Jail, KeyOptions, Limits, Network, Root, Sftp, User};
+use crate::config::sample;
+use crate::config::settings::{Jail, KeyOptions, Limits, Sftp, User};
 
 fn jail() -> Jail {
     Jail {
-        root: Root::Host,
-        user: User::Tenant,
         shell: "/bin/bash".into(),
-        home: "/home/alice".into(),
-        hostname: "alice".into(),
-        network: Network::None,
         linger: Linger::For(Duration::from_secs(600)),
-        ids: 65536,
-        limits: Limits { tmp: Bytes(1), run: Bytes(1), shm: Bytes(1), nofile: 1024, ..Limits::default() },
         allow: BTreeSet::from([Allow::Shell, Allow::Exec, Allow::Pty, Allow::Env, Allow::Signal]),
-        command: None,
-        sftp: Sftp { access: Access::ReadWrite, umask: None },
-        permit_open: Permit::Any,
-        permit_listen: Permit::Any,
         accept_env: vec!["LANG".into()],
-        set_env: Vec::new(),
         capabilities: 0xff,
-        no_new_privs: true,
-        syscalls: std::collections::BTreeSet::new(),
+        limits: Limits { nofile: 1024, ..Limits::default() },
         max_sessions: 10,
-        max_connections: 64,
         motd: true,
+        ..sample::jail()
     }
 }
 
