@@ -219,6 +219,12 @@ fn root_enters_whom_it_names_and_no_class_keeps_it_out() {
     let login = events(&host, "login");
     assert_eq!((login[0]["method"].as_str(), login[0]["tenant"].as_str()), (Some("host-root"), Some("bob")));
     assert!(login[0].get("peer").is_none(), "{login:?}");
+    // From where the admin came to this host is not for a tenant to know.
+    let mut by_ssh = host.enter("root", &["bob", "--", "env"]);
+    by_ssh.env("SSH_CONNECTION", "203.0.113.9 4711 203.0.113.10 22").env("SSH_CLIENT", "203.0.113.9 4711 22");
+    let ran = run_bounded(by_ssh, b"");
+    assert!(ran.status == 0 && ran.text().contains("HOME="), "{} {}", ran.text(), ran.err);
+    assert!(!ran.text().contains("203.0.113"), "{}", ran.text());
 }
 
 /// "the request bounded and typed": each kind of lie ends its connection, and nothing starts
@@ -330,6 +336,34 @@ fn whoever_fails_again_and_again_is_turned_away_and_nobody_else_is() {
         "whoever is turned away gets no monitor, and no line of its own"
     );
     host.entered("alice", &["--", "true"]);
+}
+
+/// Each costs the host a fork and lines of its logs as any other who fails.
+#[test]
+fn whoever_comes_once_too_often_again_and_again_is_turned_away_as_well() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("max_connections = 1\n", "");
+    let script = format!(
+        "held = None\nfor n in range(500):\n \
+         s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.connect('/run/cellblock/enter.sock')\n \
+         try: s.send(bytes.fromhex('{}'))\n \
+         except BrokenPipeError: pass\n \
+         data = take().hex()\n \
+         if held is None: held = s\n \
+         if data == '{}': break\nprint(n, data, flush=True)",
+        call(None),
+        refusal(NoEntry::Busy)
+    );
+    let ran = run_bounded(caller(&host, "alice", &script), b"");
+    let text = ran.text();
+    let (number, last) = text.split_once(' ').unwrap_or_else(|| panic!("{text} {}", ran.err));
+    assert_eq!(last, refusal(NoEntry::Busy), "{number}");
+    assert!(number.parse::<usize>().unwrap() >= 19, "a few are no harm: {number}");
+    let refused = events(&host, "caller_refused");
+    assert!(refused.iter().all(|event| event["reason"] == "too many connections"), "{refused:?}");
+    host.entered("bob", &["--", "true"]);
 }
 
 /// Sessions of the enter door are listed and killed as those of ssh

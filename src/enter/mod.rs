@@ -53,7 +53,9 @@ pub fn run(asked: Asked, socket: &Path) -> ExitCode {
 /// Call → Answer → Request → Reply → the streams, relayed → the end.
 fn enter(asked: Asked, socket: &Path) -> Result<Ending> {
     let Asked { tenant, program } = asked;
-    let call = Call { tenant, came_by: environment::came_by(variable("SSH_CONNECTION")) };
+    let by_root = process::effective_uid() == 0;
+    let came_by = if by_root { None } else { environment::came_by(variable("SSH_CONNECTION")) };
+    let call = Call { tenant, came_by };
     let (link, outline) = door::call(socket, &call)?;
     let wants_terminal = program != Program::Subsystem(ask::SFTP.to_owned());
     let on_terminal = wants_terminal && pty::is_terminal(io::stdin().as_fd()) && pty::is_terminal(io::stdout().as_fd());
@@ -63,7 +65,7 @@ fn enter(asked: Asked, socket: &Path) -> Result<Ending> {
     }
     let with_terminal = on_terminal && outline.pty;
     let terminal = if with_terminal { Some(terminal::wanted(variable("TERM"))?) } else { None };
-    let environment = environment::of(env::vars_os(), process::effective_uid() == 0);
+    let environment = environment::of(env::vars_os(), by_root);
     let mut session = Session::begin(link, with_terminal)?;
     let streams = session.start(Request::StartSession { channel: CHANNEL, program, terminal, environment })?;
     match streams {

@@ -49,7 +49,8 @@ impl Pipes {
         let working_too = fd::duplicate(working.as_fd()).map_err(&failed)?;
         let own = |number| fd::inherited(number).map_err(&failed);
         let (from, out, err) = (own(STDIN)?, own(STDOUT)?, own(STDERR)?);
-        // Pages of a file that were spliced into a pipe are the host's own, and the cell holds its end.
+        // Pages of a file that were spliced into a pipe are the host's own, and the cell holds its end: we
+        // do not do that. Whoever fills the caller's pipe might have (docs/threat-model.md).
         let splices = fd::is_stream(from.as_fd()).map_err(&failed)?;
         for pipe in [&stdin, &stdout] {
             // Fewer turns for much data. Who has many pipes gets small ones, which do as well.

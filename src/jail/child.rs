@@ -181,12 +181,14 @@ fn end(pidfd: BorrowedFd<'_>) -> Result<()> {
 
 /// The child, still a copy of its parent. What fails is told as an answer.
 fn become_program(link: OwnedFd, tools: Tools<'_>, processes: (u64, u64)) -> ! {
+    // Told by a number that is not laid out: after that, another descriptor may lie at the link's own.
+    let Ok(teller) = before_exec::out_of_the_way(link.as_fd()) else { process::exit_now(2) };
     let errno = match lay_out(link.as_fd(), tools, processes) {
         Ok(init) => process::exec(init.as_fd(), &[CString::from(c"cellblock-init")], &[]),
         Err(errno) => errno,
     };
     let answer = Answer::Failed(fail("becoming", "cellblock-init", errno).to_string());
-    let told = Link::<Answer, Word>::new(link).send(&answer);
+    let told = Link::<Answer, Word>::new(teller).send(&answer);
     process::exit_now(if told.is_ok() { 1 } else { 2 })
 }
 
@@ -195,7 +197,11 @@ fn lay_out(link: BorrowedFd<'_>, tools: Tools<'_>, (soft, hard): (u64, u64)) -> 
     credentials::set_limit(LIMIT_PROCESSES, soft, hard)?;
     // No id is mapped yet, so nobody here is root, whom exec would give capabilities.
     credentials::keep_capabilities_on_exec()?;
-    let view = File::open(tools.view)?;
+    let view = {
+        // Gone before anything is placed: its own number may be one of those.
+        let opened = File::open(tools.view)?;
+        before_exec::out_of_the_way(opened.as_fd())?
+    };
     let init = before_exec::out_of_the_way(tools.init)?;
     // The link and the view at the numbers of `handover.rs`.
     before_exec::lay_out([None, None, None, Some(link), Some(view.as_fd())])?;

@@ -68,8 +68,8 @@ pub fn attend(mut caller: Caller, socket: OwnedFd, tied: &Tied, house: &mut Hous
     let Caller { uid, pid, accepted, .. } = caller;
     let pidfd = caller.pidfd.take();
     house.audit.record(&Event::CallerAccepted { connection: &caller.id, uid, pid });
-    let mut tenant = None;
-    let end = match story(&caller, (socket, pidfd), tied, house, &mut tenant) {
+    let mut progress = Progress::default();
+    let end = match story(&caller, (socket, pidfd), tied, house, &mut progress) {
         Ok(()) => End::Closed,
         Err(end) => end,
     };
@@ -81,17 +81,27 @@ pub fn attend(mut caller: Caller, socket: OwnedFd, tied: &Tied, house: &mut Hous
         }
     };
     info!("{} of uid {uid} ended: {reason}", caller.id);
-    // What somebody of this host does who is let in harms nobody else; the rest is counted.
-    if tenant.is_none() {
+    // What somebody of this host does who is let in harms nobody else; the rest is counted, also those
+    // who come as a tenant outside of their hours, or once too often.
+    if !progress.let_in {
         house.tell(&Word::Ended(Outcome::AuthFail), &[]);
     }
     house.audit.record(&Event::ConnectionEnd {
         connection: &caller.id,
         peer: None,
-        tenant: tenant.as_ref(),
+        tenant: progress.tenant.as_ref(),
         reason,
         seconds: accepted.elapsed().as_secs(),
     });
+}
+
+/// How far a caller came.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Who it is.
+    tenant: Option<TenantName>,
+    /// Whether it was told that it is in.
+    let_in: bool,
 }
 
 /// Caller → Identity → Grant → Cell → Streams → Receipt.
@@ -100,7 +110,7 @@ fn story(
     (socket, pidfd): (OwnedFd, Option<OwnedFd>),
     tied: &Tied,
     house: &mut House,
-    who: &mut Option<TenantName>,
+    progress: &mut Progress,
 ) -> Result<(), End> {
     let mut desk = Desk { link: open(socket)?, caller, house };
     let Call { tenant: asked, came_by } = desk.hear()?;
@@ -112,12 +122,13 @@ fn story(
     };
     let by_root = *identity.proof() == Proof::HostRoot;
     let tenant = if by_root { unbound(tenant) } else { tenant };
-    let ends = came_by.map(|(peer, local)| Ends { peer, local });
+    // From where the admin came is not for the tenant to know.
+    let ends = came_by.filter(|_| !by_root).map(|(peer, local)| Ends { peer, local });
     let name = tenant.name.clone();
     let Some(grant) = grant(identity, tenant, ends) else {
         return Err(desk.turn_away(&claim, NoEntry::Locked, "tenant is locked", End::Closed));
     };
-    *who = Some(name);
+    progress.tenant = Some(name);
     if let Err(errno) = title::set(&format!("cellblock: {} [enter]", grant.name())) {
         warn!("naming the monitor: {errno}");
     }
@@ -141,6 +152,7 @@ fn story(
         told.last_login = last_login(desk.house, from, grant.name());
     }
     desk.house.tell(&Word::LoggedIn, &[]);
+    progress.let_in = true;
     desk.answer(Answer::Entered(grant.outline()))?;
 
     let Desk { link, caller, house } = desk;

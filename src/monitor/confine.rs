@@ -57,9 +57,11 @@ pub fn start_ssh(
     match process::clone_into(NAMESPACES, None).map_err(failed)? {
         Forked::Child => {
             drop(go);
+            // Told by a number that is not laid out: after that, the connection may lie at the link's own.
+            let Ok(teller) = before_exec::out_of_the_way(their_link.as_fd()) else { process::exit_now(2) };
             let why = become_ssh(program, connection.as_fd(), their_link.as_fd(), wait_for_go.as_fd());
             let text = format!("cannot start the ssh process: {why}");
-            let told = Link::<Request, Reply>::new(their_link).send(&Request::Note { text });
+            let told = Link::<Request, Reply>::new(teller).send(&Request::Note { text });
             process::exit_now(if told.is_ok() { 1 } else { 2 });
         }
         Forked::Parent { pid, pidfd } => {

@@ -19,10 +19,14 @@ pub fn out_of_the_way(program: BorrowedFd<'_>) -> SysResult<OwnedFd> {
 
 /// Puts `fds` at 0, 1, …, `/dev/null` where there is none; exec closes all others. At most ten.
 ///
-/// Whatever number they had before: none covers another that is still to be placed.
+/// Whatever number they had before: none covers another that is still to be placed. But who owns one of
+/// the caller's descriptors below `N` must not drop it afterwards: another lies at that number then.
 pub fn lay_out<const N: usize>(fds: [Option<BorrowedFd<'_>>; N]) -> SysResult<()> {
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    let null = out_of_the_way(null.as_fd())?;
+    let null = {
+        // Gone before anything is placed: its own number may be one of those.
+        let opened = File::options().read(true).write(true).open("/dev/null")?;
+        out_of_the_way(opened.as_fd())?
+    };
     let mut kept = Vec::with_capacity(N);
     for fd in fds {
         kept.push(fd.map(out_of_the_way).transpose()?);
