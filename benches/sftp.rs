@@ -1,5 +1,5 @@
-//! One GiB and 10,000 small files by `sftp`, both ways, beside Debian's sftp-server behind sshd
-//! (issue 4, "How fast").
+//! One GiB and 10,000 small files by `sftp`, both ways, and the files by `rsync`, beside Debian's
+//! sftp-server and sshd (issue 4, "How fast").
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,6 +15,7 @@ mod support;
 mod table;
 
 use std::{
+    cell::Cell,
     fs,
     path::Path,
     process::{Command, Stdio},
@@ -36,6 +37,14 @@ fn sftp(door: &Door, lines: &str) {
     let mut client = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     std::io::Write::write_all(client.stdin.as_mut().unwrap(), lines.as_bytes()).unwrap();
     assert!(client.wait().unwrap().success(), "{lines}\n{}", door.log());
+}
+
+/// Copies with `rsync`, from one to the other.
+fn rsync(door: &Door, from: &str, to: &str) {
+    let config = door.dir.join("ssh_config").display().to_string();
+    let mut command = Command::new("rsync");
+    command.args(["-a", "-e", &format!("ssh -F {config} -l {}", door.login("alice")), from, to]);
+    assert!(command.stdin(Stdio::null()).status().unwrap().success(), "{from} {to}\n{}", door.log());
 }
 
 /// Where the files lie on the other side: sshd's root has the scratch directory, alice her home.
@@ -69,5 +78,14 @@ fn main() {
     work(&format!("get {mebibytes} MiB"), 1.0 / 1.3, &|far| format!("get {far}/large {near}/back\n"));
     work(&format!("put {files} files of 1 kB"), 1.0 / 1.5, &|far| format!("put -r {near}/many {far}\n"));
     work(&format!("get {files} files of 1 kB"), 1.0 / 1.5, &|far| format!("get -r {far}/many {near}\n"));
+    // Each time to a place that is new.
+    let number = Cell::new(0);
+    let next = || number.replace(number.get() + 1);
+    let up = |door: &Door| rsync(door, &format!("{near}/many/"), &format!("door:{}/up{}/", far(door, at), next()));
+    let down = |door: &Door| rsync(door, &format!("door:{}/many/", far(door, at)), &format!("{near}/down{}/", next()));
+    for (what, run) in [("to the other side", &up as &dyn Fn(&Door)), ("back", &down)] {
+        let (theirs, own) = table::interleaved(ROUNDS, || run(&sshd), || run(&ours));
+        table::line(&format!("rsync {files} files {what}"), theirs.as_secs_f64(), own.as_secs_f64(), "s", 1.0);
+    }
     println!("medians of {ROUNDS} interleaved rounds");
 }
