@@ -27,6 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["policy"],
     &["account", "auth", "init", "jail", "probe", "sftp"],
+    &["sshd"],
     &["doctor", "enter", "monitor", "verify"],
     &["listen"],
     &["cli"],
