@@ -28,7 +28,8 @@ const LAYERS: &[&[&str]] = &[
     &["policy"],
     &["account", "auth", "init", "jail", "probe", "sftp"],
     &["sshd"],
-    &["doctor", "enter", "monitor", "verify"],
+    &["enter", "monitor"],
+    &["doctor", "verify"],
     &["listen"],
     &["cli"],
 ];

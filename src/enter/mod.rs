@@ -29,6 +29,7 @@ use crate::wire::login::Request;
 use crate::wire::session::Program;
 
 pub use ask::{Asked, BadArguments, ORIGINAL, is_login_shell, login_shell};
+pub use door::call_if_open;
 pub use end::FAULT;
 
 use end::Ending;
