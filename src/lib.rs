@@ -21,6 +21,8 @@ pub mod jail;
 pub mod probe;
 pub mod sftp;
 
+pub mod sshd;
+
 pub mod doctor;
 pub mod enter;
 pub mod monitor;

@@ -27,7 +27,9 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["policy"],
     &["account", "auth", "init", "jail", "probe", "sftp"],
-    &["doctor", "enter", "monitor", "verify"],
+    &["sshd"],
+    &["enter", "monitor"],
+    &["doctor", "verify"],
     &["listen"],
     &["cli"],
 ];

@@ -18,17 +18,13 @@ use std::{
     process::Command,
 };
 
-use cellblock::{
-    config::{Loaded, load},
-    jail::Cells,
-    verify::{Neighbours, Verifier, probe_of},
-    wire::{
-        init::PROBE,
-        verify::{Bombs, Check, Finding, READY, Side, Task, Verdict},
-    },
-};
+use cellblock::wire::init::PROBE;
 use serde_json::Value;
-use support::{Door, Ran, Scratch, root, run_bounded};
+use support::{
+    Door, Ran, Scratch,
+    probe::{as_verify_finds, task},
+    root, run_bounded,
+};
 
 fn verify(config: &Path, arguments: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cellblock"));
@@ -75,21 +71,6 @@ fn verify_shows_that_the_tenants_of_try_are_contained() {
     assert_eq!(door.ok("bob", "id -u"), "1000");
 }
 
-/// What `verify` tells its probe about `tenant` of this door.
-fn task(door: &Door, tenant: &str) -> Task {
-    let Loaded { compiled, warnings: _ } = load(&door.dir.join("cellblock.toml")).unwrap();
-    let server = compiled.server().unwrap();
-    let tenant = compiled.tenant(&tenant.parse().unwrap()).unwrap().unwrap();
-    let cells = Cells::prepare(&server, Path::new(env!("CARGO_BIN_EXE_cellblock-init"))).unwrap();
-    let verifier = Verifier { cells: &cells, server: &server, neighbours: Neighbours::default(), bombs: Bombs::None };
-    let start = probe_of(&verifier.grant(&tenant).unwrap(), false).unwrap();
-    let task = verifier.task(&tenant, &cells.plan(&tenant).unwrap(), &start);
-    drop(cells);
-    // The view of the host, in this thread's mount namespace.
-    cellblock::sys::mount::detach(&server.run_dir.join("host")).unwrap();
-    task
-}
-
 /// "through every door that is on": the same probe, told the same, comes by ssh with the tenant's key,
 /// as a program of theirs
 #[test]
@@ -100,26 +81,13 @@ fn a_probe_that_comes_through_the_ssh_door_finds_what_verify_finds() {
     let door = Door::standard();
     let program = fs::read(env!("CARGO_BIN_EXE_cellblock-init")).unwrap();
     for tenant in ["alice", "eve"] {
-        let mut task = task(&door, tenant);
-        // What bash adds.
-        task.environment.extend(["PWD", "OLDPWD", "SHLVL", "_"].map(str::to_owned));
+        let task = task(&door, tenant);
         let put = door.run_with(tenant, "cat >probe && chmod 700 probe", &program);
         assert_eq!(put.status, 0, "{}", put.err);
         let start = format!("exec -a {PROBE} ./probe");
         let ran = door.run_with(tenant, &start, &serde_json::to_vec(&task).unwrap());
         assert_eq!(ran.status, 0, "{}", ran.err);
-        let text = ran.text();
-        let mut lines = text.lines();
-        assert_eq!(lines.next(), Some(READY));
-        let findings: Vec<Finding> = lines.map(|line| serde_json::from_str(line).unwrap()).collect();
-        let inside = Check::ALL.iter().filter(|check| check.group().side() == Side::Inside).count();
-        assert_eq!(findings.len(), inside, "{tenant}");
-        for finding in findings {
-            // A program of the tenant's own is theirs to read; the probe that `verify` starts is not.
-            let theirs = finding.check == Check::OwnProgram;
-            assert_eq!(finding.verdict() == Verdict::Escaped, theirs, "{tenant}: {finding:#?}");
-            assert_ne!(finding.verdict(), Verdict::Unknown, "{tenant}: {finding:#?}");
-        }
+        as_verify_finds(&ran, tenant);
     }
 }
 

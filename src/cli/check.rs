@@ -1,8 +1,12 @@
-//! `cellblock check`: everything that is wrong with the config, and where settings come from.
+//! `cellblock check`: everything that is wrong with the config, where settings come from, and what the
+//! host's sshd does around cells.
 //!
 //! Reads what `serve` would read and changes nothing.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use serde_json::json;
@@ -11,6 +15,8 @@ use super::{FAILED, Trouble, output};
 use crate::base::{TenantName, fail};
 use crate::config::{Explained, Explanation, Loaded, Report, load, load_and_explain};
 use crate::jail::{self, Facts, Ids};
+use crate::sshd::{self, Looked};
+use crate::sys::process;
 
 /// The arguments of `check`.
 #[derive(Debug, Args)]
@@ -23,18 +29,25 @@ pub struct Check {
     #[arg(long, value_name = "TENANT", conflicts_with = "explain")]
     plan: Option<String>,
 
+    /// Show what the host's sshd does for tenants outside of their cells, by this config of sshd's.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = sshd::CONFIG,
+          conflicts_with_all = ["explain", "plan"])]
+    sshd: Option<PathBuf>,
+
     /// Show the explanation as JSON.
     #[arg(long, requires = "explain")]
     json: bool,
 }
 
 impl Check {
-    /// Exits with 1 if there is an error in the config; warnings are shown and do not count.
+    /// Exits with 1 if there is an error in the config, or if sshd leads anybody around their cell; warnings
+    /// are shown and do not count.
     pub(super) fn run(&self, config: &Path) -> Result<ExitCode, Trouble> {
-        match (&self.explain, &self.plan) {
-            (Some(subject), _) => explain(config, subject, self.json),
-            (None, Some(name)) => plan(config, name),
-            (None, None) => verdict(config),
+        match (&self.explain, &self.plan, &self.sshd) {
+            (Some(subject), ..) => explain(config, subject, self.json),
+            (None, Some(name), _) => plan(config, name),
+            (None, None, Some(file)) => around(config, file),
+            (None, None, None) => verdict(config),
         }
     }
 }
@@ -57,6 +70,36 @@ fn verdict(config: &Path) -> Result<ExitCode, Trouble> {
         }
         Err(report) => Ok(broken(config, &report)),
     }
+}
+
+/// Prints what sshd does outside of cells for the accounts that are tenants.
+fn around(config: &Path, file: &Path) -> Result<ExitCode, Trouble> {
+    let asking = || file.display();
+    if process::effective_uid() != 0 {
+        let why = "only root can: sshd reads its host keys first";
+        return Err(fail("asking sshd by", asking(), why).hint("run it with sudo").into());
+    }
+    let Some(program) = sshd::program() else {
+        return Err(fail("asking sshd by", asking(), "sshd is not installed").into());
+    };
+    let compiled = match load(config) {
+        Ok(loaded) => loaded.compiled,
+        Err(report) => return Ok(broken(config, &report)),
+    };
+    let Looked { accounts, leaks } = sshd::look(&compiled, program, file)?;
+    if leaks.is_empty() {
+        output::say(match accounts {
+            0 => format!("{}: no account of this host is a tenant (host_user, host_group)", asking()),
+            some => format!("{}: good, all that {} may do ends in a cell", asking(), counted(some, "account")),
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for leak in &leaks {
+        output::complain(format_args!("{leak}\n"));
+    }
+    let (leaks, accounts) = (counted(leaks.len(), "leak"), counted(accounts, "account"));
+    output::complain(format_args!("{}: {leaks} around the cells of {accounts}", asking()));
+    Ok(ExitCode::from(FAILED))
 }
 
 fn broken(config: &Path, report: &Report) -> ExitCode {

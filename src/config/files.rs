@@ -35,11 +35,14 @@ pub(super) enum FileId {
 }
 
 /// One line of a file, and the part of it that is meant.
-#[derive(Debug)]
-pub(super) struct Cited {
-    pub(super) line: String,
-    pub(super) number: usize,
-    pub(super) span: Range<usize>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cited {
+    /// The line, without its end.
+    pub line: String,
+    /// Its number, from 1.
+    pub number: usize,
+    /// The part, in bytes of the line.
+    pub span: Range<usize>,
 }
 
 /// The files of one config.

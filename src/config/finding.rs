@@ -6,7 +6,7 @@ use std::{fmt, ops::Range};
 
 use annotate_snippets::{AnnotationKind, Group, Level as Title, Origin, Renderer, Snippet, normalize_untrusted_str};
 
-use super::files::{FileId, Files};
+use super::files::{Cited, FileId, Files};
 
 /// Drawn findings of one level: more than anyone reads at once, few enough to draw at once.
 const MAX_SHOWN: usize = 200;
@@ -77,22 +77,32 @@ impl Finding {
             Level::Error => Title::ERROR,
             Level::Warning => Title::WARNING,
         };
-        let mut group = Group::with_title(level.primary_title(self.message.as_str()));
         let path = files.path(self.place.file).display().to_string();
-        group = match files.cited(self.place) {
-            Some(cited) => group.element(
-                Snippet::source(cited.line)
-                    .path(path)
-                    .line_start(cited.number)
-                    .annotation(AnnotationKind::Primary.span(cited.span)),
-            ),
-            None => group.element(Origin::path(path)),
-        };
-        if let Some(hint) = &self.hint {
-            group = group.element(Title::HELP.with_name("hint").message(normalize_untrusted_str(hint)));
-        }
-        Renderer::plain().render(&[group])
+        drawn(level, &self.message, &path, files.cited(self.place), self.hint.as_deref())
     }
+}
+
+/// An error in a file that is not of cellblock's own config, drawn as those of its own are.
+#[must_use]
+pub fn draw_error(message: &str, path: &str, cited: Option<Cited>, hint: &str) -> String {
+    drawn(Title::ERROR, message, path, cited, Some(hint))
+}
+
+fn drawn(level: Title<'_>, message: &str, path: &str, cited: Option<Cited>, hint: Option<&str>) -> String {
+    let mut group = Group::with_title(level.primary_title(message));
+    group = match cited {
+        Some(cited) => group.element(
+            Snippet::source(cited.line)
+                .path(path)
+                .line_start(cited.number)
+                .annotation(AnnotationKind::Primary.span(cited.span)),
+        ),
+        None => group.element(Origin::path(path)),
+    };
+    if let Some(hint) = hint {
+        group = group.element(Title::HELP.with_name("hint").message(normalize_untrusted_str(hint)));
+    }
+    Renderer::plain().render(&[group])
 }
 
 /// All findings of one load. Bounded: the first of each level are kept, the rest is counted.

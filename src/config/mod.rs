@@ -33,7 +33,8 @@ mod ties;
 
 pub use compiled::{Builder, Compiled};
 pub use explain::{Explained, Explanation};
-pub use finding::Report;
+pub use files::Cited;
+pub use finding::{Report, draw_error};
 pub use load::{Loaded, load, load_and_explain, load_server, read_server};
 pub use pam::{PAM_PROGRAM, has_service, needs_pam};
 pub use password_hash::{BadHash, MAX_AT_ONCE, PasswordHash};

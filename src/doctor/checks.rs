@@ -147,6 +147,9 @@ checks! {
     SSHD_PORT = "sshd-port", Neighbours,
         "Where sshd listens, as `sshd -T` says, and where cellblock does.",
         warn "both want one address and port: who starts second does not start", fail "";
+    SSHD_LEAKS = "sshd-leaks", Neighbours,
+        "What sshd does on the host, outside of every cell, for accounts that are tenants (`host_user`, `host_group`): shells and files without `cellblock enter`, forwards, variables. sshd is asked about each account, as in `cellblock check --sshd`, which shows the lines.",
+        warn "", fail "it does any of that, or could not be asked about all of them";
 }
 
 #[cfg(test)]

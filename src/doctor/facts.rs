@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use crate::base::TenantName;
 use crate::config::settings::IdPool;
 use crate::jail::IdRange;
+use crate::sshd::Looked;
 
 /// Something that was looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +148,8 @@ pub struct Named {
     pub ids: Ids,
     /// The other SSH server.
     pub sshd: Sshd,
+    /// What it does for tenants outside of cells.
+    pub leaks: Seen<Looked>,
 }
 
 /// The tenants of a config.

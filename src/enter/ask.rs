@@ -8,6 +8,7 @@ use std::{
     path::Path,
 };
 
+use crate::wire::enter::SHELL_NAME;
 use crate::wire::session::Program;
 
 /// What sshd leaves of the command that a client asked for where another is forced.
@@ -15,9 +16,6 @@ pub const ORIGINAL: &str = "SSH_ORIGINAL_COMMAND";
 
 /// The subsystem that is a server of files.
 pub(super) const SFTP: &str = "sftp";
-
-/// By this name the program is a login shell (passwd(5)).
-pub const SHELL_NAME: &str = "cellblock-shell";
 
 /// Whom to enter as, and what to run.
 #[derive(Debug, Clone, PartialEq, Eq)]

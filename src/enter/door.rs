@@ -18,8 +18,15 @@ const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
 /// Calls at `path`. Whoever is let in is told what they may do, and goes on by the link.
 pub(super) fn call(path: &Path, call: &Call) -> Result<(Link<Request, Reply>, LoggedIn)> {
+    call_if_open(path, call)?.ok_or_else(|| {
+        failed_at(path)(&"none runs there").hint("systemctl start cellblock; or name its socket by --socket")
+    })
+}
+
+/// As [`call`] by `cellblock enter`; `None`: no listener is there.
+pub fn call_if_open(path: &Path, call: &Call) -> Result<Option<(Link<Request, Reply>, LoggedIn)>> {
     let failed = failed_at(path);
-    let socket = connect(path)?;
+    let Some(socket) = connect(path)? else { return Ok(None) };
     // Whoever else answers there is no listener, and is given nothing to read.
     match seqpacket::peer_ids(socket.as_fd()) {
         Ok((_pid, 0)) => {}
@@ -39,7 +46,7 @@ pub(super) fn call(path: &Path, call: &Call) -> Result<(Link<Request, Reply>, Lo
         answer => answer,
     };
     match answer {
-        Ok((Answer::Entered(outline), fds)) if fds.is_empty() => Ok((Link::new(OwnedFd::from(link)), outline)),
+        Ok((Answer::Entered(outline), fds)) if fds.is_empty() => Ok(Some((Link::new(OwnedFd::from(link)), outline))),
         Ok((Answer::Refused(why), _)) => Err(refused(why)),
         Ok((Answer::Entered(_), _)) => Err(failed(&LinkError::Descriptors)),
         Err(why @ (LinkError::Malformed | LinkError::TooLong)) => {
@@ -51,14 +58,12 @@ pub(super) fn call(path: &Path, call: &Call) -> Result<(Link<Request, Reply>, Lo
     }
 }
 
-fn connect(path: &Path) -> Result<OwnedFd> {
-    let failed = failed_at(path);
-    seqpacket::connect_path(path).map_err(|errno| match errno {
-        Errno::ENOENT | Errno::ECONNREFUSED => {
-            failed(&"none runs there").hint("systemctl start cellblock; or name its socket by --socket")
-        }
-        errno => failed(&errno),
-    })
+fn connect(path: &Path) -> Result<Option<OwnedFd>> {
+    match seqpacket::connect_path(path) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(Errno::ENOENT | Errno::ECONNREFUSED) => Ok(None),
+        Err(errno) => Err(failed_at(path)(&errno)),
+    }
 }
 
 fn wait(link: &Link<Call, Answer>, path: &Path) -> Result<()> {

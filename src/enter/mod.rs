@@ -28,7 +28,8 @@ use crate::wire::enter::Call;
 use crate::wire::login::Request;
 use crate::wire::session::Program;
 
-pub use ask::{Asked, BadArguments, ORIGINAL, SHELL_NAME, is_login_shell, login_shell};
+pub use ask::{Asked, BadArguments, ORIGINAL, is_login_shell, login_shell};
+pub use door::call_if_open;
 pub use end::FAULT;
 
 use end::Ending;

@@ -221,7 +221,14 @@ impl<'a> Served<'a> {
         if !self.sessions.has_room() {
             return self.refuse(&session, Refusal::TooMany, "the connection has too many sessions");
         }
-        match self.grant.session(number, id, ask, self.told) {
+        let start = match ask.program {
+            // For `verify`, which comes by the enter door as root of this host.
+            Program::Probe => self.grant.probe(number, id).ok_or(Refusal::NotAllowed),
+            Program::Shell | Program::Command(_) | Program::Subsystem(_) | Program::Sftp(_) => {
+                self.grant.session(number, id, ask, self.told)
+            }
+        };
+        match start {
             Ok(start) => {
                 session.sftp = matches!(start.program, Program::Sftp(_));
                 self.ask_init(number, session, start, Attempt::First)

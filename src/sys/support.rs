@@ -39,6 +39,16 @@ pub fn host_account_names() -> BTreeSet<String> {
     accounts.map(|user| user.name().to_string_lossy().into_owned()).collect()
 }
 
+/// Names of the accounts whose own group is one of `gids` (getpwent(3)); a group's list of members leaves
+/// them out. Goes through NSS.
+#[must_use]
+pub fn host_accounts_in(gids: &BTreeSet<u32>) -> BTreeSet<String> {
+    // SAFETY: as in `host_account_names`.
+    let accounts = unsafe { users::all_users() };
+    let own = accounts.filter(|user| gids.contains(&user.primary_group_id()));
+    own.map(|user| user.name().to_string_lossy().into_owned()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +58,9 @@ mod tests {
         assert!(kernel_release().contains('.'));
         assert!(mount_of(Path::new("/proc")).unwrap() != mount_of(Path::new("/")).unwrap());
         assert!(host_account_names().contains("root"));
+        assert!(
+            host_accounts_in(&BTreeSet::from([0])).contains("root") && host_accounts_in(&BTreeSet::new()).is_empty()
+        );
         match landlock_version() {
             Ok(version) => assert!(version >= 1),
             Err(errno) => assert!([Errno::ENOSYS, Errno::ENOTSUP].contains(&errno), "{errno}"),

@@ -5,6 +5,7 @@
 //! at from here. Nothing that comes out of the cell is believed beyond its own check.
 
 mod door;
+mod enter;
 mod outside;
 mod reference;
 mod report;
@@ -45,20 +46,48 @@ pub struct Verified {
     pub started: bool,
     /// One for each check, in the order of the table.
     pub findings: Vec<Finding>,
+    /// What the probe found that came by the enter door.
+    pub by_enter: ByEnter,
+}
+
+/// What became of the enter door.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum ByEnter {
+    /// No account of the host is this tenant (`host_user`, `host_group`), so nobody comes by it.
+    NoAccount,
+    /// No listener is there.
+    Off,
+    /// It was gone through: one finding for each check that the probe makes.
+    Through(Vec<Finding>),
+}
+
+impl ByEnter {
+    fn findings(&self) -> &[Finding] {
+        match self {
+            Self::NoAccount | Self::Off => &[],
+            Self::Through(findings) => findings,
+        }
+    }
 }
 
 impl Verified {
     /// The worst of all.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        self.findings.iter().map(Finding::verdict).max().unwrap_or(Verdict::Unknown)
+        let all = self.findings.iter().chain(self.by_enter.findings());
+        all.map(Finding::verdict).max().unwrap_or(Verdict::Unknown)
     }
 
-    /// How many checks came to `verdict`.
+    /// How many checks came to `verdict`, of those that were made in the cell.
     #[must_use]
     pub fn count(&self, verdict: Verdict) -> usize {
-        self.findings.iter().filter(|finding| finding.verdict() == verdict).count()
+        count(&self.findings, verdict)
     }
+}
+
+/// How many of these came to `verdict`.
+fn count(findings: &[Finding], verdict: Verdict) -> usize {
+    findings.iter().filter(|finding| finding.verdict() == verdict).count()
 }
 
 /// What every tenant of one run is verified with.
@@ -85,7 +114,21 @@ impl Verifier<'_> {
         let heard = self.probe(&mut cell, tenant, start, &task);
         let started = cell.started;
         let_go(self.cells, cell)?;
-        Ok(Verified { tenant: tenant.name.clone(), started, findings: complete(heard?) })
+        let findings = complete(heard?);
+        Ok(Verified { tenant: tenant.name.clone(), started, findings, by_enter: self.by_enter(tenant, task)? })
+    }
+
+    /// The same again by the enter door, where accounts of the host come by it. Limits are the cell's, whoever
+    /// comes by whatever door, so they are not tried twice.
+    fn by_enter(&self, tenant: &Tenant, task: Task) -> Result<ByEnter> {
+        if tenant.host_user.is_none() && tenant.host_group.is_none() {
+            return Ok(ByEnter::NoAccount);
+        }
+        let task = Task { bombs: Bombs::None, ..task };
+        Ok(match enter::hear(&self.server.run_dir, &tenant.name, &task)? {
+            None => ByEnter::Off,
+            Some(heard) => ByEnter::Through(complete_of(heard, is_inside)),
+        })
     }
 
     /// Root of the host may have every cell but a locked tenant's: no session of theirs would start.
@@ -144,8 +187,12 @@ fn let_go(cells: &Cells, cell: Cell) -> Result<()> {
 /// One finding per check. What nobody reported is not known.
 #[must_use]
 pub fn complete(heard: Heard) -> Vec<Finding> {
+    complete_of(heard, |_any| true)
+}
+
+fn complete_of(heard: Heard, wanted: impl Fn(Check) -> bool) -> Vec<Finding> {
     let Heard { mut findings, silence } = heard;
-    let all = Check::ALL.iter().map(|check| {
+    let all = Check::ALL.iter().filter(|check| wanted(**check)).map(|check| {
         let place = findings.iter().position(|finding| finding.check == *check);
         place.map(|place| findings.swap_remove(place)).unwrap_or_else(|| {
             let attempt = Attempt { tried: "it".into(), happened: silence.clone(), verdict: Verdict::Unknown };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::base::escape;
 use crate::wire::verify::{Attempt, Finding, Verdict};
 
-use super::{Answer, Verified, groups};
+use super::{Answer, ByEnter, Verified, count, groups};
 
 /// Room for the longest name of a check.
 const ID_WIDTH: usize = 18;
@@ -50,27 +50,41 @@ pub fn as_text(verified: &Verified, answers: &[Answer], detail: Detail) -> Strin
     for answer in answers {
         text.push_str(&format!("  {}\n", door(answer)));
     }
+    text.push_str(&format!("  {}\n", enter_door(&verified.by_enter)));
     for group in groups() {
         text.push_str(&format!("\n  {}\n", group.title()));
         for finding in verified.findings.iter().filter(|finding| finding.check.group() == group) {
             check(&mut text, finding, detail);
         }
     }
+    let by_enter = verified.by_enter.findings().iter();
+    let shown: Vec<_> = by_enter.filter(|finding| detail == Detail::Full || is_wrong(finding.verdict())).collect();
+    if !shown.is_empty() {
+        text.push_str("\n  By the enter door\n");
+        shown.into_iter().for_each(|finding| check(&mut text, finding, detail));
+    }
     text.trim_end().to_owned()
 }
 
-fn summary(verified: &Verified) -> String {
+fn is_wrong(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Escaped | Verdict::Unknown)
+}
+
+fn counted(findings: &[Finding]) -> String {
     let counts = [Verdict::Escaped, Verdict::Unknown, Verdict::Held, Verdict::NotApplicable].map(|verdict| {
-        let count = verified.count(verdict);
+        let count = count(findings, verdict);
         (count > 0).then(|| format!("{count} {}", word(verdict)))
     });
-    let counts: Vec<_> = counts.into_iter().flatten().collect();
+    counts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn summary(verified: &Verified) -> String {
     let verdict = match verified.verdict() {
         Verdict::Escaped => "NOT CONTAINED",
         Verdict::Unknown => "NOT SHOWN TO BE CONTAINED",
         Verdict::Held | Verdict::NotApplicable => "contained",
     };
-    format!("{verdict} ({})", counts.join(", "))
+    format!("{verdict} ({})", counted(&verified.findings))
 }
 
 /// Which door was taken, and which not.
@@ -90,19 +104,26 @@ fn door(answer: &Answer) -> String {
     }
 }
 
+fn enter_door(by_enter: &ByEnter) -> String {
+    match by_enter {
+        ByEnter::NoAccount => "enter door: no account of the host is this tenant".into(),
+        ByEnter::Off => "enter door: no listener answers, it is off".into(),
+        ByEnter::Through(findings) => format!("enter door: gone through, as root of this host: {}", counted(findings)),
+    }
+}
+
 fn check(text: &mut String, finding: &Finding, detail: Detail) {
     let verdict = finding.verdict();
     let (id, said) = (finding.check.id(), remark(finding));
     let line = format!("    {id:ID_WIDTH$}  {:VERDICT_WIDTH$} {said}", word(verdict));
     text.push_str(line.trim_end());
     text.push('\n');
-    let wrong = matches!(verdict, Verdict::Escaped | Verdict::Unknown);
-    if detail == Detail::Brief && !wrong {
+    if detail == Detail::Brief && !is_wrong(verdict) {
         return;
     }
     let shown = |attempt: &&Attempt| match detail {
         Detail::Full => true,
-        Detail::Brief => matches!(attempt.verdict, Verdict::Escaped | Verdict::Unknown),
+        Detail::Brief => is_wrong(attempt.verdict),
     };
     for attempt in finding.attempts.iter().filter(shown) {
         let (tried, happened) = (escape(&attempt.tried), escape(&attempt.happened));
@@ -122,7 +143,36 @@ fn remark(finding: &Finding) -> String {
 /// One object.
 #[must_use]
 pub fn as_json(verified: &Verified, answers: &[Answer]) -> Value {
-    let checks = verified.findings.iter().map(|finding| {
+    let by_enter = match &verified.by_enter {
+        ByEnter::NoAccount => json!({ "door": "no-account" }),
+        ByEnter::Off => json!({ "door": "off" }),
+        ByEnter::Through(findings) => {
+            json!({ "door": "through", "counts": counts(findings), "checks": checks(findings) })
+        }
+    };
+    json!({
+        "tenant": verified.tenant,
+        "verdict": key(verified.verdict()),
+        "door": "cell",
+        "cell": if verified.started { "started" } else { "joined" },
+        "ssh": answers,
+        "enter": by_enter,
+        "counts": counts(&verified.findings),
+        "checks": checks(&verified.findings),
+    })
+}
+
+fn counts(findings: &[Finding]) -> Value {
+    json!({
+        "held": count(findings, Verdict::Held),
+        "escaped": count(findings, Verdict::Escaped),
+        "unknown": count(findings, Verdict::Unknown),
+        "not-applicable": count(findings, Verdict::NotApplicable),
+    })
+}
+
+fn checks(findings: &[Finding]) -> Vec<Value> {
+    let object = |finding: &Finding| {
         json!({
             "check": finding.check.id(),
             "group": finding.check.group().title(),
@@ -131,19 +181,6 @@ pub fn as_json(verified: &Verified, answers: &[Answer]) -> Value {
             "why": finding.check.why(),
             "attempts": finding.attempts,
         })
-    });
-    json!({
-        "tenant": verified.tenant,
-        "verdict": key(verified.verdict()),
-        "door": "cell",
-        "cell": if verified.started { "started" } else { "joined" },
-        "ssh": answers,
-        "counts": {
-            "held": verified.count(Verdict::Held),
-            "escaped": verified.count(Verdict::Escaped),
-            "unknown": verified.count(Verdict::Unknown),
-            "not-applicable": verified.count(Verdict::NotApplicable),
-        },
-        "checks": checks.collect::<Vec<_>>(),
-    })
+    };
+    findings.iter().map(object).collect()
 }

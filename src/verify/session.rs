@@ -12,13 +12,14 @@ use crate::jail::Cell;
 use crate::sys::{Errno, poll};
 use crate::wire::LinkError;
 use crate::wire::init::{Order, Report, Start};
+use crate::wire::link::exactly;
 use crate::wire::session::{Exit, Signal};
 use crate::wire::verify::{Check, Finding, MAX_LINE, READY, Task};
 
 use super::is_inside;
 
 /// How long init may take to start it.
-const START_WAIT: Duration = Duration::from_secs(10);
+pub(super) const START_WAIT: Duration = Duration::from_secs(10);
 
 /// How long it may take in all: five bombs of a minute at most are the worst of it.
 const PROBE_WAIT: Duration = Duration::from_secs(360);
@@ -29,11 +30,17 @@ const END_WAIT: Duration = Duration::from_secs(5);
 /// Most of its stderr that is quoted.
 const MAX_STDERR: usize = 512;
 
-/// A probe that waits for its task.
+/// A probe that waits for its task, in a cell that we entered.
 #[derive(Debug)]
 pub(super) struct Running {
     session: u64,
     pid: i32,
+    probe: Streams,
+}
+
+/// The streams of a probe that waits for its task.
+#[derive(Debug)]
+pub(super) struct Streams {
     stdin: File,
     reading: Reading,
     stderr: File,
@@ -152,14 +159,8 @@ pub(super) fn begin(cell: &mut Cell, start: Start) -> Result<Running> {
         | Report::Running(_)
         | Report::SessionGone { .. } => return Err(failed(&"its init answers something else")),
     };
-    let [stdin, stdout, stderr] = crate::wire::link::exactly(fds).map_err(|why| failed(&why))?;
-    let mut running =
-        Running { session, pid, stdin: stdin.into(), reading: Reading::new(stdout), stderr: stderr.into() };
-    match running.reading.line() {
-        Ok(Some(line)) if line == READY.as_bytes() => Ok(running),
-        Ok(_other) => Err(failed(&running.last_words())),
-        Err(why) => Err(failed(&why)),
-    }
+    let probe = Streams::of(fds).map_err(|why| failed(&why))?;
+    Ok(Running { session, pid, probe })
 }
 
 impl Running {
@@ -169,17 +170,8 @@ impl Running {
     }
 
     /// Tells it its task and hears what it found, until it ends.
-    pub(super) fn hear(mut self, cell: &mut Cell, task: &Task) -> Result<Heard> {
-        let line = serde_json::to_vec(task).map_err(|why| fail("writing", "the probe's task", why))?;
-        let told = self.stdin.write_all(&line);
-        drop(self.stdin);
-        let mut heard = match told {
-            // It has ended, or somebody ended it: what is missing says so.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                return Err(fail("telling the probe of", &cell.name, error));
-            }
-            Ok(()) | Err(_) => self.reading.findings(),
-        };
+    pub(super) fn hear(self, cell: &mut Cell, task: &Task) -> Result<Heard> {
+        let mut heard = self.probe.tell(task).map_err(|why| fail("telling the probe of", &cell.name, why))?;
         // Whatever it still does. It may have ended, and its init with it.
         if cell.link.send(&Order::Signal { session: self.session, signal: Signal::Kill }).is_err() {
             heard.silence.push_str(" (and so did the cell)");
@@ -191,6 +183,30 @@ impl Running {
             heard.silence = format!("{} ({exit})", heard.silence);
         }
         Ok(heard)
+    }
+}
+
+impl Streams {
+    /// Those of a session that has just started; waits until it is the probe that runs there.
+    pub(super) fn of(fds: Vec<OwnedFd>) -> Result<Self, String> {
+        let [stdin, stdout, stderr] = exactly(fds).map_err(|why| why.to_string())?;
+        let mut probe = Self { stdin: stdin.into(), reading: Reading::new(stdout), stderr: stderr.into() };
+        match probe.reading.line()? {
+            Some(line) if line == READY.as_bytes() => Ok(probe),
+            Some(_) | None => Err(probe.last_words()),
+        }
+    }
+
+    /// Tells it its task and hears what it found.
+    pub(super) fn tell(mut self, task: &Task) -> Result<Heard, String> {
+        let line = serde_json::to_vec(task).map_err(|why| why.to_string())?;
+        let told = self.stdin.write_all(&line);
+        drop(self.stdin);
+        match told {
+            // It has ended, or somebody ended it: what is missing says so.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.to_string()),
+            Ok(()) | Err(_) => Ok(self.reading.findings()),
+        }
     }
 
     /// What it, or init's child before it became the probe, said at last.

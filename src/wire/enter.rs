@@ -16,6 +16,9 @@ use super::login::LoggedIn;
 /// Where the listener of an installed cellblock takes callers.
 pub const SOCKET: &str = "/run/cellblock/enter.sock";
 
+/// By this name `cellblock` is a login shell (passwd(5)), which asks to be let in there.
+pub const SHELL_NAME: &str = "cellblock-shell";
+
 /// Where the listener with this `run_dir` does.
 #[must_use]
 pub fn socket(run_dir: &Path) -> PathBuf {

@@ -20,7 +20,7 @@ pub enum Program {
     Command(Vec<u8>),
     /// A subsystem by name (RFC 4254, 6.5).
     Subsystem(String),
-    /// init's own second face, which tries to break out (`probe`). Never at a client's request.
+    /// init's own second face, which tries to break out (`probe`). At the request of nobody but root of the host.
     Probe,
     /// init's face that serves files by SFTP (`sftp`). Never at a client's request for it by this name.
     Sftp(Access),

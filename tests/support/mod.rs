@@ -30,6 +30,7 @@ mod door;
 pub mod forward;
 mod host;
 pub mod pam;
+pub mod probe;
 pub mod procfs;
 mod scratch;
 pub mod sftp;

@@ -87,6 +87,7 @@ fn named(path: PathBuf, server: &Server, compiled: Option<&Compiled>, errors: us
         host_keys: server.host_keys.iter().map(|key| (key.clone(), file(key))).collect(),
         pam,
         ids: ids::gather(server, eyes),
+        leaks: sshd::leaks(compiled, &sshd, eyes),
         sshd,
     }
 }

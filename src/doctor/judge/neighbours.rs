@@ -4,15 +4,17 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::some;
 use crate::base::TenantName;
-use crate::doctor::checks::{ID_POOL, ID_RANGES, SAME_NAMES, SSHD_PORT};
+use crate::doctor::checks::{ID_POOL, ID_RANGES, SAME_NAMES, SSHD_LEAKS, SSHD_PORT};
 use crate::doctor::facts::{Ids, Named, Seen, Sshd};
 use crate::doctor::verdict::{Remedy, Verdict};
+use crate::sshd::Looked;
 
 /// Overlaps that are named; the rest is counted.
 const MAX_NAMED: usize = 5;
 
 pub(super) fn judge(named: &Named) -> Vec<Verdict> {
-    vec![pool(&named.ids), ranges(&named.ids), same_names(named), port(&named.listen, &named.sshd)]
+    let ids = &named.ids;
+    vec![pool(ids), ranges(ids), same_names(named), port(&named.listen, &named.sshd), leaks(&named.leaks)]
 }
 
 /// Ids that somebody else has: who, the first, and the one after the last.
@@ -127,6 +129,32 @@ fn port(ours: &[SocketAddr], sshd: &Sshd) -> Verdict {
     )
     .remedy(Remedy::Advice("change `listen` in [server], or Port in sshd's config".into()))
     .run("systemctl disable --now ssh.service ssh.socket    # once you can get in another way")
+}
+
+fn leaks(seen: &Seen<Looked>) -> Verdict {
+    let Looked { accounts, leaks } = match seen {
+        Seen::Absent => return Verdict::ok(&SSHD_LEAKS, "sshd is not installed"),
+        Seen::Unseen(why) => return Verdict::unknown(&SSHD_LEAKS, why),
+        Seen::Is(looked) => looked,
+    };
+    match (leaks.as_slice(), accounts) {
+        ([], 0) => Verdict::ok(&SSHD_LEAKS, "no account of this host is a tenant"),
+        ([], 1) => Verdict::ok(&SSHD_LEAKS, "all that the 1 account that is a tenant may do ends in a cell"),
+        ([], some) => {
+            Verdict::ok(&SSHD_LEAKS, format!("all that {some} accounts that are tenants may do ends in cells"))
+        }
+        (leaks, _) => {
+            let told: Vec<String> = leaks.iter().map(|leak| format!("{} ({})", leak.message, leak.at())).collect();
+            let means =
+                "what sshd itself does for these tenants it does on the host: no cell, limit or audit line holds it";
+            let verdict = Verdict::fail(&SSHD_LEAKS, first_few(&told), means);
+            let advised = leaks
+                .iter()
+                .take(MAX_NAMED)
+                .fold(verdict, |verdict, leak| verdict.remedy(Remedy::Advice(format!("{}: {}", leak.at(), leak.hint))));
+            advised.run("cellblock check --sshd    # shows each line")
+        }
+    }
 }
 
 /// Whether two sockets cannot be there at once. IPv6 sockets of both servers take IPv6 alone.

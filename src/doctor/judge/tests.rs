@@ -8,6 +8,7 @@ use crate::doctor::facts::*;
 use crate::doctor::verdict::{Level, Remedy};
 use crate::doctor::{as_json, as_text, has_failed};
 use crate::jail::IdRange;
+use crate::sshd::{Leak, Looked};
 
 fn healthy() -> Facts {
     let settings = [
@@ -71,6 +72,7 @@ fn healthy() -> Facts {
                 accounts: vec![0, 1000, 65_534],
             },
             sshd: Sshd::Listens(vec!["0.0.0.0:2222".parse().unwrap()]),
+            leaks: Seen::Is(Looked { accounts: 2, leaks: Vec::new() }),
         })),
     }
 }
@@ -88,6 +90,15 @@ fn set(facts: &mut Facts, name: &'static str, value: &str) {
 
 fn roots(shifts: Seen<bool>) -> Mount {
     Mount { path: "/srv/jails/bob".into(), kind: "nfs".into(), holds: Holds::Roots(7), shifts }
+}
+
+fn leak() -> Leak {
+    Leak {
+        path: "/etc/ssh/sshd_config".into(),
+        cited: None,
+        message: "sshd opens a port of this host for alice".into(),
+        hint: "write `X11Forwarding no` instead".into(),
+    }
 }
 
 /// What is changed about a healthy host, the check that notices, how bad it is, and a word of what it says.
@@ -172,6 +183,11 @@ const CASES: &[(&str, Level, &str, Change)] = &[
     ("same-names", Level::Ok, "not installed", |f| { let n = named(f); n.sshd = Sshd::Absent; n.tenants.named_like_accounts = vec!["alice".parse().unwrap()]; }),
     ("sshd-port", Level::Warn, "both want 0.0.0.0:22", |f| named(f).sshd = Sshd::Listens(vec!["192.0.2.1:22".parse().unwrap()])),
     ("sshd-port", Level::Ok, "2222", |_| {}),
+    ("sshd-leaks", Level::Fail, "X11Forwarding no", |f| named(f).leaks = Seen::Is(Looked { accounts: 1, leaks: vec![leak()] })),
+    ("sshd-leaks", Level::Ok, "no account", |f| named(f).leaks = Seen::Is(Looked { accounts: 0, leaks: Vec::new() })),
+    ("sshd-leaks", Level::Ok, "1 account", |f| named(f).leaks = Seen::Is(Looked { accounts: 1, leaks: Vec::new() })),
+    ("sshd-leaks", Level::Ok, "not installed", |f| named(f).leaks = Seen::Absent),
+    ("sshd-leaks", Level::Unknown, "no hostkeys", |f| named(f).leaks = Seen::Unseen("no hostkeys".into())),
     ("sshd-port", Level::Unknown, "no hostkeys", |f| named(f).sshd = Sshd::Unseen("no hostkeys".into())),
 ];
 
