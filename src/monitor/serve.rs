@@ -116,7 +116,10 @@ impl<'a> Served<'a> {
                     }
                 }
                 Wake::SshEnded => return Ok(()),
-                Wake::Files(number) => self.files.hear(number, self.whose(), &mut self.house.audit),
+                Wake::Files(number) => {
+                    let whose = self.whose();
+                    self.files.hear(number, whose, self.house.book());
+                }
                 Wake::Nothing => {}
             }
         }
@@ -400,7 +403,8 @@ impl<'a> Served<'a> {
     }
 
     fn receipt(&mut self, session: &Session, exit: ExitText, usage: Option<Usage>) {
-        self.files.finish(&session.id, self.whose(), &mut self.house.audit);
+        let whose = self.whose();
+        self.files.finish(&session.id, whose, self.house.book());
         self.house.audit.record(&Event::SessionEnd {
             connection: self.conn.id,
             session: &session.id,
@@ -413,13 +417,16 @@ impl<'a> Served<'a> {
     fn refuse(&mut self, session: &Session, why: Refusal, reason: &str) -> Result<(), End> {
         if let Some(unlisted) = self.refusals.list() {
             warn!("{} {}: session refused: {reason}", session.id, self.grant.name());
-            self.house.audit.record(&Event::SessionRefused {
+            let refused = Event::SessionRefused {
                 connection: self.conn.id,
                 session: &session.id,
                 tenant: self.grant.name(),
                 reason: reason.to_owned(),
                 unlisted,
-            });
+            };
+            if !self.house.record_within(self.grant.name(), &refused) {
+                self.refusals.take_back(unlisted);
+            }
         }
         if !session.state.is_held() {
             return Ok(());
