@@ -116,7 +116,7 @@ pub fn live(given: Given) -> Result<(), Errno> {
         if signalled {
             while let Some(signal) = signals.take_one()? {
                 if let (SIGIO, Some(board)) = (signal, &mut board) {
-                    board.asked(alarm.gauges(), sessions.count());
+                    board.asked(now, alarm.gauges(), sessions.count());
                 }
             }
             for (link, report) in sessions.reap(&mut alarm)? {
