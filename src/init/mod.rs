@@ -147,4 +147,5 @@ fn hand_out(openers: &mut Openers, links: &mut Links, sessions: &mut Sessions) {
         links.report_with(link, &report, &fds);
     }
     openers.forget(|link| links.is_there(link), sessions);
+    sessions.forget(|link| links.is_there(link));
 }

@@ -34,6 +34,7 @@ pub mod support;
 pub mod syscalls;
 pub mod tcp;
 pub mod title;
+pub mod trace;
 pub mod typed;
 pub mod zone;
 
