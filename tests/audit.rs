@@ -13,7 +13,7 @@
 
 mod support;
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, net::TcpStream, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use serde_json::Value;
 use support::{
@@ -98,6 +98,13 @@ fn a_refused_login_has_its_reason_and_an_escaped_name() {
     assert!(!refused["reason"].as_str().unwrap().is_empty());
     assert!(refused["peer"].is_string());
     assert_eq!(events(&door, "login").len(), 0);
+
+    // One that is long is cut, and so is its line: whoever is nobody fills no disk by it.
+    client.send(&Attacker::offer(&"\"".repeat(1000), &Key::new(3)));
+    assert_eq!(client.next(&[51, 60]).unwrap()[0], 51);
+    soon("it is written", || events(&door, "login_refused").len() == 2);
+    let refused = &events(&door, "login_refused")[1];
+    assert!(refused["user"].as_str().unwrap().ends_with('…') && refused.to_string().len() < 600, "{refused}");
 }
 
 /// A command is text from a tenant: escaped and bounded
@@ -126,4 +133,51 @@ fn a_moved_file_is_followed_by_a_new_one() {
     master.ok("true");
     soon("the new file has the session", || !events(&door, "session_end").is_empty());
     assert!(fs::read_to_string(door.dir.join("audit.1")).unwrap().contains("\"login\""));
+}
+
+/// `config/logrotate.d/cellblock`, by logrotate(8) itself: nothing is told to anybody, and no line is lost
+#[test]
+fn logrotate_moves_the_file_away_and_listener_and_monitors_go_on_in_a_new_one() {
+    if !root() {
+        return;
+    }
+    let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .server("max_connections_per_source = 1")
+        .tenant("alice", "")
+        .start();
+    let master = door.master("alice");
+    master.ok("true");
+    soon("its end is written", || events(&door, "session_end").len() == 1);
+    let shipped =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/logrotate.d/cellblock")).unwrap();
+    let at = door.dir.join("audit.jsonl");
+    let config =
+        shipped.replace("/var/log/cellblock/audit.jsonl", at.to_str().unwrap()).replace("maxsize 100M", "maxsize 100");
+    assert!(config.contains(at.to_str().unwrap()) && config.contains("maxsize 100\n"), "{config}");
+    let rotate = || {
+        let mut logrotate = Command::new("logrotate");
+        logrotate.arg("-s").arg(door.dir.join("rotated")).arg(door.dir.write("logrotate", &config));
+        let done = logrotate.output().unwrap();
+        assert!(done.status.success() && done.stderr.is_empty(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    rotate();
+    assert!(!at.exists(), "whoever writes next makes it");
+    master.ok("exit 0");
+    soon("the monitor writes to the new one", || events(&door, "session_end").len() == 1);
+    let mode = fs::metadata(&at).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "only root reads it");
+
+    rotate();
+    // One that says nothing is the first of its source; the second is turned away by the listener itself.
+    let _first = TcpStream::connect(("127.0.0.1", door.port)).unwrap();
+    soon("the listener writes to the newest one", || {
+        drop(TcpStream::connect(("127.0.0.1", door.port)).unwrap());
+        !events(&door, "connection_refused").is_empty()
+    });
+    let old = |name: &str| fs::read(door.dir.join(name)).unwrap();
+    let newer = String::from_utf8(old("audit.jsonl.1")).unwrap();
+    assert!(newer.contains("\"session_start\"") && newer.contains("\"session_end\""), "{newer}");
+    let mut unpack = Command::new("gzip");
+    let oldest = unpack.arg("-dc").arg(door.dir.join("audit.jsonl.2.gz")).output().unwrap();
+    assert!(String::from_utf8_lossy(&oldest.stdout).contains("\"login\""), "{oldest:?}");
 }

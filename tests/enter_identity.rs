@@ -23,7 +23,7 @@ use std::{
 use cellblock::wire::{
     enter::{Answer, Call, NoEntry},
     login::Request,
-    session::Program,
+    session::{Program, Terminal, WindowSize},
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -424,6 +424,66 @@ fn no_session_outlasts_its_time_by_what_the_caller_holds_on_to() {
         "the one that looks"
     );
     run_bounded(host.on_host("alice", &["pkill", "-9", "-u", "alice", "python3"]), b"");
+}
+
+/// Nor by what it leaves in the cell, in its session or out of it, on pipes or on a terminal
+#[test]
+fn what_a_session_left_behind_cannot_be_talked_to_when_its_time_is_over() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("max_session_time = \"10s\"\n", "max_session_time = \"10s\"\n");
+    // A daemon of each, which holds nothing of anybody's.
+    for tenant in ["alice", "bob"] {
+        host.entered("root", &[tenant, "--", "sh", "-c", "setsid sleep 1000 </dev/null >/dev/null 2>&1 &"]);
+    }
+    let worker = "while read -r line; do echo pong; done";
+    let talk = "while True:\n \
+        try: os.write(asks, b'ping\\n')\n \
+        except OSError: break\n \
+        if not select.select([answers], [], [], 5)[0]: break\n \
+        try: data = os.read(answers, 999)\n \
+        except OSError: break\n \
+        if not data: break\n \
+        n += b'pong' in data; time.sleep(0.1)\n\
+        print('cut', n, flush=True)";
+    let start = |line: String, terminal: Option<Terminal>| {
+        let program = Program::Command(line.into_bytes());
+        hex(&Request::StartSession { channel: 0, program, terminal, environment: Vec::new() })
+    };
+    let script = |start: String, gone: &str| {
+        format!(
+            "import select\nsay('{}'); hear(); say('{start}')\n_, ancillary, *_ = s.recvmsg(999, 999)\n\
+             fds = array.array('i'); fds.frombytes(ancillary[0][2])\nasks, answers, n = fds[0], fds[min(1, len(fds) - 1)], 0\n\
+             {gone}\n{talk}",
+            call(None)
+        )
+    };
+    let size = WindowSize { columns: 80, rows: 24, width: 0, height: 0 };
+    let terminal = Terminal { term: "xterm".into(), size, modes: Vec::new() };
+    let inside = start(format!("({worker}) <&0 & exit"), None);
+    let outside = start(format!("setsid sh -c '{worker}' <&0 & exit"), None);
+    let on_terminal = start(format!("stty -echo; setsid sh -c '{worker}' <&0 & sleep 0.5; exit"), Some(terminal));
+    let all = [
+        ("alice", script(inside, "s.close()")),
+        ("alice-sh", script(on_terminal, "")),
+        ("bob", script(outside, "s.close()")),
+    ];
+    let running: Vec<_> = all.map(|(account, script)| Running::start(caller(&host, account, &script))).into();
+    for running in &running {
+        assert_ne!(running.line(), "end");
+        let cut = running.line();
+        let answers: u32 = cut.strip_prefix("cut ").unwrap_or_else(|| panic!("{cut}")).parse().unwrap();
+        assert!(answers > 20, "it was talked to before, and long after its session's first process: {answers}");
+    }
+    soon("the connections have ended", || {
+        let ends = events(&host, "connection_end");
+        ends.iter().filter(|end| end["seconds"].as_u64().unwrap() >= 9).count() == 3
+    });
+    // What can be told apart goes alone; what cannot takes the cell along.
+    let count = |tenant| host.entered("root", &[tenant, "--", "sh", "-c", "pgrep -c sleep; true"]);
+    assert_eq!(count("alice"), "1");
+    soon("bob's cell has ended", || count("bob") == "0");
 }
 
 /// The run_dir lets others through to the one socket

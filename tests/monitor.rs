@@ -22,7 +22,7 @@ use std::{
 };
 
 use cellblock::{
-    account::Audit,
+    account::{Allowance, Audit},
     base::Bytes,
     config::permit::Permit,
     config::settings::{
@@ -105,6 +105,7 @@ fn bench() -> Bench {
             login_grace: GRACE,
             state_dir: at.clone(),
             seats: Seats::prepare(&at).unwrap(),
+            allowance: Allowance::prepare(&at).unwrap(),
             pam: None,
             hashing: Hashing::prepare(&at).unwrap(),
             audit: Audit::open(&at.join("audit.jsonl")).unwrap(),

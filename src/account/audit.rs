@@ -17,8 +17,9 @@ use crate::sys::append;
 
 use super::event::Event;
 
-/// How long a line without its end may be one that another process is writing.
-const UNDER_WAY: Duration = Duration::from_millis(5);
+/// How long lines without their end may be what another process is writing: many at once, on a machine
+/// that has much to do.
+const UNDER_WAY: Duration = Duration::from_millis(100);
 
 /// An open audit file.
 #[derive(Debug)]
@@ -44,31 +45,32 @@ impl Audit {
     /// A file that was moved away (logrotate(8)) is followed by a new one, in running monitors too,
     /// which nobody could tell to reopen it.
     pub fn record(&mut self, event: &Event<'_>) {
-        self.record_all(std::slice::from_ref(event));
+        match event.line(Timestamp::now()) {
+            Ok(line) => self.append(line),
+            Err(cause) => error!("{}", fail("writing the audit file", self.path.display(), cause)),
+        }
     }
 
-    /// As [`Audit::record`], many in one write.
-    pub fn record_all(&mut self, events: &[Event<'_>]) {
+    /// Whole lines, in one write.
+    pub(super) fn append(&mut self, mut lines: Vec<u8>) {
         if !self.is_current() {
             match open(&self.path) {
                 Ok(file) => self.file = file,
                 Err(failure) => error!("{failure}"),
             }
         }
-        let now = Timestamp::now();
-        let lines = events.iter().map(|event| event.line(now)).collect::<Result<Vec<_>, _>>();
-        let written = lines.map_err(io::Error::from).and_then(|lines| {
-            let mut lines = lines.concat();
-            if self.is_torn()? {
-                lines.insert(0, b'\n');
-            }
-            // One write, so that lines of several processes never mix (O_APPEND).
-            let length = self.file.write(&lines)?;
-            if length == lines.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
-        });
-        if let Err(cause) = written {
+        if let Err(cause) = self.write(&mut lines) {
             error!("{}", fail("writing the audit file", self.path.display(), cause));
         }
+    }
+
+    fn write(&mut self, lines: &mut Vec<u8>) -> io::Result<()> {
+        if self.is_torn()? {
+            lines.insert(0, b'\n');
+        }
+        // One write, so that lines of several processes never mix (O_APPEND).
+        let length = self.file.write(lines)?;
+        if length == lines.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
     }
 
     /// Whether the last line was cut by a full disk, whoever wrote it: the next one must not be lost in it.

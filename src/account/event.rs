@@ -143,6 +143,8 @@ pub enum Event<'a> {
     FileOperationsUnlisted { connection: &'a str, session: &'a str, tenant: &'a TenantName, operations: u64 },
     /// A session ended.
     SessionEnd { connection: &'a str, session: &'a str, tenant: &'a TenantName, exit: ExitText, usage: Option<Used> },
+    /// So many more forwards and listeners of that connection ended, and are in no line of their own.
+    ForwardsUnlisted { connection: &'a str, tenant: &'a TenantName, forwards: u64 },
     /// A socket for a client was not opened in the cell.
     ForwardRefused {
         connection: &'a str,

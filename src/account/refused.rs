@@ -21,6 +21,11 @@ impl Refusals {
         self.list_at(Instant::now())
     }
 
+    /// The line that was to say this was not written: the next one says it.
+    pub fn take_back(&mut self, unlisted: u64) {
+        self.unlisted = self.unlisted.saturating_add(unlisted).saturating_add(1);
+    }
+
     fn list_at(&mut self, now: Instant) -> Option<u64> {
         if self.since.is_none_or(|since| now.duration_since(since) >= WINDOW) {
             self.since = Some(now);
@@ -46,5 +51,8 @@ mod tests {
         assert_eq!(listed, 10);
         assert_eq!(refusals.list_at(start + WINDOW), Some(990));
         assert_eq!(refusals.list_at(start + WINDOW), Some(0));
+        let unlisted = refusals.list_at(start + WINDOW).unwrap();
+        refusals.take_back(unlisted);
+        assert_eq!(refusals.list_at(start + WINDOW), Some(1));
     }
 }

@@ -9,9 +9,15 @@ const MAX_ESCAPED: usize = 1024;
 /// backslash included; cut after 1 KiB with `…`.
 #[must_use]
 pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(MAX_ESCAPED));
+    escape_to(MAX_ESCAPED, text)
+}
+
+/// As [`escape`], cut after `most` bytes.
+#[must_use]
+pub fn escape_to(most: usize, text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(most));
     for c in text.chars() {
-        if out.len() >= MAX_ESCAPED {
+        if out.len() >= most {
             out.push('…');
             break;
         }
@@ -23,21 +29,27 @@ pub fn escape(text: &str) -> String {
 /// As [`escape`], for bytes that may not be UTF-8: what is not becomes `\xNN`.
 #[must_use]
 pub fn escape_bytes(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().min(MAX_ESCAPED));
+    escape_bytes_to(MAX_ESCAPED, bytes)
+}
+
+/// As [`escape_bytes`], cut after `most` bytes.
+#[must_use]
+pub fn escape_bytes_to(most: usize, bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len().min(most));
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if out.len() >= MAX_ESCAPED {
+            if out.len() >= most {
                 out.push('…');
                 return out;
             }
             push(&mut out, c);
         }
         for byte in chunk.invalid() {
+            if out.len() >= most {
+                out.push('…');
+                return out;
+            }
             push_byte(&mut out, *byte);
-        }
-        if out.len() >= MAX_ESCAPED {
-            out.push('…');
-            return out;
         }
     }
     out
@@ -82,13 +94,16 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_utf8_are_shown_as_hex() {
-        assert_eq!(escape_bytes(b"a\xff\xfe\n"), "a\\xff\\xfe\\n");
+        assert_eq!(escape_bytes_to(64, b"a\xff\xfe\n"), "a\\xff\\xfe\\n");
     }
 
     #[test]
-    fn long_text_is_cut() {
+    fn long_text_is_cut_and_marked() {
         assert!(escape(&"x".repeat(1 << 20)).len() < 1100);
-        assert!(escape_bytes(&vec![0xff; 1 << 20]).len() < 1100 * 4);
-        assert!(escape_bytes(&vec![b'\n'; 1 << 20]).len() < 1100);
+        assert_eq!(escape_to(4, "abcd"), "abcd");
+        assert_eq!(escape_to(4, "abcdef"), "abcd…");
+        assert_eq!(escape_bytes_to(4, b"abcdef"), "abcd…");
+        assert!(escape_bytes_to(64, &vec![0xff; 1 << 20]).len() < 80);
+        assert!(escape_bytes_to(64, &vec![b'\n'; 1 << 20]).len() < 80);
     }
 }

@@ -13,7 +13,7 @@ mod session_id;
 mod units;
 
 pub use block::{Block, BlockError};
-pub use escape::{escape, escape_bytes};
+pub use escape::{escape, escape_bytes, escape_bytes_to, escape_to};
 pub use failure::{Failure, Result, fail};
 pub use fields::Fields;
 pub use name::{ClassName, NameError, TenantName};

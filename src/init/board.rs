@@ -2,7 +2,8 @@
 //! work for anybody as long as it is not.
 //!
 //! init holds a lease on the file (fcntl(2)): whoever opens it waits while init, told by SIGIO, writes
-//! the figures. While somebody has it open there can be no lease; then it is written every second.
+//! the figures. While somebody has it open there can be no lease; then it is written every second. So it
+//! is for who opens it in a loop: init's processor time is outside of the tenant's quota.
 
 use std::{
     fmt::Write as _,
@@ -25,6 +26,9 @@ use super::{
 /// Between two looks at a file that somebody keeps open.
 const REFRESH: Duration = Duration::from_secs(1);
 
+/// Openings that are answered with new figures, within [`REFRESH`]; from then on without a lease.
+const FRESH: u32 = 10;
+
 /// Ticks per second in `/proc/PID/stat` (`USER_HZ`, which is 100 wherever Linux runs).
 const TICKS: u64 = 100;
 
@@ -34,11 +38,13 @@ pub(super) struct Board {
     file: File,
     /// When to write it again; none: there is a lease.
     refresh: Option<Instant>,
+    /// Since when openings are counted, and how many there were.
+    counted: (Instant, u32),
 }
 
 impl Board {
     pub(super) fn new(file: OwnedFd) -> Self {
-        let mut board = Self { file: File::from(file), refresh: None };
+        let mut board = Self { file: File::from(file), refresh: None, counted: (Instant::now(), 0) };
         board.lease();
         board
     }
@@ -49,16 +55,29 @@ impl Board {
     }
 
     /// Somebody waits to open it.
-    pub(super) fn asked(&mut self, gauges: &Gauges, sessions: usize) {
-        if self.refresh.is_none() {
-            self.write(gauges, sessions);
-            match lease::release(self.file.as_fd()) {
-                // Whoever waits goes on now.
-                Ok(()) => self.lease(),
-                // The kernel takes it away by itself (lease-break-time, 45 s).
-                Err(_kept) => self.refresh = Some(Instant::now() + REFRESH),
-            }
+    pub(super) fn asked(&mut self, now: Instant, gauges: &Gauges, sessions: usize) {
+        if self.refresh.is_some() {
+            return;
         }
+        self.write(gauges, sessions);
+        match (lease::release(self.file.as_fd()), self.pause(now)) {
+            // Whoever waits goes on now.
+            (Ok(()), None) => self.lease(),
+            (Ok(()), until) => self.refresh = until,
+            // The kernel takes it away by itself (lease-break-time, 45 s).
+            (Err(_kept), _) => self.refresh = Some(now + REFRESH),
+        }
+    }
+
+    /// Counts an opening; until when there is to be no lease after it.
+    fn pause(&mut self, now: Instant) -> Option<Instant> {
+        let (since, openings) = &mut self.counted;
+        if now >= *since + REFRESH {
+            self.counted = (now, 1);
+            return None;
+        }
+        *openings = openings.saturating_add(1);
+        (*openings >= FRESH).then(|| *since + REFRESH)
     }
 
     /// The time may have come.

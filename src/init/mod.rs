@@ -116,7 +116,7 @@ pub fn live(given: Given) -> Result<(), Errno> {
         if signalled {
             while let Some(signal) = signals.take_one()? {
                 if let (SIGIO, Some(board)) = (signal, &mut board) {
-                    board.asked(alarm.gauges(), sessions.count());
+                    board.asked(now, alarm.gauges(), sessions.count());
                 }
             }
             for (link, report) in sessions.reap(&mut alarm)? {
@@ -147,4 +147,5 @@ fn hand_out(openers: &mut Openers, links: &mut Links, sessions: &mut Sessions) {
         links.report_with(link, &report, &fds);
     }
     openers.forget(|link| links.is_there(link), sessions);
+    sessions.forget(|link| links.is_there(link));
 }

@@ -31,16 +31,29 @@ struct Session {
     id: SessionId,
     peer: Option<SocketAddr>,
     pid: Pid,
+    /// The same, told from a later process; none: it had ended before that could be seen.
+    leader: Option<Leader>,
     /// As it is shown: a command is cut.
     program: Program,
     terminal: bool,
     started: Instant,
 }
 
+/// A session whose first process has ended. Others of it may run, and are ended with it.
+#[derive(Debug)]
+struct Remains {
+    link: LinkId,
+    id: SessionId,
+    leader: Leader,
+}
+
 /// All sessions whose first process has not ended.
 #[derive(Debug)]
 pub(super) struct Sessions {
     running: Vec<Session>,
+    /// The last of each link: a caller at the enter door has one, and may have kept its streams. Those
+    /// of an ssh connection end with it.
+    remains: Vec<Remains>,
     groups: Groups,
     filter: Filter,
     processes: Processes,
@@ -48,7 +61,7 @@ pub(super) struct Sessions {
 
 impl Sessions {
     pub(super) fn new(groups: Groups, filter: Filter) -> Self {
-        Self { running: Vec::new(), groups, filter, processes: Processes::None }
+        Self { running: Vec::new(), remains: Vec::new(), groups, filter, processes: Processes::None }
     }
 
     /// Whether the cell holds as many sessions as it may, over all monitors.
@@ -71,7 +84,8 @@ impl Sessions {
         let started = Instant::now();
         let (pid, streams) = spawn::spawn(&start, &self.groups, &self.filter)?;
         self.processes = Processes::Some;
-        self.running.push(Session { link, number, id, peer, pid, program, terminal, started });
+        let leader = namespace::start_time(pid).ok().map(|started| Leader { pid, started });
+        self.running.push(Session { link, number, id, peer, pid, leader, program, terminal, started });
         Ok((pid, streams))
     }
 
@@ -130,6 +144,8 @@ impl Sessions {
         let Rusage { user_us, system_us, max_rss_kib } = used;
         let wall_ms = u64::try_from(session.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let usage = Usage { user_us, system_us, max_rss_kib, wall_ms };
+        self.remains.retain(|remains| remains.link != session.link);
+        self.remains.extend(session.leader.map(|leader| Remains { link: session.link, id: session.id, leader }));
         Some((session.link, Report::Ended { session: session.number, exit, usage }))
     }
 
@@ -161,11 +177,15 @@ impl Sessions {
         (wanted.iter().take(MAX_LISTED).map(|session| show(session)).collect(), wanted.len() > MAX_LISTED)
     }
 
-    /// The first process of the session of that name. Not reaped yet, so its pid is still its own.
+    /// The first process of the session of that name, which may have ended.
     pub(super) fn leader(&self, id: &SessionId) -> Option<Leader> {
-        let session = self.running.iter().find(|session| session.id == *id)?;
-        let started = namespace::start_time(session.pid).ok()?;
-        Some(Leader { pid: session.pid, started })
+        let running = self.running.iter().find(|session| session.id == *id).and_then(|session| session.leader);
+        running.or_else(|| self.remains.iter().find(|remains| remains.id == *id).map(|remains| remains.leader))
+    }
+
+    /// Nobody is there any more who could ask for what remains of a link's sessions.
+    pub(super) fn forget(&mut self, is_there: impl Fn(LinkId) -> bool) {
+        self.remains.retain(|remains| is_there(remains.link));
     }
 
     pub(super) fn has_any(&self, link: LinkId) -> bool {

@@ -11,7 +11,7 @@ use std::{
 
 use tracing::{error, warn};
 
-use crate::account::Audit;
+use crate::account::{Allowance, Audit};
 use crate::auth::{HostAccount, Source, ask_in_vain, key_lines};
 use crate::base::{Result, fail};
 use crate::config::settings::{Linger, Server, Tenant};
@@ -117,6 +117,7 @@ impl Door {
             login_grace: self.server.login_grace,
             state_dir: self.server.state_dir.clone(),
             seats: Seats::prepare(&self.server.run_dir)?,
+            allowance: Allowance::prepare(&self.server.run_dir)?,
             pam,
             hashing: Hashing::prepare(&self.server.run_dir)?,
             audit,

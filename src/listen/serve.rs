@@ -11,7 +11,7 @@ use std::{
 use sd_notify::NotifyState;
 use tracing::{error, info, warn};
 
-use crate::account::Audit;
+use crate::account::{Allowance, Audit};
 use crate::base::{Result, TenantName, fail};
 use crate::jail::{Cells, Stock};
 use crate::monitor::{Hashing, House, Seats};
@@ -147,6 +147,7 @@ impl Listener {
         let stock = cells.keep_stock()?;
         Seats::prepare(&door.server.run_dir)?;
         Hashing::prepare(&door.server.run_dir)?;
+        Allowance::prepare(&door.server.run_dir)?;
         door.report_unmet(&cells);
         let mut watch = Watch::default();
         watch.take_up(cells.running()?);

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::account::Event;
 use crate::auth::{HostAccount, HostClaim, NotTied, host_account, prove_host};
-use crate::base::{Result, TenantName, escape};
+use crate::base::{Result, TenantName, escape, escape_to};
 use crate::config::settings::Tenant;
 use crate::policy::{Ends, Identity, Proof, Told, grant};
 use crate::sys::{Errno, fd, net, poll, title};
@@ -219,7 +219,7 @@ impl Desk<'_> {
             connection: id,
             uid: *uid,
             account: host_account(*uid, false).map(|account| escape(&account.name)),
-            asked: claim.asked.map(|asked| escape(&asked.chars().take(MAX_ASKED).collect::<String>())),
+            asked: claim.asked.map(|asked| escape_to(MAX_ASKED, asked)),
             reason: reason.to_owned(),
         });
         match self.answer(Answer::Refused(told)) {

@@ -1,7 +1,7 @@
 //! What sftp sessions did with files: read from their pipes, written to the audit file.
 //!
 //! The pipes come from the cell, so nothing that they bring is believed to be well-formed, or few:
-//! each is read in bounded pieces, and what is beyond the connection's allowance is counted.
+//! each is read in bounded pieces, and what is beyond the tenant's allowance is counted.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use std::{
 use tracing::error;
 
 use crate::account::{Allowance, Audit, Event};
-use crate::base::{TenantName, escape, escape_bytes};
+use crate::base::{TenantName, escape, escape_bytes_to};
 use crate::sys::{SysResult, fd};
 use crate::wire::sftp::{Entry, MAX_ENTRY, Record};
 
@@ -24,14 +24,24 @@ const PIECE: usize = 32 << 10;
 /// Pieces that are read when a session has ended: more than its pipe holds.
 const LAST_PIECES: usize = 64;
 
-/// Between two lines that say how many operations have none.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Between two lines that say how many operations have none: these are outside of the allowance.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Longest name of a file in a line, in bytes as it is escaped there.
+const MAX_SHOWN: usize = 512;
 
 /// Whose sessions they are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Whose<'a> {
     pub(super) connection: &'a str,
     pub(super) tenant: &'a TenantName,
+}
+
+/// Where it is written down, and how much of it.
+#[derive(Debug)]
+pub(super) struct Book<'a> {
+    pub(super) audit: &'a mut Audit,
+    pub(super) allowance: &'a Allowance,
 }
 
 #[derive(Debug)]
@@ -47,7 +57,6 @@ struct Pipe {
 #[derive(Debug, Default)]
 pub(super) struct Files {
     pipes: BTreeMap<String, Pipe>,
-    allowance: Allowance,
 }
 
 impl Files {
@@ -65,27 +74,27 @@ impl Files {
     }
 
     /// Reads a piece of the one with this number, and writes it down.
-    pub(super) fn hear(&mut self, number: usize, whose: Whose<'_>, audit: &mut Audit) {
+    pub(super) fn hear(&mut self, number: usize, whose: Whose<'_>, mut book: Book<'_>) {
         let open = self.pipes.iter_mut().filter(|(_, pipe)| pipe.from.is_some());
         let Some((session, pipe)) = open.into_iter().nth(number) else { return };
-        pipe.write_down(session, whose, &mut self.allowance, audit);
+        pipe.write_down(session, whose, &mut book);
     }
 
     /// The session has ended: writes down what is left, and how much of it has no line.
-    pub(super) fn finish(&mut self, session: &str, whose: Whose<'_>, audit: &mut Audit) {
+    pub(super) fn finish(&mut self, session: &str, whose: Whose<'_>, mut book: Book<'_>) {
         let Some(mut pipe) = self.pipes.remove(session) else { return };
         for _ in 0..LAST_PIECES {
-            if !pipe.write_down(session, whose, &mut self.allowance, audit) {
+            if !pipe.write_down(session, whose, &mut book) {
                 break;
             }
         }
-        pipe.say_unlisted(session, whose, audit);
+        pipe.say_unlisted(session, whose, &mut book);
     }
 }
 
 impl Pipe {
     /// False: there is nothing more now.
-    fn write_down(&mut self, session: &str, whose: Whose<'_>, allowance: &mut Allowance, audit: &mut Audit) -> bool {
+    fn write_down(&mut self, session: &str, whose: Whose<'_>, book: &mut Book<'_>) -> bool {
         let more = self.fill();
         let mut lines = Vec::new();
         let mut at = 0;
@@ -94,8 +103,7 @@ impl Pipe {
                 Ok(Some((entry, length))) => {
                     at = at.saturating_add(length);
                     match entry {
-                        Entry::Done(record) if allowance.take() => lines.push(event(session, whose, record)),
-                        Entry::Done(_) => self.unlisted = self.unlisted.saturating_add(1),
+                        Entry::Done(record) => lines.push(event(session, whose, record)),
                         Entry::Missing(more) => self.unlisted = self.unlisted.saturating_add(more),
                     }
                 }
@@ -110,10 +118,11 @@ impl Pipe {
         }
         self.held.drain(..at.min(self.held.len()));
         if !lines.is_empty() {
-            audit.record_all(&lines);
+            let left_out = lines.len().saturating_sub(book.allowance.record(book.audit, whose.tenant, &lines));
+            self.unlisted = self.unlisted.saturating_add(u64::try_from(left_out).unwrap_or(u64::MAX));
         }
         if self.unlisted > 0 && self.said.elapsed() >= PAUSE {
-            self.say_unlisted(session, whose, audit);
+            self.say_unlisted(session, whose, book);
         }
         more && self.from.is_some()
     }
@@ -135,12 +144,12 @@ impl Pipe {
         false
     }
 
-    fn say_unlisted(&mut self, session: &str, whose: Whose<'_>, audit: &mut Audit) {
+    fn say_unlisted(&mut self, session: &str, whose: Whose<'_>, book: &mut Book<'_>) {
         self.said = Instant::now();
         let operations = std::mem::take(&mut self.unlisted);
         if operations > 0 {
             let Whose { connection, tenant } = whose;
-            audit.record(&Event::FileOperationsUnlisted { connection, session, tenant, operations });
+            book.audit.record(&Event::FileOperationsUnlisted { connection, session, tenant, operations });
         }
     }
 }
@@ -152,8 +161,8 @@ fn event<'a>(session: &'a str, whose: Whose<'a>, record: Record) -> Event<'a> {
         session,
         tenant,
         operation: record.operation.word(),
-        path: escape_bytes(&record.path),
-        to: record.to.map(|to| escape_bytes(&to)),
+        path: escape_bytes_to(MAX_SHOWN, &record.path),
+        to: record.to.map(|to| escape_bytes_to(MAX_SHOWN, &to)),
         read: record.bytes.map(|(read, _)| read),
         written: record.bytes.map(|(_, written)| written),
         error: record.error.map(|error| escape(&error)),

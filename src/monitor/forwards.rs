@@ -1,12 +1,16 @@
 //! The forwards of one connection: what the ssh process asks for, by its number and by init's. Their
 //! sockets pass through; how many bytes went over one, the ssh process says.
 
-use std::{collections::BTreeMap, os::fd::OwnedFd, time::Instant};
+use std::{
+    collections::BTreeMap,
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
 
 use tracing::{info, warn};
 
 use crate::account::{Event, Refusals};
-use crate::base::{escape, fail};
+use crate::base::{escape, escape_to, fail};
 use crate::sys::{Errno, random};
 use crate::wire::forward::{Kind, MAX_FORWARDS, MAX_LISTENERS, NoForward, Place, Target};
 use crate::wire::init::{Open, Order};
@@ -15,8 +19,11 @@ use crate::wire::login::Reply;
 use super::serve::{Served, Unsent};
 use super::ssh::End;
 
-/// Longest name of whoever connected that is kept.
-const MAX_PEER: usize = 256;
+/// Longest name of whoever connected that is kept: an address and a port.
+const MAX_PEER: usize = 64;
+
+/// Between two lines that say how many forwards have none: these are outside of the allowance.
+const PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 enum State {
@@ -50,6 +57,9 @@ pub(super) struct Forwards {
     next: u64,
     by_number: BTreeMap<u64, Forward>,
     refusals: Refusals,
+    /// Of those that ended, how many have no line, and when that was said last.
+    unlisted: u64,
+    said: Option<Instant>,
     /// Of the agent, for every session; and of the newest display, for the next.
     agent: Vec<(&'static str, String)>,
     display: Vec<(&'static str, String)>,
@@ -77,7 +87,7 @@ impl Forwards {
 }
 
 fn forward(number: u32, kind: Kind, listens: bool, target: &str, peer: Option<&str>) -> Forward {
-    let peer = peer.map(|peer| escape(&peer.chars().take(MAX_PEER).collect::<String>()));
+    let peer = peer.map(|peer| escape_to(MAX_PEER, peer));
     let (state, variables) = (State::Asked(None), Vec::new());
     Forward { number, kind, listens, target: escape(target), peer, state, since: Instant::now(), variables }
 }
@@ -238,7 +248,7 @@ impl Served<'_> {
         if let Some(unlisted) = self.forwards.refusals.list() {
             let (kind, tenant) = (forward.kind.name(), self.grant.name());
             warn!("{} {tenant}: {kind} {} refused: {reason}", self.conn.id, forward.target);
-            self.house.audit.record(&Event::ForwardRefused {
+            let refused = Event::ForwardRefused {
                 connection: self.conn.id,
                 tenant,
                 kind,
@@ -246,7 +256,10 @@ impl Served<'_> {
                 peer: forward.peer.as_deref(),
                 reason: reason.to_owned(),
                 unlisted,
-            });
+            };
+            if !self.house.record_within(tenant, &refused) {
+                self.forwards.refusals.take_back(unlisted);
+            }
         }
         self.ssh.reply(&Reply::ForwardRefused { forward: forward.number, why }, &[])
     }
@@ -261,7 +274,21 @@ impl Served<'_> {
             let (peer, to_cell, to_client) = (forward.peer.as_deref(), bytes.map(|b| b.0), bytes.map(|b| b.1));
             Event::ForwardEnd { connection, tenant, kind, target, peer, to_cell, to_client, seconds }
         };
-        self.house.audit.record(&event);
+        if !self.house.record_within(tenant, &event) {
+            self.forwards.unlisted = self.forwards.unlisted.saturating_add(1);
+            if self.forwards.said.is_none_or(|said| said.elapsed() >= PAUSE) {
+                self.say_unlisted_forwards();
+            }
+        }
+    }
+
+    fn say_unlisted_forwards(&mut self) {
+        self.forwards.said = Some(Instant::now());
+        let forwards = std::mem::take(&mut self.forwards.unlisted);
+        if forwards > 0 {
+            let (connection, tenant) = (self.conn.id, self.grant.name());
+            self.house.audit.record(&Event::ForwardsUnlisted { connection, tenant, forwards });
+        }
     }
 
     /// The cell ended: what was open in it is closed, what it had not begun is asked for once more.
@@ -305,5 +332,6 @@ impl Served<'_> {
                 self.forward_receipt(&forward, None);
             }
         }
+        self.say_unlisted_forwards();
     }
 }

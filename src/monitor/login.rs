@@ -10,7 +10,7 @@ use crate::auth::{
     Claim, Refused, certified_fingerprint, even_out, even_out_password, fingerprint, prove, prove_certificate,
     prove_password,
 };
-use crate::base::{Secret, escape};
+use crate::base::{Secret, escape, escape_to};
 use crate::config::settings::Tenant;
 use crate::policy::Identity;
 use crate::wire::login::{Method, Reply, Request, Setup, TriedMethod};
@@ -25,6 +25,9 @@ use super::ssh::{End, Ssh};
 /// Offers that one connection may make for every failure that it may have: accepted offers are no
 /// failures, and a client makes one before each signature.
 const OFFERS_PER_TRY: u32 = 2;
+
+/// Longest name that was tried in the audit file: twice what a tenant's can have.
+const MAX_USER: usize = 64;
 
 /// Waits until somebody is proved to be there. Everyone gets the same words, whatever is wrong.
 pub(super) fn wait_for_identity(ssh: &mut Ssh, conn: &Conn, house: &mut House) -> Result<Proved, End> {
@@ -215,7 +218,7 @@ impl Login<'_> {
     pub(super) fn refuse(&mut self, user: &str, method: &'static str, key: Option<String>, reason: &str) {
         self.tries.failed = self.tries.failed.saturating_add(1);
         self.house.tally.failed();
-        let (conn, user) = (self.conn, escape(user));
+        let (conn, user) = (self.conn, escape_to(MAX_USER, user));
         info!("{} login refused for \"{user}\" from {}: {reason}", conn.id, conn.ends.peer);
         self.house.audit.record(&Event::LoginRefused {
             connection: &conn.id,

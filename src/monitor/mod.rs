@@ -11,6 +11,7 @@ mod dialogue;
 mod files;
 mod forwards;
 mod hashing;
+mod leaving;
 mod limits;
 mod login;
 mod outcome;

@@ -10,7 +10,7 @@ use std::{
 
 use tracing::{error, info, warn};
 
-use crate::account::{Audit, CertificateText, Event, LastLogin, exchange};
+use crate::account::{Allowance, Audit, CertificateText, Event, LastLogin, exchange};
 use crate::auth::Lines;
 use crate::base::{Result, TenantName};
 use crate::config::settings::{Stranger, Tenant};
@@ -23,6 +23,7 @@ use crate::wire::login::{Refusal, Reply, Request, Setup};
 
 use super::clock;
 use super::confine::start_ssh;
+use super::files::Book;
 use super::hashing::Hashing;
 use super::login::wait_for_identity;
 use super::outcome::Tally;
@@ -86,6 +87,8 @@ pub struct House {
     pub hashing: Hashing,
     /// Where events are written.
     pub audit: Audit,
+    /// How much of what a tenant can do in a loop is written.
+    pub allowance: Allowance,
     /// SIGTERM, as an event: the admin ends the connection.
     pub signals: Signals,
     /// What happened before a login.
@@ -110,6 +113,16 @@ impl House {
     pub(super) fn seat(&self, grant: &Grant) -> Result<Option<Seat>, End> {
         let most = grant.tenant().jail.max_connections;
         self.seats.take(grant.name(), most).map_err(|failure| End::Failed(failure.to_string()))
+    }
+
+    /// For many events at once.
+    pub(super) fn book(&mut self) -> Book<'_> {
+        Book { audit: &mut self.audit, allowance: &self.allowance }
+    }
+
+    /// Writes what `tenant` can do in a loop; false: it has no more room for that now.
+    pub(super) fn record_within(&mut self, tenant: &TenantName, event: &Event<'_>) -> bool {
+        self.allowance.record(&mut self.audit, tenant, std::slice::from_ref(event)) == 1
     }
 
     /// Tells the listener. Best effort: nobody's session depends on it.

@@ -26,6 +26,7 @@ use crate::wire::{Link, LinkError};
 use super::clock::{Clock, Due};
 use super::files::{Files, Whose};
 use super::forwards::Forwards;
+use super::leaving::Traced;
 use super::limits;
 use super::pipeline::{House, Named};
 use super::sessions::{Session, Sessions, State};
@@ -36,11 +37,6 @@ const ORDER_LIMIT: Duration = Duration::from_secs(5);
 /// How long a client may take to hear why we end its connection, and to go. Less than
 /// `cellblock serve --stop-sessions` gives to what runs in cells.
 const GOODBYE: Duration = Duration::from_secs(1);
-/// How long a connection that ended waits for its sessions to be hung up, for their receipts.
-const WIND_UP: Duration = Duration::from_secs(1);
-
-/// Between TERM and KILL for the session of a caller that is gone, or is to go. Less than [`WIND_UP`].
-const CALLER_GRACE: Duration = Duration::from_millis(500);
 
 /// A running cell that was entered.
 #[derive(Debug)]
@@ -60,7 +56,9 @@ pub(super) fn serve(ssh: Ssh, conn: Named<'_>, grant: &Grant, told: &Told, house
     let (sessions, refusals) = (Sessions::default(), Refusals::default());
     let (files, forwards) = (Files::default(), Forwards::default());
     let clock = Clock::new(grant.tenant(), Instant::now());
-    let mut served = Served { ssh, cell: None, sessions, forwards, files, refusals, clock, conn, grant, told, house };
+    let traced = None;
+    let mut served =
+        Served { ssh, cell: None, sessions, traced, forwards, files, refusals, clock, conn, grant, told, house };
     let end = served.until_the_end();
     if let Err(end) = &end {
         served.say_goodbye(end);
@@ -73,11 +71,13 @@ pub(super) fn serve(ssh: Ssh, conn: Named<'_>, grant: &Grant, told: &Told, house
 pub(super) struct Served<'a> {
     pub(super) ssh: Ssh,
     pub(super) cell: Option<Entered>,
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
+    /// Of the session of a caller whose time is limited.
+    pub(super) traced: Option<Traced>,
     pub(super) forwards: Forwards,
     files: Files,
     refusals: Refusals,
-    clock: Clock,
+    pub(super) clock: Clock,
     pub(super) conn: Named<'a>,
     pub(super) grant: &'a Grant,
     told: &'a Told,
@@ -116,7 +116,10 @@ impl<'a> Served<'a> {
                     }
                 }
                 Wake::SshEnded => return Ok(()),
-                Wake::Files(number) => self.files.hear(number, self.whose(), &mut self.house.audit),
+                Wake::Files(number) => {
+                    let whose = self.whose();
+                    self.files.hear(number, whose, self.house.book());
+                }
                 Wake::Nothing => {}
             }
         }
@@ -361,6 +364,10 @@ impl<'a> Served<'a> {
         {
             self.files.add(&session.id, records).map_err(|errno| End::Failed(errno.to_string()))?;
         }
+        if self.ssh.is_caller() && self.clock.next().is_some() {
+            let traced = Traced::new(&session.id, session.terminal, &fds);
+            self.traced = Some(traced.map_err(|errno| End::Failed(format!("tracing the session's streams: {errno}")))?);
+        }
         let channel = session.channel;
         let held = session.state.is_held();
         session.state = if held { State::Running } else { State::Left { started: true } };
@@ -406,8 +413,9 @@ impl<'a> Served<'a> {
         Whose { connection: self.conn.id, tenant: self.grant.name() }
     }
 
-    fn receipt(&mut self, session: &Session, exit: ExitText, usage: Option<Usage>) {
-        self.files.finish(&session.id, self.whose(), &mut self.house.audit);
+    pub(super) fn receipt(&mut self, session: &Session, exit: ExitText, usage: Option<Usage>) {
+        let whose = self.whose();
+        self.files.finish(&session.id, whose, self.house.book());
         self.house.audit.record(&Event::SessionEnd {
             connection: self.conn.id,
             session: &session.id,
@@ -420,13 +428,16 @@ impl<'a> Served<'a> {
     fn refuse(&mut self, session: &Session, why: Refusal, reason: &str) -> Result<(), End> {
         if let Some(unlisted) = self.refusals.list() {
             warn!("{} {}: session refused: {reason}", session.id, self.grant.name());
-            self.house.audit.record(&Event::SessionRefused {
+            let refused = Event::SessionRefused {
                 connection: self.conn.id,
                 session: &session.id,
                 tenant: self.grant.name(),
                 reason: reason.to_owned(),
                 unlisted,
-            });
+            };
+            if !self.house.record_within(self.grant.name(), &refused) {
+                self.refusals.take_back(unlisted);
+            }
         }
         if !session.state.is_held() {
             return Ok(());
@@ -458,84 +469,6 @@ impl<'a> Served<'a> {
         }
         self.forwards_gone()
     }
-
-    /// Ends what the caller at the enter door left running, who may have kept its descriptors: no session
-    /// outlasts its tenant's hours by that.
-    fn end_callers_sessions(&mut self) {
-        let Some(cell) = &self.cell else { return };
-        for id in self.sessions.ids() {
-            // A cell that is gone has ended its sessions.
-            if cell.link.send(&Order::EndSession { id, grace: CALLER_GRACE }).is_err() {
-                return;
-            }
-        }
-    }
-
-    /// A caller went and left a session running. Where its time is limited, that is watched.
-    fn outlast(&mut self) {
-        while let Some(look) = self.clock.next().filter(|_| !self.sessions.is_empty()) {
-            let over = matches!(self.clock.due(Instant::now(), false), Some(Due::End(_)));
-            let Some(cell) = self.cell.as_ref().filter(|_| !over) else { break };
-            let fds = [self.house.told(), cell.link.as_fd()];
-            match poll::wait_readable(&fds, Some(look)).as_deref() {
-                Ok([false, false]) => {}
-                Ok([false, true]) => self.hear_receipt(),
-                Ok(_told) => break,
-                Err(_failed) => break,
-            }
-        }
-        if self.clock.next().is_some() {
-            self.end_callers_sessions();
-        }
-    }
-
-    /// Hangs up, waits a moment for what that ends, and writes the receipts that are still open.
-    fn wind_up(&mut self, end: &Result<(), End>) {
-        self.ssh.kill();
-        self.wind_up_forwards();
-        match end {
-            _ if !self.ssh.is_caller() => {}
-            Ok(()) | Err(End::Closed) => self.outlast(),
-            Err(_ended_by_us) => self.end_callers_sessions(),
-        }
-        let deadline = Instant::now() + WIND_UP;
-        while !self.sessions.is_empty() && Instant::now() < deadline {
-            let Some(cell) = &self.cell else { break };
-            match poll::wait_readable(&[cell.link.as_fd()], Some(deadline)).as_deref() {
-                Ok([true]) => self.hear_receipt(),
-                Ok(_none) => continue,
-                Err(_failed) => break,
-            }
-        }
-        let exit = if self.cell.is_some() { ExitText::LeftRunning } else { ExitText::CellGone };
-        for session in self.sessions.take_all().into_values() {
-            self.receipt(&session, exit.clone(), None);
-        }
-        reap_children();
-    }
-
-    /// Takes one report of init's, when nobody is there any more but for the receipts.
-    fn hear_receipt(&mut self) {
-        let Some(cell) = self.cell.as_mut() else { return };
-        match cell.link.receive() {
-            Ok((Report::Ended { session, exit, usage }, _)) => {
-                if let Some(session) = self.sessions.remove(session) {
-                    self.receipt(&session, ExitText::from(&exit), Some(usage));
-                }
-            }
-            Ok((Report::LimitHit { hit, record: true, .. }, _)) => {
-                limits::record(&hit, self.conn, self.grant.name(), self.house);
-            }
-            Ok((Report::LimitHit { .. }, _)) => {}
-            // A session that starts only now finds its ends closed, and ends.
-            Ok((Report::Started { .. } | Report::Running(_) | Report::SessionGone { .. }, _)) => {}
-            Ok((Report::Opened { .. } | Report::NotOpened { .. }, _)) => {}
-            Ok((Report::NotStarted { session, .. } | Report::Full { session }, _)) => {
-                self.sessions.remove(session);
-            }
-            Err(_gone) => self.cell = None,
-        }
-    }
 }
 
 /// Why an order did not get to an init.
@@ -551,6 +484,6 @@ enum Attempt {
 }
 
 /// Inits that this monitor started, and the ssh process, are its children.
-fn reap_children() {
+pub(super) fn reap_children() {
     while let Ok(Reaped::Child { .. }) = reap() {}
 }

@@ -48,6 +48,7 @@ named!(
     ENOTCONN,
     ENOTDIR,
     ENOTSUP,
+    ENXIO,
     EOVERFLOW,
     EPERM,
     EPIPE,

@@ -35,6 +35,7 @@ pub mod support;
 pub mod syscalls;
 pub mod tcp;
 pub mod title;
+pub mod trace;
 pub mod typed;
 pub mod zone;
 

@@ -72,7 +72,7 @@ pub enum Order {
         after: Option<SessionId>,
     },
     /// End one session, whoever started it: HUP and TERM to all processes in it, then KILL after the
-    /// grace. Answered by [`Report::SessionGone`] once none is left.
+    /// grace. Of a link's last session that is also done when its first process has ended. Answered by [`Report::SessionGone`] once none is left.
     EndSession {
         /// Which.
         id: SessionId,
