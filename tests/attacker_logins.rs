@@ -17,10 +17,13 @@ use support::{
     Door,
     attacked::{door_of, unharmed},
     attacker::{Attacker, Key, Message},
-    root, run_bounded,
+    root, run_bounded, soon,
 };
 
 const RIGHT: &str = "correct horse";
+
+/// `max_auth_tries`, unless the config says otherwise.
+const TRIES: usize = 6;
 
 /// The line that `cellblock passwd` makes of [`RIGHT`].
 fn password() -> String {
@@ -43,6 +46,14 @@ fn client(door: &Door) -> Attacker {
     let mut client = Attacker::handshake(door.port);
     client.ask_for_userauth();
     client
+}
+
+fn events(door: &Door, name: &str) -> Vec<serde_json::Value> {
+    door.audit().into_iter().filter(|event| event["event"] == name).collect()
+}
+
+fn refusals(answers: &[u8]) -> usize {
+    answers.iter().filter(|&&number| number == 51).count()
 }
 
 /// Nobody logged in by a password, and what was typed is in no log.
@@ -97,7 +108,7 @@ fn a_password_that_is_cut_or_huge_or_no_text_lets_nobody_in() {
 /// "with change-request flag": no password is changed here, and the right one with a wish for another
 /// is no login
 #[test]
-fn a_wish_to_change_the_password_is_refused_and_ends_with_the_grace() {
+fn a_wish_to_change_the_password_is_refused_and_is_a_try() {
     if !root() {
         return;
     }
@@ -110,7 +121,7 @@ fn a_wish_to_change_the_password_is_refused_and_ends_with_the_grace() {
     let mut cut = client(&door);
     cut.send(&asking("alice", 1).text(RIGHT));
     assert!(!cut.hung_up().contains(&52));
-    // However many, under however many names: each waits, and the grace holds for all together.
+    // However many, under however many names: each waits, and each counts.
     let mut flood = client(&door);
     for number in 0..1000 {
         let user = if number % 2 == 0 { "alice" } else { "root" };
@@ -119,8 +130,133 @@ fn a_wish_to_change_the_password_is_refused_and_ends_with_the_grace() {
         }
     }
     let answers = flood.hung_up();
-    assert!(answers.len() < 200 && !answers.contains(&52), "{answers:?}");
+    assert!(refusals(&answers) <= TRIES + 1 && !answers.contains(&52), "{answers:?}");
     nobody_came_in(&door);
+    unharmed(&door, &key);
+}
+
+/// What a connection sends 10,000 times, under two names in turn.
+const FLOODS: [&str; 7] = ["telepathy@example.com", "hostbased", "gssapi-with-mic", "", "change", "none", "signature"];
+
+fn flood(name: &str, client: &Attacker, key: &Key) -> [Message; 2] {
+    ["alice", "nobody"].map(|user| {
+        let of = |method: &str| Message::new(50).text(user).text("ssh-connection").text(method);
+        match name {
+            "hostbased" => of(name).text("ssh-ed25519").text("").text("host").text(user).text(""),
+            "gssapi-with-mic" => of(name).number(1).text("oid"),
+            "change" => asking(user, 1).text(RIGHT).text("another"),
+            // By somebody who does not have the key.
+            "signature" => client.signed("alice", key, &Key::new(2)),
+            _ => of(name),
+        }
+    })
+}
+
+/// Item 7: "limits on every count": what the library refuses without asking anybody is a try like any other
+#[test]
+fn ten_thousand_requests_by_methods_that_nobody_knows_are_six_tries() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door("60s");
+    for (number, name) in FLOODS.into_iter().enumerate() {
+        let mut client = client(&door);
+        for message in flood(name, &client, &key).iter().cycle().take(10_000) {
+            if client.try_send(message).is_err() {
+                break;
+            }
+        }
+        let answers = client.hung_up();
+        // The first "none" asks for the list, and is no try.
+        assert!(refusals(&answers) <= TRIES + 1 && !answers.contains(&52), "{name}: {answers:?}");
+        soon("it is on record", || events(&door, "connection_end").len() > number);
+        let end = &events(&door, "connection_end")[number];
+        assert_eq!(end["reason"], "too many login attempts", "{name}");
+        let tries = events(&door, "login_refused").into_iter().filter(|event| event["connection"] == end["connection"]);
+        let methods: Vec<_> = tries.map(|event| event["method"].as_str().unwrap().to_owned()).collect();
+        let expected = if name == "none" { "none" } else { "other" };
+        assert_eq!(methods, vec![expected; TRIES], "{name}");
+    }
+    nobody_came_in(&door);
+    unharmed(&door, &key);
+}
+
+/// Item 7: a source that tries such methods is penalised as one that tries passwords
+#[test]
+fn tries_that_the_library_refuses_are_penalised() {
+    if !root() {
+        return;
+    }
+    let key = Key::new(1);
+    let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .server("penalties = { authfail = \"60s\", noauth = \"0s\", min = \"90s\" }")
+        .tenant("alice", &format!("authorized_keys = [\"{}\"]", key.line()))
+        .start();
+    for tries in 1..=2 {
+        let mut client = client(&door);
+        client.send(&Message::new(50).text("alice").text("ssh-connection").text("hostbased"));
+        assert_eq!(client.next(&[51, 52]).unwrap()[0], 51);
+        drop(client);
+        soon("it is on record", || events(&door, "connection_end").len() == tries);
+    }
+    soon("the source is turned away", || !events(&door, "penalty_start").is_empty());
+    assert_eq!(events(&door, "penalty_start")[0]["cause"], "authfail");
+}
+
+/// … and what an honest client does is called what it was: a list that is asked for, a key that is not
+/// the right one, one that is
+#[test]
+fn an_honest_login_has_no_tries_that_nobody_knows() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door("60s");
+    let mut client = client(&door);
+    for message in [
+        Message::new(50).text("alice").text("ssh-connection").text("none"),
+        Attacker::offer("alice", &Key::new(2)),
+        asking("alice", 0).text("a slip of the hand"),
+        Attacker::offer("alice", &key),
+    ] {
+        client.send(&message);
+        client.next(&[51, 60]).unwrap();
+    }
+    let signed = client.signed("alice", &key, &key);
+    client.send(&signed);
+    assert_eq!(client.next(&[51, 52]).unwrap()[0], 52);
+    assert_eq!(client.exec("echo well").as_deref(), Some("well"));
+    let methods: Vec<_> = events(&door, "login_refused").into_iter().map(|event| event["method"].clone()).collect();
+    assert_eq!(methods, ["publickey", "password"]);
+}
+
+/// Item 7: "limits on every count and length before authentication": what is answered with nothing, and so
+/// is no try, has an end as well
+#[test]
+fn what_the_library_passes_over_before_the_login_ends_after_a_mebibyte() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door("60s");
+    for (number, message) in [
+        Message::new(2).text(&"x".repeat(10_000)),
+        Message::new(5).text("ssh-nothing"),
+        Message::new(250).text(&"y".repeat(1000)),
+        Message::new(94).number(0).text(&"z".repeat(30_000)),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut client = Attacker::handshake(door.port);
+        let mut sent = 0;
+        // More than what lies in the buffers of both ends.
+        while sent < 64 << 20 && client.try_send(&message).is_ok() {
+            sent += message.0.len();
+        }
+        assert!(sent < 64 << 20, "{:?}", message.0.first());
+        assert!(!client.hung_up().contains(&52));
+        soon("it is on record", || events(&door, "connection_end").len() == number + 1);
+        assert_eq!(events(&door, "connection_end")[number]["reason"], "too much was sent before the login");
+    }
     unharmed(&door, &key);
 }
 

@@ -286,6 +286,29 @@ fn a_tenant_has_so_many_connections_and_no_more_and_one_that_ends_makes_room() {
     soon("there is room again", || door.run("eve", "true").status == 0);
 }
 
+/// "`max_sessions`", counted over all of a tenant's connections
+#[test]
+fn a_tenant_has_so_many_sessions_and_no_more_and_one_that_ends_makes_room() {
+    if !root() {
+        return;
+    }
+    let door = Door::with("").tenant("eve", "max_sessions = 2").tenant("alice", "").start();
+    let first = door.spawn("eve", "echo ready; cat");
+    let second = door.spawn("eve", "echo ready; cat");
+    first.expect("ready");
+    second.expect("ready");
+    let third = door.run("eve", "true");
+    assert_eq!(third.status, 255, "{}", third.err);
+    assert!(third.err.contains("Too many sessions are open."), "{}", third.err);
+    let refused = |event: &serde_json::Value| event["event"] == "session_refused";
+    soon("it is on record", || door.audit().iter().any(refused));
+    let event = door.audit().into_iter().find(refused).unwrap();
+    assert_eq!((&event["tenant"], &event["reason"]), (&"eve".into(), &"the tenant has too many sessions".into()));
+    assert_eq!(door.ok("alice", "echo fine"), "fine");
+    drop(first);
+    soon("there is room again", || door.run("eve", "true").status == 0);
+}
+
 /// One init serves 512 links. The config lets a tenant have 500 connections, so these are root's own.
 #[test]
 fn a_cell_that_serves_as_many_links_as_it_can_refuses_the_next_at_once() {

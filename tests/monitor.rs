@@ -38,7 +38,7 @@ use cellblock::{
         Link, LinkError,
         door::Word,
         init::{Order, Report},
-        login::{Method, Refusal, Reply, Request, Setup},
+        login::{GaveUp, Method, Refusal, Reply, Request, Setup},
         session::{Exit, Program, Usage},
         sftp::Access,
     },
@@ -99,6 +99,7 @@ fn bench() -> Bench {
                 client_alive_count_max: 3,
                 rekey_bytes: 1 << 30,
                 rekey_time: Duration::from_secs(3600),
+                most_exchange: Duration::from_secs(30),
                 encrypt_and_mac: false,
             },
             stranger: Stranger { auth: vec![vec![Method::PublicKey]], pam_service: "cellblock".into() },
@@ -195,6 +196,11 @@ impl Bench {
 
     /// Asserts that the monitor ends, with its ssh process, and says why in the audit file.
     fn ends_with(mut self, reason: &str) {
+        self.leaves(reason);
+    }
+
+    /// As [`Bench::ends_with`]; what is in the audit file.
+    fn leaves(&mut self, reason: &str) -> String {
         let deadline = Instant::now() + Duration::from_secs(5);
         let monitor = self.monitor.take().unwrap();
         while !monitor.is_finished() {
@@ -211,6 +217,7 @@ impl Bench {
         let last: serde_json::Value = serde_json::from_str(audit.lines().last().unwrap()).unwrap();
         assert_eq!(last["event"], "connection_end");
         assert!(last["reason"].as_str().unwrap().contains(reason), "{last}");
+        audit
     }
 }
 
@@ -313,6 +320,32 @@ fn accepted_offers_are_bounded_too() {
     }
     bench.send(&offer("alice", KEY));
     bench.ends_with("too many login attempts");
+}
+
+#[test]
+fn what_the_library_refused_unasked_counts_and_is_on_record_no_more_often_than_there_are_tries() {
+    let mut bench = bench().confined();
+    bench.send(&Request::RefusedUnasked { tries: 1 });
+    bench.send(&Request::RefusedUnasked { tries: u32::MAX });
+    let audit = bench.leaves("too many login attempts");
+    assert_eq!(audit.matches("\"event\":\"login_refused\"").count(), 3, "{audit}");
+}
+
+#[test]
+fn what_the_library_refused_unasked_is_of_no_account_to_whoever_is_in() {
+    let mut bench = bench().logged_in();
+    bench.send(&Request::RefusedUnasked { tries: 100 });
+    let (_init, _) = bench.asked(7);
+}
+
+#[test]
+fn a_client_that_the_ssh_process_gives_up_on_is_on_record_with_the_reason() {
+    let early = bench().confined();
+    early.send(&Request::GaveUp { why: GaveUp::TooMuchEarly });
+    early.ends_with("too much was sent before the login");
+    let late = bench().logged_in();
+    late.send(&Request::GaveUp { why: GaveUp::KeyExchange });
+    late.ends_with("a key exchange was not finished in time");
 }
 
 #[test]

@@ -121,6 +121,7 @@ fn logins() -> Made {
         client_alive_count_max: 3,
         rekey_bytes: 1 << 30,
         rekey_time: Duration::from_secs(3600),
+        most_exchange: Duration::from_secs(30),
         encrypt_and_mac: false,
     };
     let inside = LoggedIn { pty: true, idle_timeout: Some(Duration::from_secs(60)), channel_timeout: None };

@@ -202,6 +202,42 @@ fn what_breaks_the_protocol_behind_the_monitor_counts_as_a_crash() {
     assert!(is_served(&door, [127, 0, 8, 1]));
 }
 
+/// "exempt list, address blocks for v4 and v6": of IPv6, as whoever has one address there has many
+#[test]
+fn blocks_of_ipv6_count_as_one_and_can_be_exempt() {
+    if !root() {
+        return;
+    }
+    let door = |exempt: &str| {
+        Door::with("[defaults]\nroot = \"host\"\n")
+            .listen("[\"127.0.0.1:PORT\", \"[::1]:PORT\"]")
+            .server(&format!(
+                "penalties = {{ invaliduser = \"90s\", authfail = \"90s\", netblock6 = 64, exempt = [{exempt}] }}"
+            ))
+            .tenant("alice", "")
+            .start()
+    };
+    let ssh = |door: &Door, user: &str| {
+        let mut command = door.ssh_command();
+        command.args(["-o", "HostName=::1", "-l", user, "door", "echo in"]);
+        run_bounded(command, b"")
+    };
+    let exempt = door("\"::/16\"");
+    assert_ne!(ssh(&exempt, "nobody").status, 0);
+    soon("the failure is on record", || events(&exempt, "connection_end").len() == 1);
+    assert_eq!(ssh(&exempt, "alice").text(), "in", "{}", exempt.log());
+    drop(exempt);
+
+    let door = door("");
+    assert_ne!(ssh(&door, "nobody").status, 0);
+    soon("the block is turned away", || penalties(&door).len() == 1);
+    assert_eq!(penalties(&door)[0]["source"], "::/64");
+    assert_eq!(ssh(&door, "alice").status, 255);
+    assert_eq!(events(&door, "connection_refused")[0]["reason"], "penalty");
+    // An address of IPv4 is no part of a block of IPv6.
+    assert_eq!(door.ok("alice", "echo in"), "in");
+}
+
 /// "Five hundred silent sockets: a good login in the meantime takes less than 1 s; RSS of listener and
 /// monitors stays within stated bounds"
 #[test]

@@ -192,7 +192,7 @@ keys! {
         "A client that does not answer so often in a row is disconnected.";
     "" "rekey_limit" rekey_limit: RekeyLimit = |r, v| r.rekey_limit(v),
         "size and time", Toml(r#""1G 1h""#),
-        "New keys are made after so many bytes in either direction, and after so long. At most 1G: beyond, counters of the ciphers would come near their end.";
+        "New keys are made after so many bytes in either direction, and after so long. At most 1G: beyond, counters of the ciphers would come near their end. A client that begins a key exchange, or talks on where one is wanted, and does not finish it within 30 seconds (`login_grace`, where that is shorter) is disconnected; time in which its machine does not acknowledge what was sent does not count.";
     "" "encrypt_and_mac" encrypt_and_mac: bool = |r, v| r.flag(v),
         "true or false", Toml("false"),
         "Whether clients that know no better may use `hmac-sha2-256` and `hmac-sha2-512` over what is not encrypted yet, as sshd lets them by default. libssh2 before 1.11 needs it, and so do Debian 12's `curl sftp://` and PHP's `ssh2`; `ssh-audit` warns of it.";

@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tracing::{error, warn};
@@ -26,6 +26,10 @@ use crate::wire::door::Word;
 use crate::wire::login::Setup;
 
 use super::host_keys;
+
+/// What a key exchange may take after the login. A client answers within two round trips; one that was
+/// put to sleep meanwhile has lost its connection soon after anyway.
+const MOST_EXCHANGE: Duration = Duration::from_secs(30);
 
 /// One per config.
 #[derive(Debug)]
@@ -57,6 +61,8 @@ impl Door {
             client_alive_count_max: server.client_alive_count_max,
             rekey_bytes: server.rekey_limit.bytes.0,
             rekey_time: server.rekey_limit.time,
+            // Where a login with its exchange has less, an exchange alone needs no more.
+            most_exchange: MOST_EXCHANGE.min(server.login_grace),
             encrypt_and_mac: server.encrypt_and_mac,
         };
         let ids = service_ids(&server)?;

@@ -76,9 +76,15 @@ pub fn attend(mut caller: Caller, socket: OwnedFd, tied: &Tied, house: &mut Hous
     let reason = match &end {
         End::OutOfTurn(request) => format!("the caller sent {request} out of turn"),
         End::Wrong(why) => format!("the caller sent a wrong message: {why}"),
-        End::Closed | End::Grace | End::Tries | End::Told | End::Full | End::Hours | End::Time | End::Failed(_) => {
-            end.to_string()
-        }
+        End::Closed
+        | End::Grace
+        | End::Tries
+        | End::GaveUp(_)
+        | End::Told
+        | End::Full
+        | End::Hours
+        | End::Time
+        | End::Failed(_) => end.to_string(),
     };
     info!("{} of uid {uid} ended: {reason}", caller.id);
     // What somebody of this host does who is let in harms nobody else; the rest is counted, also those

@@ -130,6 +130,7 @@ fn warning(left: Duration, end: &End) -> String {
         End::Closed
         | End::Grace
         | End::Tries
+        | End::GaveUp(_)
         | End::OutOfTurn(_)
         | End::Wrong(_)
         | End::Told

@@ -29,11 +29,14 @@ const OFFERS_PER_TRY: u32 = 2;
 /// Longest name that was tried in the audit file: twice what a tenant's can have.
 const MAX_USER: usize = 64;
 
+/// What is known of a try that the SSH library refused by itself, whose name and method it keeps.
+const UNASKED: &str = "no such method, a wrong signature, a certificate out of date or a password to be changed";
+
 /// Waits until somebody is proved to be there. Everyone gets the same words, whatever is wrong.
 pub(super) fn wait_for_identity(ssh: &mut Ssh, conn: &Conn, house: &mut House) -> Result<Proved, End> {
     let deadline = conn.accepted + house.login_grace;
     let mut door = Login {
-        tries: Tries { failed: 0, offers: 0, most: house.setup.max_auth_tries },
+        tries: Tries { failed: 0, offers: 0, listed: false, most: house.setup.max_auth_tries },
         progress: Progress::default(),
         dialogue: None,
         deadline,
@@ -67,7 +70,8 @@ pub(super) struct Login<'a> {
 impl Login<'_> {
     fn answer(&mut self, request: Request) -> Result<Option<Proved>, End> {
         let started = Instant::now();
-        if !matches!(request, Request::Answers { .. }) {
+        // What was refused unasked may be of before the questions.
+        if !matches!(request, Request::Answers { .. } | Request::RefusedUnasked { .. }) {
             self.abandon();
         }
         match request {
@@ -128,11 +132,17 @@ impl Login<'_> {
             Request::KeyboardInteractive { user } => return self.begin(user, started),
             Request::Answers { user, answers } => return self.hear(&user, answers, started),
             Request::TriedMethod { user, method } => {
-                if let Some(name) = method_name(method) {
+                if let Some(name) = self.tries.name(method) {
                     self.refuse(&user, name, None, "method is not offered");
                 }
                 self.say_no(&user)?;
             }
+            Request::RefusedUnasked { tries } => {
+                for _ in 0..tries.min(self.tries.left()) {
+                    self.refuse("", "other", None, UNASKED);
+                }
+            }
+            Request::GaveUp { why } => return Err(End::GaveUp(why)),
             // The table of phases lets none of these through before somebody is logged in.
             Request::StartSession { .. } | Request::SignalSession { .. } | Request::LeaveSession { .. } => {
                 return Err(End::OutOfTurn("session request"));
@@ -246,6 +256,8 @@ pub(super) fn report<T>(house: &House, judged: Result<T, Refused>) -> Result<T, 
 struct Tries {
     failed: u32,
     offers: u32,
+    /// Whether the list of methods was asked for.
+    listed: bool,
     most: u32,
 }
 
@@ -253,12 +265,17 @@ impl Tries {
     fn are_over(&self) -> bool {
         self.failed >= self.most || self.offers > self.most.saturating_mul(OFFERS_PER_TRY)
     }
-}
 
-/// `None`: clients ask for the list of methods this way; it is no try.
-fn method_name(method: TriedMethod) -> Option<&'static str> {
-    match method {
-        TriedMethod::None => None,
-        TriedMethod::Certificate => Some("certificate"),
+    fn left(&self) -> u32 {
+        self.most.saturating_sub(self.failed)
+    }
+
+    /// What to call a try of `method`. `None`: clients ask for the list of methods this way, and once
+    /// that is no try.
+    fn name(&mut self, method: TriedMethod) -> Option<&'static str> {
+        match method {
+            TriedMethod::None => mem::replace(&mut self.listed, true).then_some("none"),
+            TriedMethod::Certificate => Some("certificate"),
+        }
     }
 }

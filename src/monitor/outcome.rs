@@ -37,7 +37,7 @@ impl Tally {
             End::OutOfTurn(_) | End::Wrong(_) => Some(Outcome::Crash),
             End::Closed if self.crashed.get() => Some(Outcome::Crash),
             End::Grace => Some(Outcome::GraceExceeded),
-            End::Closed | End::Tries => Some(match (self.tried.get(), self.nobody.get()) {
+            End::Closed | End::Tries | End::GaveUp(_) => Some(match (self.tried.get(), self.nobody.get()) {
                 (false, _) => Outcome::NoAuth,
                 (true, true) => Outcome::InvalidUser,
                 (true, false) => Outcome::AuthFail,

@@ -50,6 +50,13 @@ pub(super) fn turn(phase: Phase, request: Request) -> Turn {
         (Phase::LoggingIn, Request::TriedMethod { .. }) => ("TriedMethod", true),
         (Phase::Confining | Phase::Open, Request::TriedMethod { .. }) => ("TriedMethod", false),
 
+        // It may come behind the request that was the login.
+        (Phase::LoggingIn | Phase::Open, Request::RefusedUnasked { .. }) => ("RefusedUnasked", true),
+        (Phase::Confining, Request::RefusedUnasked { .. }) => ("RefusedUnasked", false),
+
+        (Phase::LoggingIn | Phase::Open, Request::GaveUp { .. }) => ("GaveUp", true),
+        (Phase::Confining, Request::GaveUp { .. }) => ("GaveUp", false),
+
         (Phase::Open, Request::StartSession { .. }) => ("StartSession", true),
         (Phase::Confining | Phase::LoggingIn, Request::StartSession { .. }) => ("StartSession", false),
 
@@ -94,10 +101,12 @@ pub(super) fn caller_turn(asked: &mut bool, request: Request) -> Turn {
         | Request::Password { .. }
         | Request::KeyboardInteractive { .. }
         | Request::Answers { .. }
-        | Request::TriedMethod { .. } => Turn::OutOfTurn("a login request"),
+        | Request::TriedMethod { .. }
+        | Request::RefusedUnasked { .. } => Turn::OutOfTurn("a login request"),
         Request::Connect { .. } | Request::Listen { .. } | Request::Accepted { .. } | Request::ForwardEnded { .. } => {
             Turn::OutOfTurn("a request for a forward")
         }
+        Request::GaveUp { .. } => Turn::OutOfTurn("GaveUp"),
         Request::Note { .. } => Turn::OutOfTurn("Note"),
     }
 }
@@ -107,7 +116,7 @@ mod tests {
     use super::*;
     use crate::base::Secret;
     use crate::wire::forward::{Place, Target};
-    use crate::wire::login::TriedMethod;
+    use crate::wire::login::{GaveUp, TriedMethod};
     use crate::wire::session::{Program, Signal};
 
     fn start() -> Request {
@@ -128,6 +137,8 @@ mod tests {
             Request::Password { user: "root".into(), password: Secret::new(vec![]) },
             Request::Connect { forward: 0, target: Target::Unix { path: "/x".into() }, peer: String::new() },
             Request::Listen { forward: 0, place: Place::Agent },
+            Request::RefusedUnasked { tries: 1 },
+            Request::GaveUp { why: GaveUp::Idle },
             Request::Note { text: "x".into() },
         ];
         for request in of_ssh {
@@ -146,6 +157,8 @@ mod tests {
             (Request::KeyboardInteractive { user: "a".into() }, [false, true, false]),
             (Request::Answers { user: "a".into(), answers: vec![] }, [false, true, false]),
             (Request::TriedMethod { user: "a".into(), method: TriedMethod::None }, [false, true, false]),
+            (Request::RefusedUnasked { tries: 1 }, [false, true, true]),
+            (Request::GaveUp { why: GaveUp::Silent }, [false, true, true]),
             (
                 Request::StartSession { channel: 0, program: Program::Shell, terminal: None, environment: Vec::new() },
                 [false, false, true],

@@ -157,7 +157,7 @@ pub fn converse(conn: &Conn, link: Link<Reply, Request>, pidfd: OwnedFd, house: 
         Err(end) => end,
     };
     match &end {
-        End::Closed | End::Told | End::Grace | End::Tries | End::Full | End::Hours | End::Time => {
+        End::Closed | End::Told | End::Grace | End::Tries | End::GaveUp(_) | End::Full | End::Hours | End::Time => {
             info!("{} from {peer} ended: {end}", conn.id)
         }
         End::OutOfTurn(_) | End::Wrong(_) | End::Failed(_) => error!("{} from {peer} ended: {end}", conn.id),

@@ -159,9 +159,14 @@ impl<'a> Served<'a> {
             End::Told => "cellblock: the server is stopping; this connection ends",
             End::Hours => "cellblock: this account closes; this connection ends",
             End::Time => "cellblock: the time of this connection is over; it ends",
-            End::Closed | End::Grace | End::Tries | End::OutOfTurn(_) | End::Wrong(_) | End::Full | End::Failed(_) => {
-                return;
-            }
+            End::Closed
+            | End::Grace
+            | End::Tries
+            | End::GaveUp(_)
+            | End::OutOfTurn(_)
+            | End::Wrong(_)
+            | End::Full
+            | End::Failed(_) => return,
         };
         let channels = self.sessions.running_channels();
         let exit = Exit::Signal { number: SIGHUP, name: "HUP".to_owned(), core: false };
@@ -192,7 +197,8 @@ impl<'a> Served<'a> {
             Request::Listen { forward, place } => self.listen(forward, place),
             Request::Accepted { forward, listener, peer } => self.accepted(forward, listener, &peer),
             Request::ForwardEnded { forward, to_cell, to_client } => self.forward_ended(forward, (to_cell, to_client)),
-            Request::Note { .. } => Ok(()),
+            Request::GaveUp { why } => Err(End::GaveUp(why)),
+            Request::Note { .. } | Request::RefusedUnasked { .. } => Ok(()),
             // The table of phases lets none of these through once somebody is logged in.
             Request::Confined
             | Request::OfferKey { .. }

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use crate::base::escape;
 use crate::sys::process::Ended;
 use crate::sys::{Errno, net, poll, process, signal};
-use crate::wire::login::{Reply, Request};
+use crate::wire::login::{GaveUp, Reply, Request};
 use crate::wire::{Link, LinkError};
 
 use super::phase::{Phase, Turn, caller_turn, turn};
@@ -37,6 +37,8 @@ pub(super) enum End {
     Grace,
     /// Too many failed logins.
     Tries,
+    /// The ssh process gave up on the client.
+    GaveUp(GaveUp),
     /// A request that is not in turn.
     OutOfTurn(&'static str),
     /// A message that is none.
@@ -59,6 +61,7 @@ impl fmt::Display for End {
             Self::Closed => f.write_str("closed"),
             Self::Grace => f.write_str("not logged in within login_grace"),
             Self::Tries => f.write_str("too many login attempts"),
+            Self::GaveUp(why) => f.write_str(why.sentence()),
             Self::OutOfTurn(request) => write!(f, "ssh process sent {request} out of turn"),
             Self::Wrong(why) => write!(f, "ssh process sent a wrong message: {why}"),
             Self::Told => f.write_str("ended by the administrator"),

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use cellblock::wire::LinkError;
+use cellblock::wire::{LinkError, login::GaveUp};
+
+use super::socket::Cut;
 
 /// What ends a connection, or the attempt to serve one.
 #[derive(Debug)]
@@ -21,8 +23,8 @@ pub(crate) enum End {
     Unasked,
     /// A host key does not decode.
     HostKey,
-    /// Nothing moved for `idle_timeout`.
-    Idle,
+    /// The client did, or did not do, what is put up with no longer.
+    GaveUp(GaveUp),
 }
 
 impl End {
@@ -36,7 +38,7 @@ impl End {
             | Self::Overrun
             | Self::Unasked
             | Self::HostKey
-            | Self::Idle => false,
+            | Self::GaveUp(_) => false,
         }
     }
 }
@@ -50,7 +52,7 @@ impl fmt::Display for End {
             Self::NoAnswer => f.write_str("the monitor did not answer"),
             Self::Overrun => f.write_str("the client sent more than its window allows"),
             Self::Unasked => f.write_str("the client confirmed a channel that waits for no answer"),
-            Self::Idle => f.write_str("nothing moved for idle_timeout"),
+            Self::GaveUp(why) => f.write_str(why.sentence()),
             Self::HostKey => f.write_str("a host key does not decode"),
         }
     }
@@ -60,7 +62,12 @@ impl std::error::Error for End {}
 
 impl From<russh::Error> for End {
     fn from(error: russh::Error) -> Self {
-        Self::Ssh(error)
+        if let russh::Error::IO(of_stream) = &error
+            && let Some(Cut(why)) = Cut::inside(of_stream)
+        {
+            return Self::GaveUp(why);
+        }
+        if matches!(error, russh::Error::KeepaliveTimeout) { Self::GaveUp(GaveUp::Silent) } else { Self::Ssh(error) }
     }
 }
 

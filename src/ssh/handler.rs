@@ -29,7 +29,7 @@ use super::{
     forwards::{Direct, Forwards, Times},
     idle::Activity,
     monitor::{Ends, Judged, Monitor, Refused},
-    requests,
+    overheard, requests,
     session::{self, Streams},
 };
 
@@ -223,6 +223,7 @@ impl Translator {
 
 /// With the monitor's list of methods, not one that the library keeps.
 fn reject(refused: &Refused) -> Auth {
+    overheard::refusal_passed_on();
     let methods: Vec<MethodKind> = refused.next.iter().map(|method| algorithms::method(*method)).collect();
     Auth::Reject { proceed_with_methods: Some(MethodSet::from(&*methods)), partial_success: refused.partial }
 }
@@ -288,6 +289,7 @@ impl Handler for Translator {
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), End> {
         self.login_is_through.store(true, Ordering::Relaxed);
+        overheard::login_is_through();
         self.activity.limit(self.logged_in.and_then(|may| may.idle_timeout));
         Ok(())
     }

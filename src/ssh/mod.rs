@@ -14,6 +14,7 @@ mod forwards;
 mod handler;
 mod idle;
 mod monitor;
+mod overheard;
 mod ready;
 mod requests;
 mod sandbox;

@@ -8,7 +8,10 @@ use std::{
 
 use cellblock::base::{Failure, Result, fail};
 use cellblock::sys::fd;
-use cellblock::wire::{Link, login::Reply, login::Request};
+use cellblock::wire::{
+    Link,
+    login::{GaveUp, Reply, Request},
+};
 use russh::server::run_stream;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -24,7 +27,7 @@ use super::{
     handler::{Given, Translator},
     idle::{self, Step},
     monitor::{Ear, Ends, Monitor, Voice},
-    sandbox,
+    overheard, sandbox,
     socket::Socket,
 };
 
@@ -69,6 +72,7 @@ struct Parts {
 fn prepare(connection: OwnedFd, link: &OwnedFd) -> Result<(Runtime, Parts)> {
     let failed = |error: std::io::Error| -> Failure { fail("starting the runtime", "", error) };
     let copy = || fd::duplicate(link.as_fd()).map_err(|errno| fail("preparing the link", "", errno));
+    overheard::listen().map_err(|error| fail("listening to the library's log", "", error))?;
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let parts = {
         let _inside = runtime.enter();
@@ -88,29 +92,39 @@ fn prepare(connection: OwnedFd, link: &OwnedFd) -> Result<(Runtime, Parts)> {
 async fn serve(parts: Parts) {
     let Parts { socket, login_is_through, voice, ear, ends, forwards, answers } = parts;
     let monitor = Monitor::new(voice.clone(), answers);
-    let connection = serve_client(socket, login_is_through, monitor, ends, forwards.clone());
+    let connection = serve_client(socket, login_is_through, monitor, &voice, ends, forwards.clone());
     tokio::select! {
         // The monitor is gone, or not to be understood: nobody is left to serve for.
         _gone = ear.listen() => {}
         ended = connection => {
             forwards.report_all().await;
-            if let Err(end) = ended && !end.is_ordinary() {
-                let text = end.to_string().chars().take(MOST_REASON).collect();
-                // If the monitor cannot be told, it is gone, and this process about to be.
-                drop(voice.send(&Request::Note { text }).await);
+            // If the monitor cannot be told, it is gone, and this process about to be.
+            match overheard::refusals_so_far() {
+                0 => {}
+                tries => drop(voice.send(&Request::RefusedUnasked { tries }).await),
+            }
+            match ended {
+                Err(End::GaveUp(why)) => drop(voice.send(&Request::GaveUp { why }).await),
+                Err(end) if !end.is_ordinary() => {
+                    let text = end.to_string().chars().take(MOST_REASON).collect();
+                    drop(voice.send(&Request::Note { text }).await);
+                }
+                Ok(()) | Err(_) => {}
             }
         }
     }
 }
 
 async fn serve_client(
-    socket: Socket,
+    mut socket: Socket,
     login_is_through: Arc<AtomicBool>,
     mut monitor: Monitor,
+    voice: &Voice,
     ends: Ends,
     forwards: Forwards,
 ) -> Result<(), End> {
     let setup = monitor.ask_setup().await?;
+    socket.limit_exchanges(setup.most_exchange);
     let config = algorithms::config(&setup)?;
     let (activity, told) = (forwards.activity(), ends.clone());
     let flow = forwards.flow();
@@ -134,6 +148,17 @@ async fn serve_client(
     };
     tokio::select! {
         ended = async { run_stream(config, stream, translator).await?.await } => ended,
-        () = idle => Err(End::Idle),
+        () = idle => Err(End::GaveUp(GaveUp::Idle)),
+        end = report_refusals(voice) => Err(end),
+    }
+}
+
+/// Tells the monitor of each try that the library refuses by itself, until it cannot be told.
+async fn report_refusals(voice: &Voice) -> End {
+    loop {
+        let tries = overheard::refusals().await;
+        if let Err(end) = voice.send(&Request::RefusedUnasked { tries }).await {
+            return end;
+        }
     }
 }

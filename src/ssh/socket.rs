@@ -1,6 +1,9 @@
 //! The client's connection, under the SSH library.
 
 use std::{
+    error::Error,
+    fmt,
+    future::Future as _,
     io,
     net::TcpStream as StdStream,
     os::fd::{AsFd as _, OwnedFd},
@@ -10,15 +13,19 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cellblock::base::{Failure, Result, fail};
-use cellblock::sys::{fd, tcp};
+use cellblock::sys::{Errno, fd, tcp};
+use cellblock::wire::login::GaveUp;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::{Sleep, sleep},
 };
+
+use super::overheard;
 
 /// A client that has gone without a word is noticed after three minutes of silence. There is no
 /// `TCP_USER_TIMEOUT`: it also ends connections whose living client has stopped reading
@@ -28,15 +35,55 @@ const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(120);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_COUNT: u32 = 3;
 
+/// Bytes of a client that is not logged in. Two dozen of the largest certificates that are taken
+/// (`requests.rs`) come to less; the library answers much of what strangers can send with nothing,
+/// and so counts it nowhere.
+const MOST_EARLY: u64 = 1 << 20;
+
 /// The connection, which acknowledges at once until the login is through.
 ///
 /// OpenSSH's client holds small packets back under Nagle's rule while an earlier one is not
 /// acknowledged: without this a login takes 40 ms more.
+///
+/// What the library would put up with for ever ends here, by an error of reading that holds a [`Cut`].
 #[derive(Debug)]
 pub(crate) struct Socket {
     inner: TcpStream,
     logged_in: Arc<AtomicBool>,
+    /// Read before the login was through.
+    early: u64,
+    /// What a key exchange may take after it.
+    most_exchange: Duration,
+    exchange: Option<Exchange>,
 }
+
+/// A key exchange that is under way.
+#[derive(Debug)]
+struct Exchange {
+    began: Instant,
+    /// The client takes part, or does something else meanwhile.
+    spoke: bool,
+    over: Pin<Box<Sleep>>,
+}
+
+/// Why a client is not read from any more, inside of an [`io::Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cut(pub(crate) GaveUp);
+
+impl Cut {
+    /// The one inside of `error`.
+    pub(crate) fn inside(error: &io::Error) -> Option<Self> {
+        error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()).copied()
+    }
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.sentence())
+    }
+}
+
+impl Error for Cut {}
 
 impl Socket {
     /// Prepares `connection` and registers it with the runtime. Once `logged_in` is set, nothing is
@@ -49,19 +96,76 @@ impl Socket {
         fd::set_nonblocking(connection.as_fd(), true).map_err(failed)?;
         let inner = TcpStream::from_std(StdStream::from(connection));
         let inner = inner.map_err(|error| fail("preparing the connection", "", error))?;
-        Ok(Self { inner, logged_in })
+        Ok(Self { inner, logged_in, early: 0, most_exchange: Duration::MAX, exchange: None })
     }
+
+    /// From now on a key exchange may take `most`, once the login is through.
+    pub(crate) fn limit_exchanges(&mut self, most: Duration) {
+        self.most_exchange = most;
+    }
+
+    fn is_logged_in(&self) -> bool {
+        self.logged_in.load(Ordering::Relaxed)
+    }
+
+    /// Fails where a key exchange takes too long. The library reads whenever it does not write, and so
+    /// comes by here when one begins.
+    ///
+    /// Two things get the time again: a slow line, whose other end has not acknowledged all that was
+    /// sent to it, and a client that has said nothing since we began. The latter was stopped (`~^Z`) and
+    /// costs no more than any idle one.
+    fn watch_exchange(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(overheard::Exchange { began, by_client }) = overheard::exchange() else {
+            self.exchange = None;
+            return Ok(());
+        };
+        let again = || Box::pin(sleep(self.most_exchange));
+        let exchange = match &mut self.exchange {
+            Some(exchange) if exchange.began == began => exchange,
+            Some(_) | None => self.exchange.insert(Exchange { began, spoke: by_client, over: again() }),
+        };
+        while exchange.over.as_mut().poll(cx).is_ready() {
+            if exchange.spoke && tcp::unacknowledged(self.inner.as_fd()).map_err(raw)? == 0 {
+                return Err(io::Error::other(Cut(GaveUp::KeyExchange)));
+            }
+            exchange.over = again();
+        }
+        Ok(())
+    }
+
+    /// Something was read, and so sent by the client.
+    fn spoke(&mut self) {
+        if let Some(exchange) = self.exchange.as_mut().filter(|exchange| !exchange.spoke) {
+            exchange.spoke = true;
+            exchange.over = Box::pin(sleep(self.most_exchange));
+        }
+    }
+
+    /// Fails where somebody who is not logged in sent more than can be of use.
+    fn count_early(&mut self, read: usize) -> io::Result<()> {
+        tcp::acknowledge_at_once(self.inner.as_fd()).map_err(raw)?;
+        self.early = self.early.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+        if self.early > MOST_EARLY { Err(io::Error::other(Cut(GaveUp::TooMuchEarly))) } else { Ok(()) }
+    }
+}
+
+fn raw(errno: Errno) -> io::Error {
+    io::Error::from_raw_os_error(errno.raw())
 }
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
-        ready!(Pin::new(&mut socket.inner).poll_read(cx, buffer))?;
-        if !socket.logged_in.load(Ordering::Relaxed) {
-            tcp::acknowledge_at_once(socket.inner.as_fd())
-                .map_err(|errno| io::Error::from_raw_os_error(errno.raw()))?;
+        if socket.is_logged_in() {
+            socket.watch_exchange(cx)?;
         }
-        Poll::Ready(Ok(()))
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut socket.inner).poll_read(cx, buffer))?;
+        if socket.is_logged_in() {
+            socket.spoke();
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(socket.count_early(buffer.filled().len().saturating_sub(before)))
     }
 }
 

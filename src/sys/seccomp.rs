@@ -113,6 +113,7 @@ pub fn value(name: &str) -> Option<u32> {
         PROT_READ_WRITE = i128::from(libc::PROT_READ | libc::PROT_WRITE),
         TCP_QUICKACK = i128::from(libc::TCP_QUICKACK),
         TIOCLINUX = i128::from(libc::TIOCLINUX),
+        TIOCOUTQ = i128::from(libc::TIOCOUTQ),
         TIOCSETD = i128::from(libc::TIOCSETD),
         TIOCSTI = i128::from(libc::TIOCSTI),
         TIOCSWINSZ = i128::from(libc::TIOCSWINSZ),

@@ -127,11 +127,49 @@ pub enum Request {
         /// Bytes that came out of it.
         to_client: u64,
     },
+    /// The library refused so many tries without asking: by methods that it does not know, with a wrong
+    /// signature, with a wish for another password. Counted as failures. Not answered; one that comes
+    /// when the login is through changes nothing.
+    RefusedUnasked {
+        /// Since the last of these.
+        tries: u32,
+    },
+    /// The ssh process ends the connection. The last that it says.
+    GaveUp {
+        /// On the client, for this.
+        why: GaveUp,
+    },
     /// A line for the admin's log. Not answered; counted and escaped by the monitor.
     Note {
         /// The text.
         text: String,
     },
+}
+
+/// Why the ssh process gives up on a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GaveUp {
+    /// Nothing moved for `idle_timeout`.
+    Idle,
+    /// It gave no sign of life when it was asked for one.
+    Silent,
+    /// A key exchange was begun after the login and not finished in time.
+    KeyExchange,
+    /// It sent more than anybody needs to before the login.
+    TooMuchEarly,
+}
+
+impl GaveUp {
+    /// The reason in the audit file.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Idle => "nothing moved for idle_timeout",
+            Self::Silent => "no sign of life after client_alive_interval",
+            Self::KeyExchange => "a key exchange was not finished in time",
+            Self::TooMuchEarly => "too much was sent before the login",
+        }
+    }
 }
 
 /// Methods other than the one that is offered.
@@ -261,6 +299,8 @@ pub struct Setup {
     pub rekey_bytes: u64,
     /// Time after which new keys are made.
     pub rekey_time: Duration,
+    /// What that may take, whoever began it.
+    pub most_exchange: Duration,
     /// Whether MACs over the plaintext are offered.
     pub encrypt_and_mac: bool,
 }

@@ -137,6 +137,7 @@ impl FakeMonitor {
                     client_alive_count_max: 3,
                     rekey_bytes: 1 << 30,
                     rekey_time: std::time::Duration::from_secs(3600),
+                    most_exchange: std::time::Duration::from_secs(30),
                     encrypt_and_mac: false,
                 };
                 self.reply(&Reply::Setup(Box::new(setup)), Vec::new());
@@ -179,7 +180,7 @@ impl FakeMonitor {
             | Request::KeyboardInteractive { .. }
             | Request::Answers { .. }
             | Request::TriedMethod { .. } => self.reply(&no(), Vec::new()),
-            Request::Note { .. } => {}
+            Request::RefusedUnasked { .. } | Request::GaveUp { .. } | Request::Note { .. } => {}
         }
     }
 

@@ -1,0 +1,128 @@
+//! Key exchanges in the midst of a connection that are begun and not finished (issue 4, item 5: "rekey by
+//! bytes and time in both directions with a deadline"; threats.md, 5.A, CVE-2026-102821).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    reason = "test support code"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use support::{
+    Door,
+    attacked::{door_with_grace, unharmed, well},
+    attacker::{Attacker, Key, Message},
+    patience, procfs, root, soon, until,
+};
+
+/// What an exchange may take is 30 seconds, or `login_grace` where that is shorter.
+const DEADLINE: &str = "4s";
+/// Longer than that.
+const LATER: Duration = Duration::from_secs(9);
+
+const REASON: &str = "a key exchange was not finished in time";
+
+fn reasons(door: &Door) -> Vec<String> {
+    let ends = door.audit().into_iter().filter(|event| event["event"] == "connection_end");
+    ends.map(|event| event["reason"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// The first messages of the server's, up to its KEXINIT, which it sends after 1 MiB.
+fn until_the_server_wants_new_keys(client: &mut Attacker) {
+    let channel = client.open(9, 32768).unwrap();
+    client.send(&Message::request(channel, "exec", true).text("head -c 1500000 /dev/zero"));
+    client.server_kexinit = client.next(&[20]).unwrap();
+}
+
+fn ignored() -> Message {
+    Message::new(2).text("still there")
+}
+
+/// A door that wants new keys after 1 MiB, as [`door_with_grace`] otherwise.
+fn renewing_door() -> (Door, Key) {
+    let key = Key::new(1);
+    let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .server(&format!("login_grace = \"{DEADLINE}\"\nrekey_limit = \"1M 1h\""))
+        .tenant("alice", &format!("authorized_keys = [\"{}\"]", key.line()))
+        .start();
+    (door, key)
+}
+
+#[test]
+fn a_client_that_begins_an_exchange_and_does_not_finish_it_is_cut_off_with_its_sessions() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door_with_grace(DEADLINE);
+    let before = door.counts();
+    let mut beside = Attacker::login(door.port, "alice", &key);
+    // Silent from then on, or saying what one may say meanwhile (RFC 4253, 7.1), or half-way through.
+    for talk in [None, Some(ignored()), Some(Message::new(30).bytes(&[9; 32]))] {
+        let ended = reasons(&door).len();
+        let mut client = Attacker::login(door.port, "alice", &key);
+        client.starts("echo up; read line; : 31234");
+        client.send_kexinit();
+        let half_way = talk.as_ref().is_some_and(|message| message.0[0] == 30);
+        if let (true, Some(message)) = (half_way, &talk) {
+            client.send(message);
+        }
+        let cut = until(patience(20), || {
+            if let (false, Some(message)) = (half_way, &talk) {
+                client.send(message);
+            }
+            reasons(&door).len() > ended
+        });
+        assert!(cut, "{:?}: {}", talk.map(|message| message.0), door.log());
+        assert_eq!(reasons(&door).last().unwrap(), REASON);
+        client.hung_up();
+        soon("its program has nobody to read from", || {
+            !door.processes().iter().any(|pid| procfs::cmdline(*pid).contains("31234"))
+        });
+    }
+    // Connections that wait for nothing are not meant.
+    assert_eq!(beside.exec("echo well").as_deref(), Some("well"));
+    drop(beside);
+    unharmed(&door, &key);
+    door.returns_to(&before);
+}
+
+#[test]
+fn a_client_that_does_not_answer_the_servers_wish_for_keys_and_talks_on_is_cut_off() {
+    if !root() {
+        return;
+    }
+    let (door, key) = renewing_door();
+    let mut client = Attacker::login(door.port, "alice", &key);
+    until_the_server_wants_new_keys(&mut client);
+    let cut = until(patience(20), || {
+        client.send(&ignored());
+        !reasons(&door).is_empty()
+    });
+    assert!(cut, "{}", door.log());
+    assert_eq!(reasons(&door), [REASON]);
+    unharmed(&door, &key);
+}
+
+/// `~^Z`, or a machine that sleeps: who was not there to answer may answer late
+#[test]
+fn a_client_that_says_nothing_since_the_server_wanted_keys_is_waited_for() {
+    if !root() {
+        return;
+    }
+    let (door, key) = renewing_door();
+    let mut client = Attacker::login(door.port, "alice", &key);
+    until_the_server_wants_new_keys(&mut client);
+    assert!(!until(LATER, || !reasons(&door).is_empty()), "{}", door.log());
+    client.send_kexinit();
+    client.exchange_keys();
+    assert_eq!(client.exec("echo well").as_deref(), Some("well"));
+    // The time of one that was finished is no later one's.
+    assert!(!until(LATER, || !reasons(&door).is_empty()), "{}", door.log());
+    assert_eq!(client.exec("echo well").as_deref(), Some("well"));
+    well(&door);
+}
