@@ -19,6 +19,7 @@ pub mod memfd;
 pub mod mount;
 pub mod namespace;
 pub mod net;
+pub mod parting;
 pub mod path;
 pub mod poll;
 pub mod process;
