@@ -16,10 +16,13 @@ mod support;
 
 use std::{os::fd::AsFd as _, time::Instant};
 
-use cellblock::sys::seqpacket;
+use cellblock::{
+    sys::seqpacket,
+    wire::{login::Request, session::Program},
+};
 use nix::sys::signal::Signal;
-use support::caller::{call, caller, events};
-use support::{Host, Running, patience, root, run_bounded, soon};
+use support::caller::{call, caller, events, hex};
+use support::{Host, Running, patience, procfs, root, run_bounded, soon, until};
 
 /// Longer than anything that is waited for here, and short enough that no kernel is left with it.
 const LINGER: u32 = 90;
@@ -132,4 +135,46 @@ fn a_caller_that_has_gone_before_it_is_seen_stops_nobody_by_what_it_left() {
         assert!(begin.elapsed() < patience(10), "{:?}", begin.elapsed());
         end_of(&host, "mallory");
     }
+}
+
+/// "hours and max_session_time": no monitor sleeps over what its caller sends
+#[test]
+fn no_caller_puts_its_monitor_to_sleep() {
+    if !root() {
+        return;
+    }
+    let stubborn = Program::Command(b"trap '' TERM HUP; while :; do sleep 0.2; done".to_vec());
+    let start = hex(&Request::StartSession { channel: 0, program: stubborn, terminal: None, environment: Vec::new() });
+    let enter = format!("say('{}')", call(None));
+    // Whether all of it is there before the listener sees the caller.
+    let cases = [
+        ("in place of a call", "alice", true, "leave(s)".to_owned()),
+        ("without a byte", "alice", true, "leave(s, b'')".to_owned()),
+        ("after a call that is refused", "mallory", true, format!("{enter}; leave(s)")),
+        ("after a call, and gone", "alice", true, format!("{enter}; leave(s); s.close()")),
+        ("once it is inside", "alice", false, format!("{enter}; hear(); leave(s)")),
+        ("beside its session", "alice", false, format!("{enter}; hear(); say('{start}'); hear(); leave(s)")),
+        ("and goes", "alice", false, format!("{enter}; hear(); say('{start}'); hear(); leave(s); s.close()")),
+    ];
+    for host in hosts("max_session_time = \"10s\"\n") {
+        let of = |name: &str| events(&host, name).len();
+        for (number, (what, account, beforehand, script)) in cases.iter().enumerate() {
+            if *beforehand {
+                host.door.signal(Signal::SIGSTOP);
+            }
+            let running = Running::start(caller(&host, account, &attack(script)));
+            while running.line() != "done" {}
+            host.door.signal(Signal::SIGCONT);
+            let ended = until(patience(30), || of("connection_end") > number && monitors(&host).is_empty());
+            assert!(ended, "{what}: {:?}\n{}", monitors(&host), host.door.log());
+            end_of(&host, account);
+        }
+        soon("the sessions are over", || of("session_end") == of("session_start"));
+        let left = host.entered("root", &["alice", "--", "sh", "-c", "pgrep -fc 'trap.*TERM'; true"]);
+        assert_eq!(left, "1", "the one that looks");
+    }
+}
+
+fn monitors(host: &Host) -> Vec<String> {
+    host.door.processes().into_iter().map(procfs::name).filter(|name| name.starts_with("cellblock: ")).collect()
 }
