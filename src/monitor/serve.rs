@@ -30,6 +30,7 @@ use super::limits;
 use super::pipeline::{House, Named};
 use super::sessions::{Session, Sessions, State};
 use super::ssh::{End, Ssh};
+use super::unwanted::Unwanted;
 
 /// How long an order may wait for room at init, which never waits for anybody.
 const ORDER_LIMIT: Duration = Duration::from_secs(5);
@@ -60,7 +61,9 @@ pub(super) fn serve(ssh: Ssh, conn: Named<'_>, grant: &Grant, told: &Told, house
     let (sessions, refusals) = (Sessions::default(), Refusals::default());
     let (files, forwards) = (Files::default(), Forwards::default());
     let clock = Clock::new(grant.tenant(), Instant::now());
-    let mut served = Served { ssh, cell: None, sessions, forwards, files, refusals, clock, conn, grant, told, house };
+    let unwanted = Unwanted::default();
+    let mut served =
+        Served { ssh, cell: None, sessions, forwards, files, unwanted, refusals, clock, conn, grant, told, house };
     let end = served.until_the_end();
     if let Err(end) = &end {
         served.say_goodbye(end);
@@ -76,6 +79,7 @@ pub(super) struct Served<'a> {
     sessions: Sessions,
     pub(super) forwards: Forwards,
     files: Files,
+    pub(super) unwanted: Unwanted,
     refusals: Refusals,
     clock: Clock,
     pub(super) conn: Named<'a>,
@@ -331,7 +335,7 @@ impl<'a> Served<'a> {
                 let Some(session) = self.sessions.remove(session) else { return self.distrust("Ended") };
                 self.ended(&session, exit, Some(usage))
             }
-            Report::Opened { forward, number } => self.opened(forward, number, &fds),
+            Report::Opened { forward, number } => self.opened(forward, number, fds),
             Report::NotOpened { forward, step, errno } => self.not_opened(forward, &step, errno),
             // Answers to what only the admin's verbs ask.
             Report::Running(_) => self.distrust("Running"),
@@ -522,7 +526,8 @@ impl<'a> Served<'a> {
             Ok((Report::LimitHit { .. }, _)) => {}
             // A session that starts only now finds its ends closed, and ends.
             Ok((Report::Started { .. } | Report::Running(_) | Report::SessionGone { .. }, _)) => {}
-            Ok((Report::Opened { .. } | Report::NotOpened { .. }, _)) => {}
+            Ok((Report::Opened { .. }, fds)) => self.unwanted.part_with(fds),
+            Ok((Report::NotOpened { .. }, _)) => {}
             Ok((Report::NotStarted { session, .. } | Report::Full { session }, _)) => {
                 self.sessions.remove(session);
             }
