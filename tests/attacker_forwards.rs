@@ -12,15 +12,19 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    io::Write as _,
+    time::{Duration, Instant},
+};
 
+use nix::sys::signal::Signal;
 use support::{
     Door,
     attacked::{MOST_KIB, door, door_of, memory, unharmed, well},
     attacker::{Attacker, Key, Message},
     attacker_channels::{confirmation, data, direct, global, opening, streamlocal},
     forward::{echo, events, server},
-    root, soon,
+    patience, procfs, root, soon,
 };
 
 /// Listeners of one connection (`wire/forward.rs`).
@@ -257,4 +261,51 @@ fn what_is_switched_off_is_off_by_every_request() {
     }
     nothing_listens(&door, &key);
     well(&door);
+}
+
+/// Takes no connection until it is told to, and then leaves a TCP socket in the second one whose last close
+/// takes 90 seconds (`SO_LINGER`, and bytes that nobody reads).
+const LINGERING_SERVER: &str = "import array, socket as s, struct, sys, time
+l = s.socket(s.AF_UNIX); l.bind('/tmp/full'); l.listen(0)
+filler = s.socket(s.AF_UNIX); filler.connect('/tmp/full')
+print('up')
+sys.stdin.readline()
+kept = [l.accept(), l.accept()]
+a = s.create_server(('127.0.0.1', 0)); f = s.create_connection(a.getsockname()); kept.append(a.accept())
+f.setblocking(False)
+try:
+    while True: f.send(b'x' * 65536)
+except BlockingIOError: pass
+f.setsockopt(s.SOL_SOCKET, s.SO_LINGER, struct.pack('ii', 1, 90))
+kept[1][0].sendmsg([b'x'], [(s.SOL_SOCKET, s.SCM_RIGHTS, array.array('i', [f.fileno()]))])
+f.close()
+print('left')
+time.sleep(1000)";
+
+/// A client that goes before its forward is open: nobody takes the socket, and init does not sleep over it
+#[test]
+fn what_a_server_leaves_in_a_socket_that_nobody_takes_does_not_stop_the_cell() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door();
+    let mut lingering = server(&door, "alice", LINGERING_SERVER);
+    let inits =
+        || -> Vec<i32> { door.processes().into_iter().filter(|&pid| procfs::name(pid) == "cellblock-init").collect() };
+    let [init] = inits()[..] else { panic!("{:?}", inits()) };
+    let mut client = Attacker::login(door.port, "alice", &key);
+    client.send(&streamlocal(1, "/tmp/full"));
+    soon("the socket is being opened", || inits().len() == 2);
+    drop(client);
+    soon("the client has gone", || events(&door, "connection_end").len() == 1);
+
+    // All of it is there before init sees it.
+    procfs::kill(init, Signal::SIGSTOP);
+    lingering.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    lingering.expect("left");
+    procfs::kill(init, Signal::SIGCONT);
+    let begin = Instant::now();
+    assert_eq!(door.ok("alice", "echo in"), "in");
+    assert!(begin.elapsed() < patience(10), "{:?}", begin.elapsed());
+    soon("nothing of it is left", || inits() == [init]);
 }

@@ -21,53 +21,14 @@ use std::{
 };
 
 use cellblock::wire::{
-    enter::{Answer, Call, NoEntry},
+    enter::NoEntry,
     login::Request,
     session::{Program, Terminal, WindowSize},
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use support::caller::{CALLER, call, caller, events, hex, refusal};
 use support::{Host, Running, procfs, root, run_bounded, soon};
-
-/// A caller of our own making: connects, then does what is told. `say` sends, `hear` prints what comes as
-/// hexadecimal digits, or `end`.
-const CALLER: &str = r#"
-import array, os, socket, sys, time
-s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-s.connect('/run/cellblock/enter.sock')
-def say(text, fds=()):
-    data = bytes.fromhex(text) if isinstance(text, str) else text
-    try: s.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))] if fds else [])
-    except OSError as why: print(why.strerror, flush=True)
-def take():
-    for _ in range(2):
-        # What was not read of ours is told first (unix(7)).
-        try: return s.recv(1 << 18)
-        except ConnectionResetError: pass
-    return b''
-def hear():
-    print(take().hex() or 'end', flush=True)
-"#;
-
-fn caller(host: &Host, account: &str, script: &str) -> Command {
-    host.on_host(account, &["/usr/bin/python3", "-c", &format!("{CALLER}{script}")])
-}
-
-fn hex(message: &impl serde::Serialize) -> String {
-    postcard::to_stdvec(message).unwrap().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn call(tenant: Option<&str>) -> String {
-    hex(&Call { tenant: tenant.map(str::to_owned), came_by: None })
-}
-
-fn refusal(why: NoEntry) -> String {
-    hex(&Answer::Refused(why))
-}
-
-fn events(host: &Host, name: &str) -> Vec<Value> {
-    host.door.audit().into_iter().filter(|line| line["event"] == name).collect()
-}
 
 /// "other tenant by argument, environment, cwd, fd"
 #[test]
@@ -233,7 +194,7 @@ fn whoever_lies_is_hung_up_on_and_gets_nothing() {
     if !root() {
         return;
     }
-    let host = Host::start("", "");
+    let host = Host::where_descriptors_pass("", "");
     let entered = |script: &str| format!("say('{}'); hear()\n{script}\nhear()", call(None));
     let start =
         |program: Program| hex(&Request::StartSession { channel: 0, program, terminal: None, environment: Vec::new() });

@@ -13,7 +13,12 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::fd::{AsFd as _, OwnedFd},
+    io::Write as _,
+    net::{TcpListener, TcpStream},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -37,6 +42,7 @@ use cellblock::{
     wire::{
         Link, LinkError,
         door::Word,
+        forward::Target,
         init::{Order, Report},
         login::{GaveUp, Method, Refusal, Reply, Request, Setup},
         session::{Exit, Program, Usage},
@@ -146,7 +152,7 @@ fn alice() -> Tenant {
                 linger: Linger::For(Duration::from_secs(60)),
                 ids: 65536,
                 limits: Limits { tmp: Bytes(0), run: Bytes(0), shm: Bytes(0), nofile: 1024, ..Limits::default() },
-                allow: BTreeSet::from([Allow::Shell, Allow::Exec, Allow::Pty]),
+                allow: BTreeSet::from([Allow::Shell, Allow::Exec, Allow::Pty, Allow::LocalForward]),
                 command: None,
                 sftp: Sftp { access: Access::ReadWrite, umask: None },
                 permit_open: Permit::Any,
@@ -279,6 +285,52 @@ fn a_message_with_a_descriptor_ends_the_connection() {
         bench.ssh.send_with(&offer("alice", KEY), &fds).unwrap();
         bench.ends_with("descriptors");
     }
+}
+
+/// A TCP socket whose last close takes 20 seconds: `SO_LINGER`, and bytes that nobody reads. And its reader.
+fn lingering() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut full = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (reader, _) = listener.accept().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.write(&[0; 65536]).is_ok() {}
+    let linger = nix::libc::linger { l_onoff: 1, l_linger: 20 };
+    nix::sys::socket::setsockopt(&full, nix::sys::socket::sockopt::Linger, &linger).unwrap();
+    (full, reader)
+}
+
+/// A captured ssh process has sockets of the cell
+#[test]
+fn a_descriptor_that_takes_long_to_close_does_not_hold_up_the_end() {
+    let bench = bench().logged_in();
+    let (full, _reader) = lingering();
+    bench.ssh.send_with(&start(0), &[full.as_fd()]).unwrap();
+    drop(full);
+    bench.ends_with("descriptors");
+}
+
+/// What a program of the tenant's left unread in a socket, which the client gave up before it was open
+#[test]
+fn a_socket_that_nobody_takes_does_not_hold_up_the_monitor() {
+    let mut bench = bench().logged_in();
+    let target = Target::Unix { path: "/tmp/x".into() };
+    bench.send(&Request::Connect { forward: 1, target, peer: "x".into() });
+    let mut init = bench.inits.recv_timeout(Duration::from_secs(5)).unwrap();
+    let (Order::Open(open), _) = init.receive().unwrap() else { panic!("another order") };
+    bench.send(&Request::ForwardEnded { forward: 1, to_cell: 0, to_client: 0 });
+    bench.send(&start(1));
+    let (Order::Start(start), _) = init.receive().unwrap() else { panic!("another order") };
+
+    let (full, _reader) = lingering();
+    let (socket, server) = UnixStream::pair().unwrap();
+    seqpacket::send(server.as_fd(), b"x", &[full.as_fd()]).unwrap();
+    drop(full);
+    init.send_with(&Report::Opened { forward: open.forward, number: 0 }, &[socket.as_fd()]).unwrap();
+    drop(socket);
+    let begin = Instant::now();
+    init.send(&Report::Full { session: start.session }).unwrap();
+    assert!(matches!(bench.reply().0, Reply::SessionRefused { channel: 1, why: Refusal::TooMany }));
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
 }
 
 #[test]

@@ -134,8 +134,17 @@ impl Links {
         self.report_with(to, report, &[]);
     }
 
-    pub(super) fn report_with(&mut self, to: LinkId, report: &Report, fds: &[BorrowedFd<'_>]) {
-        self.monitors.retain(|monitor| monitor.id != to || monitor.link.send_with(report, fds).is_ok());
+    /// The same with descriptors. Whether it was told.
+    pub(super) fn report_with(&mut self, to: LinkId, report: &Report, fds: &[BorrowedFd<'_>]) -> bool {
+        let mut told = false;
+        self.monitors.retain(|monitor| {
+            if monitor.id != to {
+                return true;
+            }
+            told = monitor.link.send_with(report, fds).is_ok();
+            told
+        });
+        told
     }
 
     /// The monitor has started a session.

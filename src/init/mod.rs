@@ -144,7 +144,9 @@ pub fn live(given: Given) -> Result<(), Errno> {
 fn hand_out(openers: &mut Openers, links: &mut Links, sessions: &mut Sessions) {
     for (link, report, sockets) in openers.hear(Instant::now()) {
         let fds: Vec<_> = sockets.iter().map(OwnedFd::as_fd).collect();
-        links.report_with(link, &report, &fds);
+        if !links.report_with(link, &report, &fds) {
+            openers.part_with(sockets);
+        }
     }
     openers.forget(|link| links.is_there(link), sessions);
     sessions.forget(|link| links.is_there(link));

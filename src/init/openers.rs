@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::{
     Errno, fd,
+    parting::Parting,
     process::{self, Forked, Pid},
     seqpacket, signal,
 };
@@ -76,6 +77,7 @@ pub(super) type Told = (LinkId, Report, Vec<OwnedFd>);
 pub(super) struct Openers {
     pending: Vec<Opener>,
     traces: Vec<Trace>,
+    unwanted: Parting,
 }
 
 impl Openers {
@@ -94,6 +96,20 @@ impl Openers {
         let left = left.map(|left| (left, account));
         self.pending.push(Opener { link, forward, pid, word, until: Instant::now() + LIMIT, left });
         Ok(())
+    }
+
+    /// Closes sockets that no monitor takes any more, by a child: what programs of the tenant's left unread in
+    /// one could hold init up, and with it all that it does in the cell. Where that cannot be, they go with
+    /// the next ones.
+    pub(super) fn part_with(&mut self, sockets: Vec<OwnedFd>) {
+        if sockets.is_empty() {
+            return;
+        }
+        for socket in sockets {
+            self.unwanted.hold(socket);
+        }
+        // It is reaped with all others.
+        if self.unwanted.leave(|| {}).is_err() {}
     }
 
     /// A client needs a socket no more, or its connection has ended.

@@ -18,7 +18,8 @@ use crate::sys::{SysResult, seqpacket};
 use crate::wire::Link;
 use crate::wire::enter::{Answer, Call, NoEntry, socket};
 
-use super::sockets;
+use super::partings::Partings;
+use super::sockets::{self, Brings};
 
 /// Callers that wait in the kernel until the listener gets to them.
 const BACKLOG: i32 = 128;
@@ -38,10 +39,10 @@ const MANY_UIDS: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Enter(OwnedFd);
 
-/// Whoever connected to it.
+/// Whoever connected to it. The socket is not here: nobody but [`Partings`](super::partings::Partings) may
+/// close it.
 #[derive(Debug)]
 pub(super) struct Came {
-    pub(super) socket: OwnedFd,
     pub(super) pid: i32,
     pub(super) uid: u32,
     pub(super) pidfd: Option<OwnedFd>,
@@ -52,7 +53,7 @@ impl Enter {
     /// lets everybody through the directory, which shows them nothing else.
     pub(super) fn open(run_dir: &Path) -> Result<Self> {
         let path = socket(run_dir);
-        let listening = sockets::open_path(&path, 0o666, BACKLOG)?;
+        let listening = sockets::open_path(&path, 0o666, BACKLOG, Brings::Nothing)?;
         // The directory is root's, and nobody else writes there.
         fs::set_permissions(run_dir, fs::Permissions::from_mode(0o711))
             .map_err(|cause| fail("opening to callers", run_dir.display(), cause))?;
@@ -64,21 +65,31 @@ impl Enter {
         self.0.as_fd()
     }
 
-    /// The next who waits. `EAGAIN`: nobody does. `Ok(None)`: it has gone again.
-    pub(super) fn accept(&self) -> SysResult<Option<Came>> {
-        let socket = seqpacket::accept_one(self.0.as_fd())?;
-        let came = seqpacket::peer_ids(socket.as_fd()).and_then(|(pid, uid)| {
-            let pidfd = seqpacket::peer_pidfd(socket.as_fd())?;
-            Ok((pid, uid, pidfd))
-        });
-        Ok(came.ok().map(|(pid, uid, pidfd)| Came { socket, pid, uid, pidfd }))
+    /// The next who waits. `EAGAIN`: nobody does.
+    pub(super) fn accept(&self) -> SysResult<OwnedFd> {
+        seqpacket::accept_one(self.0.as_fd())
+    }
+
+    /// Nobody is taken any more, and whoever connects is refused. What waits goes with the socket.
+    pub(super) fn close(self, partings: &mut Partings) {
+        partings.part_with(self.0);
+    }
+}
+
+impl Came {
+    /// Who connected. `None`: they have gone again.
+    pub(super) fn by(socket: BorrowedFd<'_>) -> Option<Self> {
+        let (pid, uid) = seqpacket::peer_ids(socket).ok()?;
+        let pidfd = seqpacket::peer_pidfd(socket).ok()?;
+        Some(Self { pid, uid, pidfd })
     }
 }
 
 /// Says so to a caller that is not taken. Best effort: nothing is owed to it.
-pub(super) fn turn_away(socket: OwnedFd) {
+pub(super) fn turn_away(socket: OwnedFd, partings: &mut Partings) {
     let link: Link<Answer, Call> = Link::new(socket);
     link.send(&Answer::Refused(NoEntry::Busy)).unwrap_or_default();
+    partings.part_with(link.into());
 }
 
 /// What one uid has.

@@ -12,7 +12,7 @@ use crate::sys::seqpacket;
 use crate::wire::control::{Answer, Ask, socket};
 use crate::wire::{Link, LinkError};
 
-use super::sockets;
+use super::sockets::{self, Brings};
 
 /// Verbs that are connected at once: an admin runs one. The oldest gives way.
 const MAX_CALLERS: usize = 8;
@@ -35,7 +35,7 @@ impl Control {
     pub(super) fn open(run_dir: &Path) -> Result<Self> {
         let path = socket(run_dir);
         // Callers go through the directory; this is for root alone.
-        Ok(Self { socket: sockets::open_path(&path, 0o600, BACKLOG)?, callers: Vec::new() })
+        Ok(Self { socket: sockets::open_path(&path, 0o600, BACKLOG, Brings::Anything)?, callers: Vec::new() })
     }
 
     /// What to poll: the socket, then those connected.

@@ -19,8 +19,9 @@ use crate::config::{self, Compiled};
 use crate::jail::{Cell, Cells, review};
 use crate::monitor::{Caller, Conn, Entered, Hashing, House, MAX_CHANNELS, Seats, Tally, Tied, attend, run};
 use crate::policy::{Ends, next_methods};
+use crate::sys::parting::Parting;
 use crate::sys::signal::{self, Signals};
-use crate::sys::{SysResult, net, process, random, title};
+use crate::sys::{SysResult, fd, net, process, random, title};
 use crate::wire::Link;
 use crate::wire::door::Word;
 use crate::wire::login::Setup;
@@ -162,12 +163,16 @@ impl Door {
         if let Err(errno) = title::set(&format!("cellblock: uid {uid} [enter]")) {
             warn!("naming the monitor: {errno}");
         }
+        // What a caller leaves unread there is not to hold the monitor up while it has something to do.
+        let own = fd::duplicate(socket.as_fd());
+        let mut parting = Parting::default();
+        parting.hold(socket);
         let compiled = Rc::clone(&self.compiled);
         let find = move |account: &HostAccount| compiled.tied_to(&account.name, &account.groups);
         let tied = Tied { groups: self.compiled.ties_groups(), find: Box::new(find) };
-        match new_id() {
-            Ok(id) => attend(Caller { id, uid, pid, pidfd, accepted }, socket, &tied, &mut house),
-            Err(errno) => error!("{}", fail("naming", "a connection", errno)),
+        match own.and_then(|own| Ok((own, new_id()?))) {
+            Ok((socket, id)) => attend(Caller { id, uid, pid, pidfd, accepted }, socket, &tied, &mut house),
+            Err(errno) => error!("{}", fail("serving", "a caller", errno)),
         }
     }
 }

@@ -12,6 +12,7 @@ mod guard;
 mod host_keys;
 mod lasting;
 mod monitors;
+mod partings;
 mod penalties;
 mod programs;
 mod serve;

@@ -15,9 +15,10 @@ use crate::account::{Allowance, Audit};
 use crate::base::{Result, TenantName, fail};
 use crate::jail::{Cells, Stock};
 use crate::monitor::{Hashing, House, Seats};
+use crate::sys::parting::{self, Gate, Shut};
 use crate::sys::process::{self, Forked, Pid, Reaped};
 use crate::sys::signal::{self, Signals};
-use crate::sys::{Errno, fd, net, poll, seqpacket};
+use crate::sys::{Errno, SysResult, fd, net, poll, seqpacket, title};
 use crate::wire::Link;
 use crate::wire::control::{Answer, Ask, bounded};
 
@@ -28,6 +29,7 @@ use super::door::Door;
 use super::guard::Guard;
 use super::lasting;
 use super::monitors::{Monitor, Monitors, Seen, Source};
+use super::partings::Partings;
 use super::programs::Programs;
 use super::sockets::{self, Socket};
 
@@ -119,6 +121,8 @@ struct Listener {
     monitors: Monitors,
     watch: Watch,
     guard: Guard,
+    /// Callers that are not taken.
+    partings: Partings,
 }
 
 /// What one wait found.
@@ -171,11 +175,12 @@ impl Listener {
             monitors: Monitors::default(),
             watch,
             guard: Guard::default(),
+            partings: Partings::default(),
         })
     }
 
     fn wait(&mut self) -> Result<Wake> {
-        let found = self.poll(self.restock_at)?;
+        let found = self.poll([self.restock_at, self.partings.deadline()].into_iter().flatten().min())?;
         for pid in found.monitors {
             let seen = self.monitors.hear(pid);
             self.watch(seen);
@@ -192,6 +197,9 @@ impl Listener {
         if found.callers {
             self.accept_callers();
         }
+        if self.partings.are_many() {
+            self.part();
+        }
         self.hear_admin(&found.control);
         if self.restock_at.is_some_and(|at| at <= Instant::now()) {
             self.restock();
@@ -203,7 +211,8 @@ impl Listener {
         let mut fds: Vec<BorrowedFd<'_>> = Vec::new();
         fds.extend(self.signals.as_ref().map(|signals| signals.as_fd()));
         fds.extend(self.sockets.iter().map(|socket| socket.fd.as_fd()));
-        fds.extend(self.enter.iter().map(Enter::fd));
+        let takes_callers = self.enter.is_some() && !self.partings.are_stuck();
+        fds.extend(self.enter.iter().filter(|_| takes_callers).map(Enter::fd));
         fds.extend(self.monitors.links().map(|(_, link)| link));
         fds.extend(self.watch.pidfds().map(|(_, pidfd)| pidfd));
         fds.extend(self.control.iter().flat_map(Control::fds));
@@ -212,7 +221,7 @@ impl Listener {
         let mut next = || ready.next().unwrap_or(false);
         let signals = self.signals.is_some() && next();
         let sockets = (0..self.sockets.len()).filter(|_| next()).collect();
-        let callers = self.enter.is_some() && next();
+        let callers = takes_callers && next();
         let monitors = self.monitors.links().filter(|_| next()).map(|(pid, _)| pid).collect();
         let cells = self.watch.pidfds().filter(|_| next()).map(|(tenant, _)| tenant.clone()).collect();
         Ok(Found { signals, sockets, callers, monitors, cells, control: ready.collect() })
@@ -239,6 +248,9 @@ impl Listener {
     /// Monitors that ended, and inits of cells whose monitors ended before them.
     fn reap(&mut self) {
         while let Ok(Reaped::Child { pid, ended, .. }) = process::reap() {
+            if self.partings.ended(pid) {
+                continue;
+            }
             if !self.monitors.has(pid) {
                 self.restock_in(REPLACE_AFTER);
                 continue;
@@ -272,6 +284,7 @@ impl Listener {
     /// cell starts or ends.
     fn restock(&mut self) {
         self.restock_at = None;
+        self.part();
         if let Some(Err(failure)) = self.stock.as_ref().map(|stock| self.cells.restock(stock)) {
             warn!("{failure}");
         }
@@ -302,7 +315,8 @@ impl Listener {
         }
         let accepted = Instant::now();
         let block = Guard::block(&self.door.server, peer);
-        let forked = self.fork_monitor(Source::Network { address: peer.ip(), block }, |door, house, ssh_program| {
+        let source = Source::Network { address: peer.ip(), block };
+        let forked = self.fork_monitor(source, connection, |door, house, (connection, ssh_program)| {
             door.serve(connection, peer, accepted, house, ssh_program);
         });
         if let Err(failure) = forked {
@@ -315,8 +329,10 @@ impl Listener {
         for _ in 0..ACCEPT_BURST {
             match self.enter.as_ref().map(Enter::accept) {
                 None | Some(Err(Errno::EAGAIN)) => return,
-                Some(Ok(Some(came))) => self.take_caller(came),
-                Some(Ok(None)) => {}
+                Some(Ok(socket)) => match Came::by(socket.as_fd()) {
+                    Some(came) => self.take_caller(came, socket),
+                    None => self.partings.part_with(socket),
+                },
                 Some(Err(errno)) => {
                     error!("{}", fail("accepting", "a caller", errno));
                     thread::sleep(BREATH);
@@ -326,15 +342,15 @@ impl Listener {
         }
     }
 
-    fn take_caller(&mut self, came: Came) {
+    fn take_caller(&mut self, came: Came, socket: OwnedFd) {
         let accepted = Instant::now();
-        let Came { socket, pid, uid, pidfd } = came;
+        let Came { pid, uid, pidfd } = came;
         if let Err(reason) = self.monitors.callers.judge(&self.door.server, uid, accepted) {
-            callers::turn_away(socket);
+            callers::turn_away(socket, &mut self.partings);
             self.guard.turned_away(uid, reason, &mut self.audit);
             return;
         }
-        let forked = self.fork_monitor(Source::Host(uid), |door, house, _ssh_program| {
+        let forked = self.fork_monitor(Source::Host(uid), socket, |door, house, (socket, _ssh_program)| {
             door.attend((pid, uid, pidfd), socket, accepted, house);
         });
         if let Err(failure) = forked {
@@ -342,28 +358,43 @@ impl Listener {
         }
     }
 
-    /// Forks the monitor of a connection from `source`, which `run`s there.
-    fn fork_monitor(&mut self, source: Source, run: impl FnOnce(&Door, House, BorrowedFd<'_>)) -> Result<()> {
-        let failed = |errno| fail("forking", "a monitor", errno);
-        let (ours, theirs) = seqpacket::pair().map_err(failed)?;
-        fd::set_nonblocking(ours.as_fd(), true).map_err(failed)?;
-        match process::fork().map_err(failed)? {
+    /// Forks the monitor of a connection from `source`, which `run`s there. Its socket is the monitor's from
+    /// then on, which goes on only when it is the monitor's alone: what the last close of it does is for
+    /// the monitor to bear.
+    fn fork_monitor(
+        &mut self,
+        source: Source,
+        connection: OwnedFd,
+        run: impl FnOnce(&Door, House, (OwnedFd, BorrowedFd<'_>)),
+    ) -> Result<()> {
+        self.part();
+        let Split { ours, theirs, gate, shut, forked } = match split() {
+            Ok(split) => split,
+            Err(errno) => {
+                self.partings.part_with(connection);
+                return Err(fail("forking", "a monitor", errno));
+            }
+        };
+        match forked {
             Forked::Child => {
                 // The child is not the listener: it must not come back to its loop, not even by a panic.
                 let _never_back = ExitGuard;
-                drop(ours);
+                drop((ours, shut));
                 self.let_go();
                 let house = self.audit.duplicate().and_then(|audit| {
                     let pam = self.pam_program.take();
                     self.door.house(audit, Rc::clone(&self.cells), pam, Link::new(theirs))
                 });
-                match house {
-                    Ok(house) => run(&self.door, house, self.ssh_program.as_fd()),
-                    Err(failure) => error!("{failure}"),
+                match (house, gate.pass()) {
+                    (Ok(house), Ok(())) => run(&self.door, house, (connection, self.ssh_program.as_fd())),
+                    (Err(failure), _) => error!("{failure}"),
+                    (Ok(_), Err(errno)) => error!("{}", fail("waiting for", "the listener", errno)),
                 }
                 process::exit_now(0)
             }
             Forked::Parent { pid, pidfd } => {
+                drop(connection);
+                shut.open();
                 let link = Link::new(ours);
                 let source = Some(source);
                 let monitor = Monitor { link, pidfd, source, logged_in: false, talks: true, outcome: None };
@@ -373,6 +404,18 @@ impl Listener {
         }
     }
 
+    /// Parts with callers that were not taken, if there are any.
+    fn part(&mut self) {
+        // The child lets go of all else that is the listener's.
+        let mut partings = std::mem::take(&mut self.partings);
+        partings.take_out(|| {
+            self.let_go();
+            // Only who does not end is ever seen.
+            title::set("cellblock: parting with callers").unwrap_or_default();
+        });
+        self.partings = partings;
+    }
+
     /// Starts the cells that run from the start (`linger = "forever"`), in a child of its own: that
     /// may take a while, and connections are accepted meanwhile.
     fn start_lasting(&mut self) {
@@ -380,6 +423,7 @@ impl Listener {
         if tenants.is_empty() {
             return;
         }
+        self.part();
         let forked = seqpacket::pair().and_then(|(ours, theirs)| {
             fd::set_nonblocking(ours.as_fd(), true)?;
             Ok((ours, theirs, process::fork()?))
@@ -405,6 +449,7 @@ impl Listener {
         self.sockets.clear();
         self.enter = None;
         self.control = None;
+        self.partings.forget();
         self.monitors.forget();
         self.watch.forget();
         self.stock = None;
@@ -469,12 +514,18 @@ impl Listener {
         Ok(())
     }
 
+    fn close_to_callers(&mut self) {
+        if let Some(enter) = self.enter.take() {
+            enter.close(&mut self.partings);
+        }
+    }
+
     /// Ends all monitors and cells, and waits for that. What does not end by itself is killed.
     fn stop_sessions(&mut self) -> Result<()> {
         let deadline = Instant::now() + STOP_LIMIT;
         self.stock = None;
         self.sockets.clear();
-        self.enter = None;
+        self.close_to_callers();
         self.control = None;
         self.monitors.signal_all(signal::SIGTERM);
         // Monitors of an earlier listener have told us nothing of the cells that they entered.
@@ -513,6 +564,28 @@ impl Listener {
         }
         Ok(())
     }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.close_to_callers();
+    }
+}
+
+/// What a fork for a connection made: a link and a gate between the two.
+struct Split {
+    ours: OwnedFd,
+    theirs: OwnedFd,
+    gate: Gate,
+    shut: Shut,
+    forked: Forked,
+}
+
+fn split() -> SysResult<Split> {
+    let (ours, theirs) = seqpacket::pair()?;
+    fd::set_nonblocking(ours.as_fd(), true)?;
+    let (gate, shut) = parting::gate()?;
+    Ok(Split { ours, theirs, gate, shut, forked: process::fork()? })
 }
 
 struct ExitGuard;

@@ -25,9 +25,18 @@ pub(super) struct Socket {
     configured: Option<SocketAddr>,
 }
 
+/// What messages to a socket of ours may bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Brings {
+    /// Whatever root sends.
+    Anything,
+    /// No descriptors, where the kernel can refuse them (Linux 6.16).
+    Nothing,
+}
+
 /// A socket of ours in the file system, non-blocking, in place of what an earlier listener left there. The
 /// directory is root's.
-pub(super) fn open_path(path: &Path, mode: u32, backlog: i32) -> Result<OwnedFd> {
+pub(super) fn open_path(path: &Path, mode: u32, backlog: i32, brings: Brings) -> Result<OwnedFd> {
     match fs::remove_file(path) {
         Ok(()) => {}
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
@@ -38,6 +47,10 @@ pub(super) fn open_path(path: &Path, mode: u32, backlog: i32) -> Result<OwnedFd>
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
         .map_err(|cause| fail("setting the mode of", path.display(), cause))?;
     fd::set_nonblocking(socket.as_fd(), true).map_err(failed)?;
+    if brings == Brings::Nothing {
+        // Where this is false, whoever reads such a message leaves it where it is.
+        let _by_the_kernel = seqpacket::refuse_descriptors(socket.as_fd()).map_err(failed)?;
+    }
     seqpacket::start_listening(socket.as_fd(), backlog).map_err(failed)?;
     Ok(socket)
 }

@@ -16,9 +16,9 @@ use crate::base::{Result, TenantName, escape, escape_to};
 use crate::config::settings::Tenant;
 use crate::policy::{Ends, Identity, Proof, Told, grant};
 use crate::sys::{Errno, fd, net, poll, title};
+use crate::wire::Link;
 use crate::wire::door::{Outcome, Word};
 use crate::wire::enter::{Answer, Call, NoEntry};
-use crate::wire::{Link, LinkError};
 
 use super::clock;
 use super::pipeline::{House, Named, last_login};
@@ -195,9 +195,8 @@ impl Desk<'_> {
             match poll::wait_readable(&fds, Some(deadline)).as_deref() {
                 Ok([true, _]) => return Err(End::Told),
                 Ok([_, true]) => {
-                    let (call, fds) = self.link.receive()?;
-                    // Nothing of a caller's is taken: what came is closed here.
-                    return if fds.is_empty() { Ok(call) } else { Err(End::Wrong(LinkError::Descriptors)) };
+                    // Nothing of a caller's is taken, and nothing closed here.
+                    return Ok(self.link.receive_alone()?);
                 }
                 Ok(_none) => {}
                 Err(errno) => return Err(End::Failed(errno.to_string())),

@@ -35,6 +35,12 @@ enum State {
     Left,
 }
 
+/// Whether the ssh process has the sockets.
+enum Taken {
+    Yes,
+    No,
+}
+
 /// What is forwarded, or listened for.
 #[derive(Debug)]
 struct Forward {
@@ -202,8 +208,19 @@ impl Served<'_> {
         }
     }
 
-    pub(super) fn opened(&mut self, own: u64, number: u16, fds: &[OwnedFd]) -> Result<(), End> {
-        let Some(forward) = self.forwards.by_number.get_mut(&own) else { return self.distrust("Opened") };
+    /// Hands on what init has opened, or has it closed.
+    pub(super) fn opened(&mut self, own: u64, number: u16, fds: Vec<OwnedFd>) -> Result<(), End> {
+        let handed_on = self.hand_on(own, number, &fds);
+        if !matches!(handed_on, Ok(Taken::Yes)) {
+            self.unwanted.part_with(fds);
+        }
+        handed_on.map(|_taken| ())
+    }
+
+    fn hand_on(&mut self, own: u64, number: u16, fds: &[OwnedFd]) -> Result<Taken, End> {
+        let Some(forward) = self.forwards.by_number.get_mut(&own) else {
+            return self.distrust("Opened").map(|()| Taken::No);
+        };
         let fits = match (forward.listens, fds.len()) {
             (_, 1) => true,
             (listens, 2) => listens,
@@ -212,10 +229,10 @@ impl Served<'_> {
         match forward.state {
             State::Asked(_) if fits => {}
             State::Left if fits => {
-                let Some(forward) = self.forwards.by_number.remove(&own) else { return Ok(()) };
-                return self.close_listener(own, &forward);
+                let Some(forward) = self.forwards.by_number.remove(&own) else { return Ok(Taken::No) };
+                return self.close_listener(own, &forward).map(|()| Taken::No);
             }
-            State::Asked(_) | State::Open | State::Left => return self.distrust("Opened"),
+            State::Asked(_) | State::Open | State::Left => return self.distrust("Opened").map(|()| Taken::No),
         }
         forward.state = State::Open;
         let mut variables = std::mem::take(&mut forward.variables);
@@ -232,7 +249,7 @@ impl Served<'_> {
         }
         let reply = Reply::ForwardOpened { forward: forward.number, port: number };
         let fds: Vec<_> = fds.iter().map(std::os::fd::AsFd::as_fd).collect();
-        self.ssh.reply(&reply, &fds)
+        self.ssh.reply(&reply, &fds).map(|()| Taken::Yes)
     }
 
     pub(super) fn not_opened(&mut self, own: u64, step: &str, errno: i32) -> Result<(), End> {

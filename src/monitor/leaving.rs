@@ -191,7 +191,8 @@ impl Served<'_> {
             Ok((Report::LimitHit { .. }, _)) => {}
             // A session that starts only now finds its ends closed, and ends.
             Ok((Report::Started { .. } | Report::Running(_), _)) => {}
-            Ok((Report::Opened { .. } | Report::NotOpened { .. }, _)) => {}
+            Ok((Report::Opened { .. }, fds)) => self.unwanted.part_with(fds),
+            Ok((Report::NotOpened { .. }, _)) => {}
             Ok((Report::NotStarted { session, .. } | Report::Full { session }, _)) => {
                 self.sessions.remove(session);
             }

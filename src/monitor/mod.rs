@@ -23,6 +23,7 @@ mod seats;
 mod serve;
 mod sessions;
 mod ssh;
+mod unwanted;
 
 pub use caller::{Caller, Find, Tied, attend};
 pub use hashing::Hashing;

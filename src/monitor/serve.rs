@@ -31,6 +31,7 @@ use super::limits;
 use super::pipeline::{House, Named};
 use super::sessions::{Session, Sessions, State};
 use super::ssh::{End, Ssh};
+use super::unwanted::Unwanted;
 
 /// How long an order may wait for room at init, which never waits for anybody.
 const ORDER_LIMIT: Duration = Duration::from_secs(5);
@@ -56,9 +57,10 @@ pub(super) fn serve(ssh: Ssh, conn: Named<'_>, grant: &Grant, told: &Told, house
     let (sessions, refusals) = (Sessions::default(), Refusals::default());
     let (files, forwards) = (Files::default(), Forwards::default());
     let clock = Clock::new(grant.tenant(), Instant::now());
+    let unwanted = Unwanted::default();
     let traced = None;
     let mut served =
-        Served { ssh, cell: None, sessions, traced, forwards, files, refusals, clock, conn, grant, told, house };
+        Served { ssh, cell: None, sessions, traced, forwards, files, unwanted, refusals, clock, conn, grant, told, house };
     let end = served.until_the_end();
     if let Err(end) = &end {
         served.say_goodbye(end);
@@ -76,6 +78,7 @@ pub(super) struct Served<'a> {
     pub(super) traced: Option<Traced>,
     pub(super) forwards: Forwards,
     files: Files,
+    pub(super) unwanted: Unwanted,
     refusals: Refusals,
     pub(super) clock: Clock,
     pub(super) conn: Named<'a>,
@@ -347,7 +350,7 @@ impl<'a> Served<'a> {
                 let Some(session) = self.sessions.remove(session) else { return self.distrust("Ended") };
                 self.ended(&session, exit, Some(usage))
             }
-            Report::Opened { forward, number } => self.opened(forward, number, &fds),
+            Report::Opened { forward, number } => self.opened(forward, number, fds),
             Report::NotOpened { forward, step, errno } => self.not_opened(forward, &step, errno),
             // Answers to what only the admin's verbs ask.
             Report::Running(_) => self.distrust("Running"),

@@ -3,6 +3,7 @@
 
 use std::{
     fmt,
+    mem::ManuallyDrop,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
@@ -11,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::base::escape;
 use crate::sys::process::Ended;
-use crate::sys::{Errno, net, poll, process, signal};
+use crate::sys::{Errno, net, poll, process, seqpacket, signal};
 use crate::wire::login::{GaveUp, Reply, Request};
 use crate::wire::{Link, LinkError};
 
@@ -103,7 +104,8 @@ enum Other {
 /// The ssh process of this connection, or the caller. Dropping it kills an ssh process.
 #[derive(Debug)]
 pub(super) struct Ssh {
-    link: Link<Reply, Request>,
+    /// Closed by the end of the monitor alone: what may lie there unread could hold it up (`sys::parting`).
+    link: ManuallyDrop<Link<Reply, Request>>,
     other: Other,
     phase: Phase,
     notes: u32,
@@ -113,13 +115,18 @@ impl Ssh {
     /// Takes over a process that was just started.
     pub(super) fn new(link: Link<Reply, Request>, pidfd: OwnedFd) -> Result<Self, End> {
         net::set_send_timeout(link.as_fd(), SEND_LIMIT).map_err(|errno| End::Failed(errno.to_string()))?;
-        Ok(Self { link, other: Other::Ours(pidfd), phase: Phase::Confining, notes: 0 })
+        Ok(Self { link: ManuallyDrop::new(link), other: Other::Ours(pidfd), phase: Phase::Confining, notes: 0 })
     }
 
     /// Takes over a caller who was let in.
     pub(super) fn of_caller(link: Link<Reply, Request>, pidfd: Option<OwnedFd>) -> Result<Self, End> {
         net::set_send_timeout(link.as_fd(), SEND_LIMIT).map_err(|errno| End::Failed(errno.to_string()))?;
-        Ok(Self { link, other: Other::Caller { pidfd, asked: false }, phase: Phase::Open, notes: 0 })
+        Ok(Self {
+            link: ManuallyDrop::new(link),
+            other: Other::Caller { pidfd, asked: false },
+            phase: Phase::Open,
+            notes: 0,
+        })
     }
 
     /// Whether it is a caller.
@@ -144,10 +151,7 @@ impl Ssh {
 
     /// The next request, when [`fds`](Self::fds) say that there is one; `None`: it was a note.
     pub(super) fn request(&mut self) -> Result<Option<Request>, End> {
-        let (request, fds) = self.link.receive()?;
-        if !fds.is_empty() {
-            return Err(End::Wrong(LinkError::Descriptors));
-        }
+        let request = self.link.receive_alone()?;
         let judged = match &mut self.other {
             Other::Ours(_) => turn(self.phase, request),
             Other::Caller { asked, .. } => caller_turn(asked, request),
@@ -230,5 +234,7 @@ impl Drop for Ssh {
     /// Whatever the end was, the process that reads the network does not outlive its monitor.
     fn drop(&mut self) {
         self.kill();
+        // Or it has hung up already.
+        seqpacket::hang_up(self.link.as_fd()).unwrap_or_default();
     }
 }

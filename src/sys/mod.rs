@@ -20,6 +20,7 @@ pub mod mount;
 pub mod namespace;
 pub mod net;
 pub mod output;
+pub mod parting;
 pub mod path;
 pub mod poll;
 pub mod process;

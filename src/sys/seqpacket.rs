@@ -9,14 +9,15 @@ use std::{
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
-    recvmsg, sendmsg, socket_with, socketpair,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect,
+    listen, recvmsg, sendmsg, shutdown, socket_with, socketpair,
 };
 
 use super::{Errno, SysResult, error::retry};
 
-/// libc has it not yet.
+/// libc has them not yet.
 const SO_PEERPIDFD: libc::c_int = 77;
+const SO_PASSRIGHTS: libc::c_int = 83;
 
 /// Most descriptors that one message can carry.
 pub const MAX_FDS: usize = 4;
@@ -37,13 +38,24 @@ pub fn send(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> S
     if sent == message.len() { Ok(()) } else { Err(Errno::EIO) }
 }
 
-/// How long the next message is, without taking it; waits for it unless the socket is non-blocking.
-/// 0 is the end of the stream.
-pub fn next_length(socket: BorrowedFd<'_>) -> SysResult<usize> {
+/// What the next message is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Next {
+    /// How long it is. 0 is the end of the stream, or an empty message.
+    pub length: usize,
+    /// Whether it brings descriptors.
+    pub descriptors: bool,
+}
+
+/// Looks at the next message without taking it; waits for it unless the socket is non-blocking. Its
+/// descriptors stay where they are: they are not installed here, so nothing happens to their files.
+pub fn look(socket: BorrowedFd<'_>) -> SysResult<Next> {
     let mut control = RecvAncillaryBuffer::default();
     // MSG_TRUNC in the request: the whole length, though nothing of it is copied (recv(2)).
     let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
-    Ok(retry(|| Ok(recvmsg(socket, &mut [], &mut control, flags)?))?.bytes)
+    let next = retry(|| Ok(recvmsg(socket, &mut [], &mut control, flags)?))?;
+    // There is no room for descriptors, and of nothing else was told that we want it (unix(7)).
+    Ok(Next { length: next.bytes, descriptors: next.flags.contains(ReturnFlags::CTRUNC) })
 }
 
 /// Receives one message into `buffer`: its length and its descriptors (close-on-exec).
@@ -80,6 +92,28 @@ pub fn bind_path(path: &Path) -> SysResult<OwnedFd> {
 /// listen(2). Who calls it is who `SO_PEERCRED` names to those that connect (docs/kernel.md, 13).
 pub fn start_listening(socket: BorrowedFd<'_>, backlog: i32) -> SysResult<()> {
     Ok(listen(socket, backlog)?)
+}
+
+/// shutdown(2) of both halves: nothing more is taken from the peer, who reads the end. What it has sent
+/// before stays where it is.
+pub fn hang_up(socket: BorrowedFd<'_>) -> SysResult<()> {
+    Ok(shutdown(socket, Shutdown::Both)?)
+}
+
+/// Clears `SO_PASSRIGHTS` (Linux 6.16): a message with descriptors is refused to its sender (`EPERM`), as on
+/// all sockets that are accepted from this one. False: this kernel does not know it.
+pub fn refuse_descriptors(socket: BorrowedFd<'_>) -> SysResult<bool> {
+    let off: libc::c_int = 0;
+    let length = libc::socklen_t::try_from(size_of_val(&off)).map_err(|_range| Errno::EINVAL)?;
+    // SAFETY: the pointer is to a live value of that length, from which the kernel reads.
+    let done = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_PASSRIGHTS, (&raw const off).cast(), length)
+    };
+    if done == 0 {
+        return Ok(true);
+    }
+    let errno = Errno::last();
+    if errno.raw() == libc::ENOPROTOOPT { Ok(false) } else { Err(errno) }
 }
 
 /// A connection to the socket at `path`, close-on-exec. `ECONNREFUSED`: nobody listens there.

@@ -115,7 +115,7 @@ impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
     pub fn receive(&mut self) -> Result<(In, Vec<OwnedFd>), LinkError> {
         // A buffer of the message's own length: there are several links per connection, and one that
         // kept room for the longest message would cost each of them 192 KiB.
-        let length = match seqpacket::next_length(self.socket.as_fd())? {
+        let length = match seqpacket::look(self.socket.as_fd())?.length {
             0 => return Err(LinkError::Closed),
             length if length > MAX_MESSAGE => return Err(LinkError::TooLong),
             length => length,
@@ -124,6 +124,16 @@ impl<Out: Serialize, In: DeserializeOwned> Link<Out, In> {
         let (length, fds) = seqpacket::receive(self.socket.as_fd(), &mut buffer)?;
         let bytes = buffer.get(..length).ok_or(LinkError::TooLong)?;
         Ok((decode(bytes)?, fds))
+    }
+
+    /// As [`receive`](Self::receive), from somebody who must not send descriptors, and whose own would take as
+    /// long to close as they like: a message that brings some is not taken, and neither are they.
+    pub fn receive_alone(&mut self) -> Result<In, LinkError> {
+        if seqpacket::look(self.socket.as_fd())?.descriptors {
+            return Err(LinkError::Descriptors);
+        }
+        // Nobody else reads here, so this is the one that was looked at.
+        self.receive().map(|(message, _none)| message)
     }
 }
 
@@ -184,6 +194,25 @@ mod tests {
         }
         seqpacket::send(a.as_fd(), &vec![0; MAX_MESSAGE + 1], &[]).unwrap();
         assert_eq!(b.receive().unwrap_err(), LinkError::TooLong);
+    }
+
+    #[test]
+    fn a_message_that_must_come_alone_is_left_where_it_is_with_its_descriptors() {
+        let (a, mut b) = links();
+        a.send(&"alone".into()).unwrap();
+        assert_eq!(b.receive_alone().unwrap(), "alone");
+        let (end, mut other) = std::io::pipe().map(|(end, other)| (OwnedFd::from(end), other)).unwrap();
+        a.send_with(&"not alone".into(), &[end.as_fd()]).unwrap();
+        drop(end);
+        for _ in 0..2 {
+            assert_eq!(b.receive_alone(), Err(LinkError::Descriptors));
+        }
+        // It has a reader yet, whom nobody closed.
+        std::io::Write::write_all(&mut other, b"x").unwrap();
+        assert_eq!(b.receive().unwrap().1.len(), 1);
+        // An empty message is no message, but its descriptors are some.
+        seqpacket::send(a.as_fd(), b"", &[a.as_fd()]).unwrap();
+        assert_eq!(b.receive_alone(), Err(LinkError::Descriptors));
     }
 
     #[test]

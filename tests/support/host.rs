@@ -42,12 +42,29 @@ impl Host {
     }
 
     pub fn with(builder: Builder, alice: &str, bob: &str) -> Self {
+        Self::made(builder, alice, bob, |_| Vec::new())
+    }
+
+    /// As [`Host::start`], where callers can send descriptors to the listener, as they can before Linux 6.16.
+    pub fn where_descriptors_pass(alice: &str, bob: &str) -> Self {
+        Self::made(Door::with("[defaults]\nroot = \"host\"\n"), alice, bob, |scratch| {
+            let library = scratch.join("no_passrights.so");
+            let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/probe/no_passrights.c");
+            let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
+            assert!(built.unwrap().success());
+            vec!["env".into(), format!("LD_PRELOAD={}", library.display())]
+        })
+    }
+
+    /// `more`: words before the door's own.
+    fn made(builder: Builder, alice: &str, bob: &str, more: impl FnOnce(&Scratch) -> Vec<String>) -> Self {
         let etc = Scratch::new();
         fs::set_permissions(etc.path(), fs::Permissions::from_mode(0o711)).unwrap();
         let home = etc.join("home");
         fs::create_dir(&home).unwrap();
         chown(&home, Some(61_001), Some(61_001)).unwrap();
-        let words = own_etc(&etc);
+        let mut words = own_etc(&etc);
+        words.extend(more(&etc));
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let door = builder
             .tenant("alice", &format!("host_user = \"alice\"\nhost_group = \"alices\"\n{alice}"))

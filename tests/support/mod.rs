@@ -24,6 +24,7 @@
 pub mod attacked;
 pub mod attacker;
 pub mod attacker_channels;
+pub mod caller;
 mod client;
 mod counts;
 mod door;
