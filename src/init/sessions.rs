@@ -18,7 +18,7 @@ use super::{
     end::Processes,
     hang_ups::Leader,
     links::LinkId,
-    spawn::{self, Filter, Groups, Step},
+    spawn::{self, Bounds, Groups, Step},
 };
 
 /// Sessions at once on one link: OpenSSH's MaxSessions is 10; a config may allow more.
@@ -42,13 +42,13 @@ struct Session {
 pub(super) struct Sessions {
     running: Vec<Session>,
     groups: Groups,
-    filter: Filter,
+    bounds: Bounds,
     processes: Processes,
 }
 
 impl Sessions {
-    pub(super) fn new(groups: Groups, filter: Filter) -> Self {
-        Self { running: Vec::new(), groups, filter, processes: Processes::None }
+    pub(super) fn new(groups: Groups, bounds: Bounds) -> Self {
+        Self { running: Vec::new(), groups, bounds, processes: Processes::None }
     }
 
     /// Whether the cell holds as many sessions as it may, over all monitors.
@@ -69,16 +69,16 @@ impl Sessions {
         let terminal = start.terminal.is_some();
         let (id, peer, program) = (start.id.clone(), start.peer, shown(&start.program));
         let started = Instant::now();
-        let (pid, streams) = spawn::spawn(&start, &self.groups, &self.filter)?;
+        let (pid, streams) = spawn::spawn(&start, &self.groups, &self.bounds)?;
         self.processes = Processes::Some;
         self.running.push(Session { link, number, id, peer, pid, program, terminal, started });
         Ok((pid, streams))
     }
 
     /// What another process of the tenant's is started with. The caller starts one.
-    pub(super) fn tools(&mut self) -> (&Groups, &Filter) {
+    pub(super) fn tools(&mut self) -> (&Groups, &Bounds) {
         self.processes = Processes::Some;
-        (&self.groups, &self.filter)
+        (&self.groups, &self.bounds)
     }
 
     /// How many there are.

@@ -21,7 +21,7 @@ use crate::sys::{
 use crate::wire::{Link, LinkError, init::Order, init::Report};
 
 use super::{
-    IdRange, Plan, cgroups,
+    Plan, cgroups,
     child::{Child, Tools},
     filters::Filters,
     handover::{Answer, Word, lists},
@@ -175,7 +175,9 @@ impl<'a> Start<'a> {
     fn outside(&self, op: &Outside, child: &Child) -> Result<(), Trouble> {
         let failed = |cause: &dyn std::fmt::Display| fail("making the cell", format_args!("({op})"), cause);
         match op {
-            Outside::MapIds(range) => map_ids(child, *range)?,
+            Outside::MapIds(range) => map_ids(child, &format!("0 {} {}\n", range.first, range.count))?,
+            // We are root of the user namespace around it.
+            Outside::MapOne { id } => map_ids(child, &format!("{id} 0 1\n"))?,
             Outside::MakeGroup { path, leaf: _ } => cgroups::make(path)?,
             Outside::Shift { tree } => {
                 let tree = self.trees.get(tree).ok_or_else(|| failed(&"no such tree"))?;
@@ -204,10 +206,9 @@ impl<'a> Start<'a> {
     }
 }
 
-/// user_namespaces(7): setgroups stays allowed, because the parent namespace's root writes.
-fn map_ids(child: &Child, range: IdRange) -> Result<()> {
-    let map = format!("0 {} {}\n", range.first, range.count);
-    ["uid_map", "gid_map"].iter().try_for_each(|name| child.write(name, &map))
+/// user_namespaces(7): setgroups stays as it is around it, because the parent namespace's root writes.
+fn map_ids(child: &Child, map: &str) -> Result<()> {
+    ["uid_map", "gid_map"].iter().try_for_each(|name| child.write(name, map))
 }
 
 /// Takes a tenant's tree: found without following links, below a directory that only root enters,
