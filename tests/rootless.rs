@@ -7,6 +7,7 @@
     clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::cast_possible_wrap,
+    clippy::cast_possible_truncation,
     reason = "test support code"
 )]
 
@@ -24,7 +25,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use support::{Ran, Running, Scratch, TerminalClient, procfs, root, run_bounded, soon};
+use support::{Ran, Running, Scratch, TerminalClient, procfs, root, run_bounded, soon, with_etc};
 
 /// Of no account here, so that the cell is named `me`.
 const UID: u32 = 62_017;
@@ -324,6 +325,70 @@ fn processes_are_bounded_although_there_are_no_control_groups() {
     assert_eq!((ran.text().as_str(), ran.status), ("19 11", 0), "{ran:?}");
     // The user's other processes do not count, nor are they held to it.
     assert_eq!(user.with_config(config, "echo in").text(), "in");
+}
+
+/// The first of the ids that a host grants to the user below.
+const GRANTED: u32 = 1_900_000_000;
+
+/// What a line of bash says in the cell of the same user where the host knows them, and has granted ids to them.
+fn granted(user: &User, options: &[&str], line: &str) -> Ran {
+    let etc = user.dir.join("etc");
+    if !etc.exists() {
+        assert!(Command::new("cp").args(["-a", "/etc"]).arg(&etc).status().unwrap().success());
+        for (name, text) in [
+            ("passwd", format!("rootless:x:{UID}:{UID}::/:/bin/bash\n")),
+            ("group", format!("rootless:x:{UID}:\n")),
+            ("subuid", format!("rootless:{GRANTED}:65536\n")),
+            ("subgid", format!("rootless:{GRANTED}:65536\n")),
+        ] {
+            let old = fs::read_to_string(etc.join(name)).unwrap_or_default();
+            fs::write(etc.join(name), old + &text).unwrap();
+            fs::set_permissions(etc.join(name), fs::Permissions::from_mode(0o644)).unwrap();
+        }
+    }
+    let program = user.dir.join("cellblock").display().to_string();
+    let inner = [&[&*program, "enter", "--rootless"], options, &["--", "bash", "-c", line]].concat();
+    let setpriv = user.on_host(&["--groups", "62018"], &inner);
+    let words = with_etc(&etc);
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).arg("setpriv").args(setpriv.get_args()).current_dir("/");
+    run_bounded(command, b"")
+}
+
+/// "`newuidmap` ranges where `/etc/subuid` grants them"
+#[test]
+fn ids_that_the_host_grants_are_the_jails() {
+    if !root() {
+        return;
+    }
+    assert!(Path::new("/usr/bin/newuidmap").exists(), "apt-get install uidmap");
+    let user = User::new();
+    let ran = granted(
+        &user,
+        &["--verbose"],
+        "id -un; id -G; tr -s ' ' < /proc/self/uid_map; stat -c %u:%g /etc/passwd /run /",
+    );
+    let map = " 1000 0 1\n 0 1 1000\n 1001 1001 64535";
+    assert_eq!(ran.text(), format!("rootless\n1000\n{map}\n0:0\n0:0\n0:0"), "{}", ran.err);
+    assert!(
+        ran.err.contains("limits.memory") && !ran.err.contains("one id") && !ran.err.contains("your groups"),
+        "{}",
+        ran.err
+    );
+    // init is another user than the programs, and so is who owns what they may not change.
+    let tried = "echo x > ~/file; (echo x >> /etc/passwd) 2>/dev/null && echo passwd; touch /run/x 2>/dev/null && echo run; \
+                 touch /var/lib/x 2>/dev/null && echo var; kill -0 1 2>/dev/null && echo init; stat -c %u /proc/1; echo tried";
+    assert_eq!(granted(&user, &[], tried).text(), "0\ntried");
+    let owner = |path: &Path| fs::metadata(path).unwrap().uid();
+    let kept = user.kept("rootless");
+    assert_eq!((owner(&kept.join("file")), owner(&kept.with_file_name("var/lib"))), (UID, GRANTED));
+
+    let config = user.write("roots.toml", &format!("{BEST_EFFORT}[tenant.box]\nuser = \"root\"\n"));
+    let line = "id -u; touch x; chown 33:33 x; stat -c %u:%g x /var/lib; setpriv --reuid 65534 --regid 65534 --clear-groups id -u";
+    let ran = granted(&user, &["--config", config.to_str().unwrap(), "box"], line);
+    assert_eq!(ran.text(), "0\n33:33\n0:0\n65534", "{}", ran.err);
+    // 33 is the 33rd of those granted; the jail's root is the user.
+    assert_eq!((owner(&user.kept("box").join("x")), owner(&user.kept("box"))), (GRANTED + 32, UID));
 }
 
 /// "every step's failure refuses by name"

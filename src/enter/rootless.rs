@@ -5,7 +5,7 @@ use std::{
     env,
     io::{self, IsTerminal as _, Write as _},
     os::fd::AsFd as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -54,9 +54,10 @@ fn enter(own: Own) -> Result<Ending> {
         return Err(fail("making a jail without root", "", "you are root")
             .hint("cellblock serve makes jails that are worth more; cellblock try shows them"));
     }
-    let account = host_account(uid, false).map_or_else(|| format!("uid {uid}"), |account| account.name);
+    let known = host_account(uid, false).map(|account| account.name);
+    let account = known.clone().unwrap_or_else(|| format!("uid {uid}"));
     let name = name(own.tenant.as_deref(), &account)?;
-    let tenant = tenant(own.config, uid, &name)?;
+    let tenant = tenant(own.config.as_deref(), uid, &name)?;
     rootless::check(&tenant)?;
     let groups = credentials::other_groups().map_err(failed("asking for your groups"))?;
     let quiet = !own.verbose && !(own.program == Program::Shell && io::stderr().is_terminal());
@@ -71,9 +72,11 @@ fn enter(own: Own) -> Result<Ending> {
     let mut start = grant.session(SESSION, session_id()?, ask, &Told::default()).map_err(refused)?;
     bound_processes(&mut start.account.rlimits, tenant.jail.limits.pids);
 
-    let cells = Cells::by_own_rights(&place()?, &own.init_program)?;
+    let cells = Cells::by_own_rights(&place()?, known.as_deref(), &tenant, &own.init_program)?;
     if !quiet {
-        tell(&lacks(&cells.goes_without(&tenant), groups.len()));
+        // Groups can be given up where others are mapped.
+        let groups = if cells.has_one_id() { groups.len() } else { 0 };
+        tell(&lacks(cells.has_one_id(), &cells.goes_without(&tenant), groups));
     }
     let init = Init::enter(Box::new(move || cells.enter_by_own_rights(&tenant)), start, grant.takes_signals())?;
     let mut session = Session::begin(init, with_terminal)?;
@@ -89,8 +92,8 @@ fn name(asked: Option<&str>, account: &str) -> Result<TenantName> {
     }
 }
 
-fn tenant(config: Option<PathBuf>, uid: u32, name: &TenantName) -> Result<Tenant> {
-    let (loaded, from) = match &config {
+fn tenant(config: Option<&Path>, uid: u32, name: &TenantName) -> Result<Tenant> {
+    let (loaded, from) = match config {
         None => (default_jail(name), "(built in)".into()),
         Some(path) => (load_own(path, uid, name), path.to_string_lossy()),
     };
@@ -123,11 +126,12 @@ fn bound_processes(rlimits: &mut Vec<(u32, u64, u64)>, most: u32) {
 }
 
 /// What a jail that root makes has beyond this one.
-fn lacks(limits: &[&str], groups: usize) -> Vec<String> {
-    let mut lacks = vec![
-        "one id: what the jail's own files are, in /etc and /run, its programs can change".to_owned(),
-        "no listener: nothing is recorded, and `cellblock list` and `kill` do not see the jail".to_owned(),
-    ];
+fn lacks(one_id: bool, limits: &[&str], groups: usize) -> Vec<String> {
+    let mut lacks =
+        vec!["no listener: nothing is recorded, and `cellblock list` and `kill` do not see the jail".to_owned()];
+    if one_id {
+        lacks.push("one id: the jail's own files, in /etc and /run, are its programs' to change".to_owned());
+    }
     if !limits.is_empty() {
         lacks.push(format!("no control groups: {} not enforced", list(limits)));
     }
@@ -156,10 +160,10 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_said_by_name() {
-        let lines = lacks(&["limits.memory", "limits.cpu"], 2);
+        let lines = lacks(true, &["limits.memory", "limits.cpu"], 2);
         assert!(lines.iter().any(|line| line.contains("limits.memory, limits.cpu are not enforced")), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains("2 of them")), "{lines:?}");
-        assert_eq!(lacks(&[], 0).len(), 2);
+        assert_eq!(lacks(false, &[], 0).len(), 1);
     }
 
     #[test]

@@ -128,15 +128,20 @@ impl Cells {
         if let Some(controls) = cgroups::prepare(&facts.groups)? {
             facts.controls = controls;
         }
-        Self::assemble(&server.run_dir, facts, Ids::new(server), init_program)
+        Self::assemble(&server.run_dir, facts, Ids::new(server), Filters::compile()?, init_program)
     }
 
-    /// With what is known of the host, and who has which ids.
-    pub(super) fn assemble(run_dir: &Path, facts: Facts, ids: Ids, init_program: &Path) -> Result<Self> {
+    /// With what is known of the host, who has which ids, and who may call what.
+    pub(super) fn assemble(
+        run_dir: &Path,
+        facts: Facts,
+        ids: Ids,
+        filters: Filters,
+        init_program: &Path,
+    ) -> Result<Self> {
         let mut program = File::open(init_program).map_err(|error| fail("opening", init_program.display(), error))?;
         let init = memfd::sealed_program(c"cellblock-init", &mut program)
             .map_err(|errno| fail("copying", init_program.display(), errno))?;
-        let filters = Filters::compile()?;
         let view = host::build(run_dir, &facts)?;
         let cells = Self { run_dir: run_dir.to_owned(), facts, ids, view, init, filters, spares: None };
         cells.sweep()?;

@@ -30,9 +30,19 @@ const V1_CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 pub enum Rights {
     /// Those of the host's root.
     Root,
-    /// Those of an ordinary user, who is root of a user namespace in which no other id is mapped
+    /// Those of an ordinary user, who is root of a user namespace in which so many other ids are mapped
     /// ([`super::rootless`]).
-    User,
+    User {
+        /// Beyond the user's own: 1 and following.
+        others: u32,
+    },
+}
+
+impl Rights {
+    /// Whether there is one id, and no other.
+    pub(super) fn are_of_one_id(self) -> bool {
+        self == Self::User { others: 0 }
+    }
 }
 
 /// Facts about the host that plans depend on.
@@ -102,8 +112,8 @@ impl Facts {
     }
 
     /// Looks at the host, for an ordinary user: no control group is theirs.
-    pub(super) fn gather_for_user(state_dir: &Path) -> Result<Self> {
-        Self::with(Rights::User, state_dir.to_owned(), Groups::V1(Vec::new()))
+    pub(super) fn gather_for_user(state_dir: &Path, others: u32) -> Result<Self> {
+        Self::with(Rights::User { others }, state_dir.to_owned(), Groups::V1(Vec::new()))
     }
 
     fn with(rights: Rights, state_dir: PathBuf, groups: Groups) -> Result<Self> {

@@ -24,6 +24,7 @@ mod limits;
 pub mod plan;
 mod planning;
 mod probe;
+mod ranges;
 mod readback;
 pub mod rootless;
 mod spare;

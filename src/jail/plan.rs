@@ -148,6 +148,13 @@ pub enum Outside {
     },
     /// Write the id maps.
     MapIds(IdRange),
+    /// Map one id to our own, 0, and the others below and above it to 1 and following.
+    MapAround {
+        /// What ours is in the cell.
+        id: u32,
+        /// How many others there are.
+        others: u32,
+    },
     /// Map one id, and no other, to our own.
     MapOne {
         /// What it is in the cell.

@@ -1,6 +1,9 @@
 //! From settings to a plan. Pure: the same tenant, ids and facts give the same plan.
 
-use std::path::{Path, PathBuf};
+use std::{
+    cmp::Ordering,
+    path::{Path, PathBuf},
+};
 
 use crate::base::Bytes;
 use crate::config::settings::{CallSet, Jail, Network, Root, Tenant, User, kept};
@@ -94,7 +97,7 @@ pub(super) fn takes_spare(plan: &Plan, facts: &Facts) -> bool {
 fn clone(group: Option<PathBuf>, owner: u32, facts: &Facts) -> Vec<Cloning> {
     let mut ops = vec![Cloning::Clone { group, owner }];
     // What an ordinary user was given, they may not better; they gave it to themselves, or root did.
-    if facts.rights == Rights::User {
+    if facts.rights != Rights::Root {
         return ops;
     }
     if facts.oom_adjusted {
@@ -184,16 +187,18 @@ impl Planner<'_> {
                 self.outside.push(Outside::MapIds(ids));
                 self.outside.extend(shifted.into_iter().map(|tree| Outside::Shift { tree }));
             }
-            // The trees belong to the one id already.
-            Rights::User => self.outside.push(Outside::MapOne { id: self.jail.user.id() }),
+            // The trees belong to the user already.
+            Rights::User { others: 0 } => self.outside.push(Outside::MapOne { id: self.jail.user.id() }),
+            Rights::User { others } => self.outside.push(Outside::MapAround { id: self.jail.user.id(), others }),
         }
         self.outside.push(Outside::Release);
         self.outside.append(&mut self.groups);
 
         early.push(Inside::AwaitMonitor);
-        early.push(match self.facts.rights {
-            Rights::Root => Inside::BecomeRoot,
-            Rights::User => Inside::BecomeOnly { id: self.jail.user.id() },
+        early.push(if self.facts.rights.are_of_one_id() {
+            Inside::BecomeOnly { id: self.jail.user.id() }
+        } else {
+            Inside::BecomeRoot
         });
         if Kind::of(self.jail).pings {
             let last = self.jail.ids.saturating_sub(1);
@@ -341,7 +346,8 @@ impl Planner<'_> {
             let uid = match self.facts.rights {
                 Rights::Root => uid,
                 // Ours, which the cell's one id is mapped to.
-                Rights::User => 0,
+                Rights::User { others: 0 } => 0,
+                Rights::User { .. } => around(self.jail.user.id(), uid),
             };
             self.before.push(Before::Keep { path: path.clone(), uid, mode, fill });
             let tree = self.take(path);
@@ -366,6 +372,16 @@ impl Planner<'_> {
     }
 }
 
+/// Which id of the namespace around a cell its id `inner` is, where `own` is the user's, 0, and the others lie around
+/// it ([`Outside::MapAround`]).
+fn around(own: u32, inner: u32) -> u32 {
+    match inner.cmp(&own) {
+        Ordering::Less => inner.saturating_add(1),
+        Ordering::Equal => 0,
+        Ordering::Greater => inner,
+    }
+}
+
 fn mount(kind: &str, at: &str, options: &[(&str, String)]) -> Inside {
     let options = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     Inside::Mount { kind: kind.to_owned(), at: at.into(), options, exec: false, read_only: false }
@@ -374,10 +390,11 @@ fn mount(kind: &str, at: &str, options: &[(&str, String)]) -> Inside {
 fn terminals(most: u32, rights: Rights) -> Inside {
     let mode = |mode: &str| mode.to_owned();
     let mut options = vec![("newinstance", String::new()), ("ptmxmode", mode("0666"))];
-    options.extend(match rights {
-        Rights::Root => vec![("mode", mode("0620")), ("gid", TTY_GROUP.to_string())],
-        // There is no such group.
-        Rights::User => vec![("mode", mode("0600"))],
+    // There is no group for them where there is one id.
+    options.extend(if rights.are_of_one_id() {
+        vec![("mode", mode("0600"))]
+    } else {
+        vec![("mode", mode("0620")), ("gid", TTY_GROUP.to_string())]
     });
     options.push(("max", most.to_string()));
     mount("devpts", "dev/pts", &options)

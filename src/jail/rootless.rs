@@ -6,9 +6,12 @@
 //! A). What takes more than that is left out: other ids, owners that are shifted, control groups, another's priority.
 
 use std::{
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -19,7 +22,10 @@ use crate::sys::{Errno, credentials, namespace, process};
 use super::{
     Cell, Cells, Facts, IdRange, Ids,
     cell::{refuse_readable_dumps, take_defined_limits},
+    facts::Rights,
+    filters::Filters,
     limits, planning,
+    ranges::{Granted, Outsider},
 };
 
 /// The one id, as the namespace around the cell has it.
@@ -42,18 +48,31 @@ impl Cells {
     ///
     /// Moves the calling process, which must have one thread and not be root's, into a user namespace and a mount
     /// namespace of its own, with every capability there: [`give_up_rights`] ends that.
-    pub fn by_own_rights(place: &Place, init_program: &Path) -> Result<Self> {
+    /// `account` is the user's name, by which the host may have granted more ids. For cells like `tenant`'s alone.
+    pub fn by_own_rights(place: &Place, account: Option<&str>, tenant: &Tenant, init_program: &Path) -> Result<Self> {
         refuse_readable_dumps()?;
         take_defined_limits()?;
         let (state_dir, run_dir) = (make_private(&place.state_dir)?, make_private(&place.run_dir)?);
-        become_root_of_own()?;
-        let facts = Facts::gather_for_user(&state_dir)?;
-        Self::assemble(&run_dir, facts, Ids::none(&state_dir), init_program)
+        let granted = match account {
+            Some(account) => Granted::look_up(account, process::effective_uid())?,
+            None => None,
+        };
+        become_root_of_own(granted)?;
+        let facts = Facts::gather_for_user(&state_dir, granted.map_or(0, |granted| granted.count))?;
+        // Most of the time of a start would go into lists for others.
+        let filters = Filters::compile_for([tenant.jail.syscalls.clone()])?;
+        Self::assemble(&run_dir, facts, Ids::none(&state_dir), filters, init_program)
     }
 
     /// Joins the user's cell of this name, or starts one; `tenant` has passed [`check`].
     pub fn enter_by_own_rights(&self, tenant: &Tenant) -> Result<Cell> {
         self.enter_by(tenant, || Ok(planning::plan(tenant, OWN, self.facts())))
+    }
+
+    /// Whether there are no ids in the cell but one.
+    #[must_use]
+    pub fn has_one_id(&self) -> bool {
+        self.facts().rights == Rights::User { others: 0 }
     }
 
     /// The keys of `tenant`'s limits that nothing here enforces. Processes are bounded all the same, by
@@ -108,7 +127,8 @@ fn make_private(directory: &Path) -> Result<PathBuf> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(failed(&error)),
     }
-    let found = fs::symlink_metadata(directory).map_err(|error| failed(&error))?;
+    let opened = File::open(directory).map_err(|error| failed(&error))?;
+    let found = opened.metadata().map_err(|error| failed(&error))?;
     if !found.is_dir() {
         return Err(failed(&"it is not a directory"));
     }
@@ -118,13 +138,29 @@ fn make_private(directory: &Path) -> Result<PathBuf> {
     if found.mode() & 0o077 != 0 {
         return Err(failed(&"others can enter it").hint(format!("chmod 700 {}", directory.display())));
     }
-    fs::canonicalize(directory).map_err(|error| failed(&error))
+    fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).map_err(|error| failed(&error))
 }
 
-/// user_namespaces(7): whoever may not set groups may map their own id without help.
-fn become_root_of_own() -> Result<()> {
+/// Becomes root of a user namespace of its own, with the ids that root of the host has granted; or else with none but
+/// its own, which whoever may not set groups may map without help (user_namespaces(7)).
+fn become_root_of_own(granted: Option<Granted>) -> Result<()> {
     let (uid, gid) = (process::effective_uid(), credentials::effective_gid());
+    let outsider = granted.map(Outsider::start).transpose()?;
     namespace::leave_users_and_mounts().map_err(no_namespace)?;
+    match outsider {
+        Some(outsider) => {
+            outsider.map()?;
+            credentials::become_user(0, 0)
+        }
+        None => {
+            map_own(uid, gid)?;
+            credentials::become_only_user(0, 0)
+        }
+    }
+    .map_err(|errno| fail("becoming root of", "a user namespace", errno))
+}
+
+fn map_own(uid: u32, gid: u32) -> Result<()> {
     for (name, text) in
         [("setgroups", "deny".to_owned()), ("gid_map", format!("0 {gid} 1\n")), ("uid_map", format!("0 {uid} 1\n"))]
     {

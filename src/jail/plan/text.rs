@@ -48,6 +48,7 @@ impl fmt::Display for Outside {
             }
             Self::SetGroup { file, value } => write!(f, "write {value} to {}", file.display()),
             Self::MapIds(range) => write!(f, "map ids 0-{} to {range}", range.count.saturating_sub(1)),
+            Self::MapAround { id, others } => write!(f, "map id {id} to our own, and {others} others around it"),
             Self::MapOne { id } => write!(f, "map id {id} to our own, and no other"),
             Self::Shift { tree } => write!(f, "shift the owners of tree {tree} by the id map"),
             Self::Release => f.write_str("release the child"),

@@ -144,7 +144,7 @@ fn without_root_the_plan_is_the_same_with_fewer_operations() {
     let none = |rights| Facts { rights, groups: Groups::V1(Vec::new()), ..facts() };
     let of = |ids, rights| plan(&tenant(Root::Host), ids, &none(rights));
     let root = of(IdRange { first: 1000, count: 65_536 }, Rights::Root);
-    let user = of(IdRange { first: 0, count: 1 }, Rights::User);
+    let user = of(IdRange { first: 0, count: 1 }, Rights::User { others: 0 });
     assert_eq!(user.clone, [Cloning::Clone { group: None, owner: 0 }]);
     assert_eq!(user.outside, [Outside::MapOne { id: 1000 }, Outside::Release, Outside::WriteDown]);
     assert_eq!(user.ahead, root.ahead);
@@ -155,4 +155,17 @@ fn without_root_the_plan_is_the_same_with_fewer_operations() {
     assert!(matches!(terminals, Inside::Mount { kind, options, .. }
         if kind == "devpts" && options.iter().all(|(key, _)| key != "gid")));
     assert_eq!(others.next(), None);
+}
+
+#[test]
+fn with_ids_that_were_granted_only_owners_and_groups_are_left_out() {
+    let facts = |rights| Facts { rights, groups: Groups::V1(Vec::new()), ..facts() };
+    let root = plan(&tenant(Root::Host), IdRange { first: 1000, count: 65_536 }, &facts(Rights::Root));
+    let rights = Rights::User { others: 65_535 };
+    let user = plan(&tenant(Root::Host), IdRange { first: 0, count: 1 }, &facts(rights));
+    assert_eq!(user.inside, root.inside);
+    assert_eq!(user.outside.first(), Some(&Outside::MapAround { id: 1000, others: 65_535 }));
+    // The cell's root, 0, is the first of those granted; the tenant is the user.
+    let owners = user.before.iter().filter_map(|op| if let Before::Keep { uid, .. } = op { Some(*uid) } else { None });
+    assert_eq!(owners.collect::<Vec<_>>(), [1, 0]);
 }
