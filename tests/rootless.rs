@@ -181,6 +181,21 @@ fn no_capability_is_left_and_the_list_of_calls_is_in_force() {
     assert_eq!(effective & (1 << 21 | 1 << 12 | 1 << 16 | 1 << 19), 0, "neither SYS_ADMIN nor NET_ADMIN nor others");
 }
 
+/// docs/kernel.md, A: who has every capability in a namespace below the cell's undoes nothing of the cell's mounts
+#[test]
+fn the_host_view_is_locked_even_against_who_may_mount() {
+    if !root() {
+        return;
+    }
+    let user = User::new();
+    let nesting = format!("{BEST_EFFORT}[tenant.me]\nsyscalls = [\"nesting\"]\n");
+    let inner = "mount -t tmpfs none /tmp && echo mounted; mount -o remount,bind,rw /usr 2>/dev/null && echo usr; \
+                 mount -o remount,bind,rw,dev / 2>/dev/null && echo root; umount /proc/keys 2>/dev/null && echo mask; \
+                 umount -l /usr 2>/dev/null && echo umount; mount -t proc proc /proc 2>/dev/null && echo proc; echo tried";
+    let ran = user.with_config(&nesting, &format!("unshare -Urm sh -c '{inner}'"));
+    assert_eq!(ran.text(), "mounted\ntried", "{ran:?}");
+}
+
 #[test]
 fn the_network_is_loopback_and_the_hosts_services_are_not_there() {
     if !root() {
@@ -331,7 +346,7 @@ fn processes_are_bounded_although_there_are_no_control_groups() {
 const GRANTED: u32 = 1_900_000_000;
 
 /// What a line of bash says in the cell of the same user where the host knows them, and has granted ids to them.
-fn granted(user: &User, options: &[&str], line: &str) -> Ran {
+fn granted(user: &User, given: &[&str], options: &[&str], line: &str) -> Ran {
     let etc = user.dir.join("etc");
     if !etc.exists() {
         assert!(Command::new("cp").args(["-a", "/etc"]).arg(&etc).status().unwrap().success());
@@ -348,7 +363,7 @@ fn granted(user: &User, options: &[&str], line: &str) -> Ran {
     }
     let program = user.dir.join("cellblock").display().to_string();
     let inner = [&[&*program, "enter", "--rootless"], options, &["--", "bash", "-c", line]].concat();
-    let setpriv = user.on_host(&["--groups", "62018"], &inner);
+    let setpriv = user.on_host(&[&["--groups", "62018"], given].concat(), &inner);
     let words = with_etc(&etc);
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).arg("setpriv").args(setpriv.get_args()).current_dir("/");
@@ -365,6 +380,7 @@ fn ids_that_the_host_grants_are_the_jails() {
     let user = User::new();
     let ran = granted(
         &user,
+        &[],
         &["--verbose"],
         "id -un; id -G; tr -s ' ' < /proc/self/uid_map; stat -c %u:%g /etc/passwd /run /",
     );
@@ -378,15 +394,19 @@ fn ids_that_the_host_grants_are_the_jails() {
     // init is another user than the programs, and so is who owns what they may not change.
     let tried = "echo x > ~/file; (echo x >> /etc/passwd) 2>/dev/null && echo passwd; touch /run/x 2>/dev/null && echo run; \
                  touch /var/lib/x 2>/dev/null && echo var; kill -0 1 2>/dev/null && echo init; stat -c %u /proc/1; echo tried";
-    assert_eq!(granted(&user, &[], tried).text(), "0\ntried");
+    assert_eq!(granted(&user, &[], &[], tried).text(), "0\ntried");
     let owner = |path: &Path| fs::metadata(path).unwrap().uid();
     let kept = user.kept("rootless");
     assert_eq!((owner(&kept.join("file")), owner(&kept.with_file_name("var/lib"))), (UID, GRANTED));
 
     let config = user.write("roots.toml", &format!("{BEST_EFFORT}[tenant.box]\nuser = \"root\"\n"));
     let line = "id -u; touch x; chown 33:33 x; stat -c %u:%g x /var/lib; setpriv --reuid 65534 --regid 65534 --clear-groups id -u";
-    let ran = granted(&user, &["--config", config.to_str().unwrap(), "box"], line);
+    let ran = granted(&user, &[], &["--config", config.to_str().unwrap(), "box"], line);
     assert_eq!(ran.text(), "0\n33:33\n0:0\n65534", "{}", ran.err);
+    // Where the helpers may not become root, there is no jail, and not one of another kind.
+    let ran = granted(&user, &["--no-new-privs"], &[], "id -u");
+    assert!(ran.status == 255 && ran.text().is_empty(), "{ran:?}");
+    assert!(ran.err.contains("newuidmap: ") && ran.err.contains("mapping your ids: "), "{ran:?}");
     // 33 is the 33rd of those granted; the jail's root is the user.
     assert_eq!((owner(&user.kept("box").join("x")), owner(&user.kept("box"))), (GRANTED + 32, UID));
 }
