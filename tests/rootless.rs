@@ -181,6 +181,28 @@ fn no_capability_is_left_and_the_list_of_calls_is_in_force() {
     assert_eq!(effective & (1 << 21 | 1 << 12 | 1 << 16 | 1 << 19), 0, "neither SYS_ADMIN nor NET_ADMIN nor others");
 }
 
+/// docs/kernel.md, L: init's program is the user's own file here, and must be exec'd before the cell has an id for it
+#[test]
+fn init_is_closed_even_to_who_may_trace() {
+    if !root() {
+        return;
+    }
+    let user = User::new();
+    let tracer = format!(
+        "{BEST_EFFORT}[tenant.me]\nuser = \"root\"\nsyscalls = [\"debug\"]\n\
+         capabilities = [\"CAP_SYS_PTRACE\", \"CAP_DAC_OVERRIDE\"]\n"
+    );
+    let line = "cat /proc/1/environ >/dev/null 2>&1 && echo environ; readlink /proc/1/exe && echo exe; \
+                readlink /proc/1/fd/0 && echo descriptors; stat -c %u /proc/1/comm";
+    // Which of the two is first is chance, or was.
+    for _time in 0..10 {
+        let ran = user.with_config(&tracer, line);
+        // Root of the namespace around the cell, which is the user.
+        assert_eq!(ran.text(), "0", "{ran:?}");
+    }
+    assert_eq!(user.ok("stat -c %u /proc/1/comm"), "1000");
+}
+
 /// docs/kernel.md, A: who has every capability in a namespace below the cell's undoes nothing of the cell's mounts
 #[test]
 fn the_host_view_is_locked_even_against_who_may_mount() {
