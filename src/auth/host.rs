@@ -99,6 +99,12 @@ pub fn host_account(uid: u32, with_groups: bool) -> Option<HostAccount> {
     Some(HostAccount { name, groups })
 }
 
+/// The identity of whoever runs this very process, in a jail of their own that nobody else has made or shares.
+#[must_use]
+pub fn own_identity(uid: u32, account: &str, tenant: TenantName) -> Identity {
+    Identity::proved(tenant, Proof::HostAccount { name: escape(account), uid }, HERE)
+}
+
 /// The identity of a process of this host, and its tenant. `account` is that of the claim's uid.
 pub fn prove_host(
     claim: &HostClaim<'_>,

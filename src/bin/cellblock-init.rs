@@ -3,7 +3,7 @@
 
 use std::{env, process::ExitCode};
 
-use cellblock::init::{Filter, Given, Groups, live};
+use cellblock::init::{Bounds, Given, Groups, Ids, live};
 use cellblock::jail::{Built, become_cell};
 use cellblock::sys::Errno;
 use cellblock::wire::init::{PROBE, SFTP};
@@ -25,11 +25,11 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Errno> {
     let Some(built) = become_cell()? else { return Ok(()) };
-    let Built { listener, first_link, mut session_groups, v2, filter, calls, memory_event, board } = built;
+    let Built { listener, first_link, mut session_groups, v2, filter, calls, memory_event, board, only_id } = built;
     let groups = match (v2, session_groups.pop()) {
         (true, Some(directory)) => Groups::V2(directory),
         (_, last) => Groups::V1(session_groups.into_iter().chain(last).collect()),
     };
-    let filter = Filter::read(filter, calls)?;
-    live(Given { listener, first_link, groups, filter, memory_event, board })
+    let bounds = Bounds::read(filter, calls, if only_id { Ids::One } else { Ids::Many })?;
+    live(Given { listener, first_link, groups, bounds, memory_event, board })
 }

@@ -1,5 +1,5 @@
-//! `cellblock enter`: a session in a cell, for sshd's `ForceCommand` and `Subsystem`, for root; and the
-//! same as a login shell, `cellblock-shell`.
+//! `cellblock enter`: a session in a cell, for sshd's `ForceCommand` and `Subsystem`, for root; the same as
+//! a login shell, `cellblock-shell`; and in a cell of one's own, without the listener and without root.
 
 use std::{
     env,
@@ -10,10 +10,11 @@ use std::{
 
 use clap::Args;
 
-use crate::enter::{self, Asked, FAULT, ORIGINAL, login_shell};
+use crate::enter::{self, Asked, FAULT, ORIGINAL, Own, login_shell};
+use crate::listen::Programs;
 use crate::wire::enter::SOCKET;
 
-use super::output;
+use super::{DEFAULT_CONFIG, output};
 
 /// The arguments of `enter`.
 #[derive(Debug, Args)]
@@ -29,6 +30,16 @@ pub struct Enter {
     /// Where the listener takes callers
     #[arg(long, value_name = "PATH", default_value = SOCKET)]
     socket: PathBuf,
+    /// Make the jail by your own rights, without a listener and without root; --config names a file of yours, and
+    /// without it every default holds
+    #[arg(long, conflicts_with_all = ["sftp", "socket"])]
+    rootless: bool,
+    /// Say what such a jail could not have; a login shell on a terminal says it anyway
+    #[arg(long, short, requires = "rootless")]
+    verbose: bool,
+    /// cellblock-init, if it is not beside this program
+    #[arg(long, value_name = "PATH", requires = "rootless")]
+    init_program: Option<PathBuf>,
     /// What to run instead of a login shell: these words, as they are
     #[arg(value_name = "COMMAND", last = true)]
     command: Vec<OsString>,
@@ -36,7 +47,10 @@ pub struct Enter {
 
 impl Enter {
     /// Ends as what ran in the cell.
-    pub(super) fn run(self) -> ExitCode {
+    pub(super) fn run(self, config: PathBuf) -> ExitCode {
+        if self.rootless {
+            return self.run_rootless(config);
+        }
         let program = if self.sftp {
             enter::sftp()
         } else if self.tenant.is_none() && self.command.is_empty() {
@@ -45,6 +59,19 @@ impl Enter {
             enter::of_words(&self.command)
         };
         enter::run(Asked { tenant: self.tenant, program }, &self.socket)
+    }
+
+    fn run_rootless(self, config: PathBuf) -> ExitCode {
+        let init_program = match (Programs { ssh: None, init: self.init_program }).find_init() {
+            Ok(path) => path,
+            Err(failure) => {
+                output::complain(format_args!("cellblock: {failure}"));
+                return ExitCode::from(FAULT);
+            }
+        };
+        let config = Some(config).filter(|config| config != Path::new(DEFAULT_CONFIG));
+        let program = enter::of_words(&self.command);
+        enter::run_rootless(Own { tenant: self.tenant, program, config, init_program, verbose: self.verbose })
     }
 }
 

@@ -31,12 +31,15 @@ pub const FAILED: u8 = 1;
 /// What was asked for is not a thing that cellblock does.
 pub const USAGE: u8 = 2;
 
+/// Where the config of an installed cellblock is.
+const DEFAULT_CONFIG: &str = "/etc/cellblock/cellblock.toml";
+
 /// An SSH front door that lands every tenant in a jail of their own.
 #[derive(Debug, Parser)]
 #[command(name = "cellblock", version)]
 pub struct Cli {
     /// The config; `tenants.d` is looked for beside it.
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/cellblock/cellblock.toml")]
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
 
     /// What to do.
@@ -80,7 +83,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => done(match cli.verb {
             Verb::Check(check) => check.run(&cli.config),
             Verb::Doctor(doctor) => doctor.run(&cli.config),
-            Verb::Enter(enter) => Ok(enter.run()),
+            Verb::Enter(enter) => Ok(enter.run(cli.config)),
             Verb::Kill(kill) => kill.run(&cli.config),
             Verb::List(list) => list.run(&cli.config),
             Verb::Passwd(passwd) => passwd.run(),

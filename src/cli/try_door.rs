@@ -65,7 +65,10 @@ pub struct TryDoor {
 impl TryDoor {
     /// Opens the door, and takes it away on SIGINT, SIGTERM or the death of whoever started it.
     pub(super) fn run(&self) -> Result<ExitCode, Trouble> {
-        require_root("trying")?;
+        // The door's own processes are kept apart by ids that only root can give them.
+        require_root("trying").map_err(|failure| {
+            failure.hint("run it with sudo; or `cellblock enter --rootless`, a jail without a door")
+        })?;
         start_logging()?;
         let signals = Signals::block(&[signal::SIGINT, signal::SIGTERM, signal::SIGHUP, signal::SIGCHLD])
             .map_err(|errno| fail("blocking", "signals", errno))?;

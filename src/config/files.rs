@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::finding::{Finding, Findings, Place};
-use crate::sys::file::{Distrust, Links, TrustedDir, Untrusted, read_trusted};
+use crate::sys::file::{Distrust, Links, TrustedDir, Untrusted, read_own, read_trusted};
 
 /// The main file: room for 100,000 tenants of 600 bytes.
 const MAX_MAIN: usize = 64 << 20;
@@ -70,6 +70,25 @@ impl Files {
         let mut files = Self { main, main_text, tenants, dir: None, names: Vec::new() };
         files.list(findings);
         files
+    }
+
+    /// One file, of an ordinary user's own: theirs to write, and nobody else's but root's.
+    pub(super) fn own(main: &Path, owner: u32, findings: &mut Findings) -> Self {
+        let main = absolute(main);
+        let main_text = match read_own(&main, owner, MAX_TENANT) {
+            Ok(bytes) => text(bytes, FileId::Main, findings).unwrap_or_default(),
+            Err(untrusted) => {
+                findings.push(distrusted(FileId::Main, &untrusted));
+                String::new()
+            }
+        };
+        Self { tenants: main.with_file_name("tenants.d"), main, main_text, dir: None, names: Vec::new() }
+    }
+
+    /// This text, which lies in no file.
+    pub(super) fn of_text(name: &str, text: String) -> Self {
+        let tenants = PathBuf::new();
+        Self { main: PathBuf::from(name), main_text: text, tenants, dir: None, names: Vec::new() }
     }
 
     fn list(&mut self, findings: &mut Findings) {

@@ -62,7 +62,7 @@ checks! {
         "The kernel's version. Cells need idmapped mounts, and what is tested starts with 5.15.",
         warn "", fail "it is older than 5.15";
     USER_NAMESPACES = "user-namespaces", Kernel,
-        "How many user namespaces root may make (`user.max_user_namespaces`): one for each cell and one for each connection. `kernel.unprivileged_userns_clone` and AppArmor's `kernel.apparmor_restrict_unprivileged_userns` are shown; both hold for users without CAP_SYS_ADMIN, so not for cellblock, and tenants get no user namespaces in any case.",
+        "How many user namespaces root may make (`user.max_user_namespaces`): one for each cell and one for each connection. `kernel.unprivileged_userns_clone` and AppArmor's `kernel.apparmor_restrict_unprivileged_userns` are shown; both hold for users without CAP_SYS_ADMIN, so not for cellblock but for `enter --rootless`, and tenants get no user namespaces in any case.",
         warn "there may be fewer than `max_connections` and one per tenant", fail "there may be none, or the kernel has none";
     NAMESPACES = "namespaces", Kernel,
         "Whether all seven kinds of namespace can really be made, by making them.",

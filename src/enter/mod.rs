@@ -9,8 +9,11 @@ mod ask;
 mod door;
 mod end;
 mod environment;
+mod own;
 mod pipes;
+mod rootless;
 mod session;
+mod starter;
 mod terminal;
 
 use std::{
@@ -31,9 +34,11 @@ use crate::wire::session::Program;
 pub use ask::{Asked, BadArguments, ORIGINAL, is_login_shell, login_shell};
 pub use door::call_if_open;
 pub use end::FAULT;
+pub use rootless::{Own, run as run_rootless};
 
 use end::Ending;
 use session::Session;
+use starter::Monitor;
 
 /// The one session of a caller.
 const CHANNEL: u32 = 0;
@@ -41,7 +46,12 @@ const CHANNEL: u32 = 0;
 /// Enters through the listener's `socket` and stays until the session ends. Ends as the program that ran
 /// there did: with its exit status, or by the signal that ended it.
 pub fn run(asked: Asked, socket: &Path) -> ExitCode {
-    match enter(asked, socket) {
+    end(enter(asked, socket))
+}
+
+/// Ends as the session did, or says why there was none.
+fn end(entered: Result<Ending>) -> ExitCode {
+    match entered {
         Ok(ending) => ending.end(),
         Err(failure) => {
             // If even that cannot be said, the exit status has to do.
@@ -67,13 +77,11 @@ fn enter(asked: Asked, socket: &Path) -> Result<Ending> {
     let with_terminal = on_terminal && outline.pty;
     let terminal = if with_terminal { Some(terminal::wanted(variable("TERM"))?) } else { None };
     let environment = environment::of(env::vars_os(), by_root);
-    let mut session = Session::begin(link, with_terminal)?;
-    let streams = session.start(Request::StartSession { channel: CHANNEL, program, terminal, environment })?;
-    match streams {
-        Ok(fds) if with_terminal => session.on_terminal(fds),
-        Ok(fds) => session.on_pipes(fds),
-        Err(ending) => Ok(ending),
-    }
+    let mut session = Session::begin(Monitor(link), with_terminal)?;
+    let request = Request::StartSession { channel: CHANNEL, program, terminal, environment };
+    let streams = session.start(|monitor| monitor.0.send(&request))?;
+    drop(request);
+    session.relay(streams, with_terminal)
 }
 
 fn variable(name: &str) -> Option<OsString> {

@@ -8,15 +8,15 @@ use std::{
 use crate::base::{Result, fail};
 use crate::sys::poll;
 use crate::sys::signal::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, Signals};
+use crate::wire::LinkError;
 use crate::wire::link::exactly;
-use crate::wire::login::{Reply, Request};
 use crate::wire::session::{Exit, Signal};
-use crate::wire::{Link, LinkError};
 
 use super::end::{Ending, FAULT};
+use super::failed;
 use super::pipes::Pipes;
+use super::starter::{Said, Starter};
 use super::terminal::Terminal;
-use super::{CHANNEL, failed};
 
 /// What is passed on to the program, where nobody ignores it: as sshd passes on what a client sends.
 const PASSED: [(i32, Signal); 6] = [
@@ -53,14 +53,14 @@ pub(super) enum Taken {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Session {
-    link: Link<Request, Reply>,
+pub(super) struct Session<S> {
+    starter: S,
     signals: Signals,
 }
 
-impl Session {
+impl<S: Starter> Session<S> {
     /// From here on signals are for the session. In a process with one thread: others inherit that.
-    pub(super) fn begin(link: Link<Request, Reply>, with_terminal: bool) -> Result<Self> {
+    pub(super) fn begin(starter: S, with_terminal: bool) -> Result<Self> {
         let mut numbers = Vec::new();
         for (number, _) in PASSED {
             // nohup(1) and the like: what is ignored stays ignored.
@@ -70,16 +70,18 @@ impl Session {
         }
         numbers.extend(with_terminal.then_some(SIGWINCH));
         let signals = Signals::block(&numbers).map_err(failed("blocking signals"))?;
-        Ok(Self { link, signals })
+        Ok(Self { starter, signals })
     }
 
-    /// Asks for it. The program's streams; or how it ends that none started.
-    pub(super) fn start(&mut self, request: Request) -> Result<Result<Vec<OwnedFd>, Ending>> {
+    /// Asks for it by `ask`. The program's streams; or how it ends that none started.
+    pub(super) fn start(
+        &mut self,
+        ask: impl FnOnce(&mut S) -> Result<(), LinkError>,
+    ) -> Result<Result<Vec<OwnedFd>, Ending>> {
         let lost = |why: LinkError| fail("starting the session", "", why);
-        self.link.send(&request).map_err(lost)?;
-        drop(request);
+        ask(&mut self.starter).map_err(lost)?;
         loop {
-            let fds = [self.signals.as_fd(), self.link.as_fd()];
+            let fds = [self.signals.as_fd(), self.starter.as_fd()];
             let ready = poll::wait_readable(&fds, None).map_err(failed("waiting"))?;
             if ready.first() == Some(&true) {
                 match self.next_signal()? {
@@ -90,26 +92,37 @@ impl Session {
             if ready.get(1) != Some(&true) {
                 continue;
             }
-            match self.link.receive().map_err(lost)? {
-                (Reply::SessionStarted { .. }, fds) => return Ok(Ok(fds)),
-                (Reply::SessionRefused { why, .. }, _) => {
-                    drop(writeln!(io::stderr().lock(), "cellblock: {}", why.sentence()));
+            match self.starter.hear().map_err(lost)? {
+                Said::Started(fds) => return Ok(Ok(fds)),
+                Said::Refused(why) => {
+                    drop(writeln!(io::stderr().lock(), "cellblock: {why}"));
                     return Ok(Err(Ending::Status(FAULT)));
                 }
-                (Reply::SessionNotice { text, .. }, _) => drop(writeln!(io::stderr().lock(), "{text}")),
-                (other, _) => return Err(unexpected(&other)),
+                Said::Notice(text) => drop(writeln!(io::stderr().lock(), "{text}")),
+                Said::Nothing => {}
+                Said::Ended(_) => return Err(unexpected("SessionEnded")),
+                Said::Odd(name) => return Err(unexpected(&name)),
             }
         }
     }
 
+    /// Relays what started; or ends as nothing did.
+    pub(super) fn relay(self, streams: Result<Vec<OwnedFd>, Ending>, with_terminal: bool) -> Result<Ending> {
+        match streams {
+            Ok(fds) if with_terminal => self.on_terminal(fds),
+            Ok(fds) => self.on_pipes(fds),
+            Err(ending) => Ok(ending),
+        }
+    }
+
     /// Relays a terminal of the cell's to the caller's.
-    pub(super) fn on_terminal(self, fds: Vec<OwnedFd>) -> Result<Ending> {
+    fn on_terminal(self, fds: Vec<OwnedFd>) -> Result<Ending> {
         let [master] = exactly(fds).map_err(|why| fail("starting the session", "", why))?;
         self.watch(&mut Terminal::relay(master)?)
     }
 
     /// Relays pipes of the cell's to whatever the caller has.
-    pub(super) fn on_pipes(self, fds: Vec<OwnedFd>) -> Result<Ending> {
+    fn on_pipes(self, fds: Vec<OwnedFd>) -> Result<Ending> {
         let [stdin, stdout, stderr] = exactly(fds).map_err(|why| fail("starting the session", "", why))?;
         self.watch(&mut Pipes::relay(stdin, stdout, stderr)?)
     }
@@ -123,7 +136,7 @@ impl Session {
             }
             let fds = [
                 Some(self.signals.as_fd()),
-                linked.then(|| self.link.as_fd()),
+                linked.then(|| self.starter.as_fd()),
                 (!done).then(|| relay.done()),
                 relay.hung_up().filter(|_| ended.is_none()),
             ];
@@ -157,27 +170,15 @@ impl Session {
     }
 
     /// How the program ended, if that is what was told.
-    fn hear(&mut self, relay: &mut impl Relay) -> std::result::Result<Option<Exit>, LinkError> {
-        match self.link.receive()? {
-            (Reply::SessionNotice { text, .. }, _) => {
+    fn hear(&mut self, relay: &mut impl Relay) -> Result<Option<Exit>, LinkError> {
+        match self.starter.hear()? {
+            Said::Notice(text) => {
                 relay.notice(&text);
                 Ok(None)
             }
-            (Reply::SessionEnded { exit, .. }, _) => Ok(Some(exit)),
-            (
-                Reply::Setup(_)
-                | Reply::KeyAcceptable
-                | Reply::Ask { .. }
-                | Reply::LoggedIn(_)
-                | Reply::LoginRefused { .. }
-                | Reply::SessionStarted { .. }
-                | Reply::SessionRefused { .. }
-                | Reply::ForwardOpened { .. }
-                | Reply::ForwardRefused { .. },
-                _,
-            ) => Err(LinkError::Malformed),
-            // Said to all whose cell has ended; there are none here.
-            (Reply::ForwardsGone, _) => Ok(None),
+            Said::Ended(exit) => Ok(Some(exit)),
+            Said::Nothing => Ok(None),
+            Said::Started(_) | Said::Refused(_) | Said::Odd(_) => Err(LinkError::Malformed),
         }
     }
 
@@ -189,8 +190,8 @@ impl Session {
             None => {}
         }
         if let Some((_, signal)) = PASSED.iter().find(|(passed, _)| *passed == number) {
-            let sent = self.link.send(&Request::SignalSession { channel: CHANNEL, signal: *signal });
-            // The monitor has gone, and with it whom it was for: then it is for the caller.
+            let sent = self.starter.signal(*signal);
+            // Whoever started it has gone, and with it whom it was for: then it is for the caller.
             return Ok(sent.is_err().then_some(Ending::Signal(number)));
         }
         Ok(None)
@@ -208,8 +209,6 @@ fn wait<const N: usize>(fds: [Option<BorrowedFd<'_>>; N]) -> Result<[bool; N]> {
     Ok(fds.map(|fd| fd.is_some() && ready.next().unwrap_or(false)))
 }
 
-fn unexpected(reply: &Reply) -> crate::base::Failure {
-    // The names of its fields and values are ours; what it holds may be long.
-    let text: String = format!("{reply:?}").chars().take_while(|letter| letter.is_alphanumeric()).collect();
-    fail("starting the session", "", format!("the monitor said {text}"))
+fn unexpected(name: &str) -> crate::base::Failure {
+    fail("starting the session", "", format!("the answer was {name}"))
 }

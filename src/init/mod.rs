@@ -37,7 +37,7 @@ use hang_ups::HangUps;
 use links::{Inside, Links};
 use openers::Openers;
 use sessions::Sessions;
-pub use spawn::{Filter, Groups};
+pub use spawn::{Bounds, Groups, Ids};
 
 /// What pid 1 begins with.
 #[derive(Debug)]
@@ -48,8 +48,8 @@ pub struct Given {
     pub first_link: OwnedFd,
     /// Where sessions go.
     pub groups: Groups,
-    /// What they may call.
-    pub filter: Filter,
+    /// What they are held to.
+    pub bounds: Bounds,
     /// Readable when the sessions of a v1 group ran out of memory. Not there where nothing is
     /// limited: then nothing is told.
     pub memory_event: Option<OwnedFd>,
@@ -61,14 +61,14 @@ pub struct Given {
 /// is left when pid 1 does.
 pub fn live(given: Given) -> Result<(), Errno> {
     process::make_undumpable()?;
-    let Given { listener, first_link, groups, filter, memory_event, board } = given;
+    let Given { listener, first_link, groups, bounds, memory_event, board } = given;
     fd::set_nonblocking(listener.as_fd(), true)?;
     let mut listener = Some(listener);
     let mut links = Links::new(first_link)?;
     let mut signals = Signals::block(&[SIGCHLD, SIGIO])?;
     let mut alarm = Alarm::new(Gauges::open(groups.version(), memory_event));
     let mut board = board.map(Board::new);
-    let mut sessions = Sessions::new(groups, filter);
+    let mut sessions = Sessions::new(groups, bounds);
     let mut hang_ups = HangUps::default();
     let mut openers = Openers::default();
     let mut life = Life::new(Instant::now());

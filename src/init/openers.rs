@@ -179,12 +179,12 @@ enum Job<'a> {
 fn fork(job: Job<'_>, account: &Account, sessions: &mut Sessions) -> Result<(Pid, Link<(), Word>), (Step, Errno)> {
     let (ours, theirs) = seqpacket::pair().map_err(|errno| ("making a link", errno))?;
     fd::set_nonblocking(ours.as_fd(), true).map_err(|errno| ("making a link", errno))?;
-    let (groups, filter) = sessions.tools();
+    let (groups, bounds) = sessions.tools();
     let (forked, to_join) = spawn::fork_among(groups);
     match forked.map_err(|errno| ("forking", errno))? {
         Forked::Parent { pid, pidfd: _ } => Ok((pid, Link::new(ours))),
         Forked::Child => {
-            let done = spawn::become_tenant(account, (to_join, filter), &theirs);
+            let done = spawn::become_tenant(account, (to_join, bounds), &theirs);
             let done = done.and_then(|()| match job {
                 Job::Open(socket) => open::open(socket, account),
                 Job::Remove(left, number) => {

@@ -18,7 +18,7 @@ use super::{
     end::Processes,
     hang_ups::Leader,
     links::LinkId,
-    spawn::{self, Filter, Groups, Step},
+    spawn::{self, Bounds, Groups, Step},
 };
 
 /// Sessions at once on one link: OpenSSH's MaxSessions is 10; a config may allow more.
@@ -55,13 +55,13 @@ pub(super) struct Sessions {
     /// of an ssh connection end with it.
     remains: Vec<Remains>,
     groups: Groups,
-    filter: Filter,
+    bounds: Bounds,
     processes: Processes,
 }
 
 impl Sessions {
-    pub(super) fn new(groups: Groups, filter: Filter) -> Self {
-        Self { running: Vec::new(), remains: Vec::new(), groups, filter, processes: Processes::None }
+    pub(super) fn new(groups: Groups, bounds: Bounds) -> Self {
+        Self { running: Vec::new(), remains: Vec::new(), groups, bounds, processes: Processes::None }
     }
 
     /// Whether the cell holds as many sessions as it may, over all monitors.
@@ -82,7 +82,7 @@ impl Sessions {
         let terminal = start.terminal.is_some();
         let (id, peer, program) = (start.id.clone(), start.peer, shown(&start.program));
         let started = Instant::now();
-        let (pid, streams) = spawn::spawn(&start, &self.groups, &self.filter)?;
+        let (pid, streams) = spawn::spawn(&start, &self.groups, &self.bounds)?;
         self.processes = Processes::Some;
         let leader = namespace::start_time(pid).ok().map(|started| Leader { pid, started });
         self.running.push(Session { link, number, id, peer, pid, leader, program, terminal, started });
@@ -90,9 +90,9 @@ impl Sessions {
     }
 
     /// What another process of the tenant's is started with. The caller starts one.
-    pub(super) fn tools(&mut self) -> (&Groups, &Filter) {
+    pub(super) fn tools(&mut self) -> (&Groups, &Bounds) {
         self.processes = Processes::Some;
-        (&self.groups, &self.filter)
+        (&self.groups, &self.bounds)
     }
 
     /// How many there are.

@@ -72,19 +72,33 @@ impl Groups {
     }
 }
 
-/// What sessions may call: the tenant's list.
-#[derive(Debug)]
-pub struct Filter(program::Program);
+/// Which ids there are in the cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ids {
+    /// init's, the tenant's, those of terminals and more.
+    Many,
+    /// One, which is init's and the tenant's; and the groups of whoever made the cell, which nobody in it can name
+    /// or give up.
+    One,
+}
 
-impl Filter {
+/// What sessions are held to.
+#[derive(Debug)]
+pub struct Bounds {
+    /// What they may call: the tenant's list.
+    calls: program::Program,
+    ids: Ids,
+}
+
+impl Bounds {
     /// Out of the file of lists: where in it the tenant's begins, and its length.
-    pub fn read(file: OwnedFd, (start, length): (u64, usize)) -> Result<Self, Errno> {
+    pub fn read(file: OwnedFd, (start, length): (u64, usize), ids: Ids) -> Result<Self, Errno> {
         if length > MAX_FILTER {
             return Err(Errno::EINVAL);
         }
         let mut bytes = vec![0; length];
         File::from(file).read_exact_at(&mut bytes, start)?;
-        Ok(Self(program::Program::from_bytes(&bytes)?))
+        Ok(Self { calls: program::Program::from_bytes(&bytes)?, ids })
     }
 }
 
@@ -106,16 +120,16 @@ struct Command {
 }
 
 /// Starts a session: its pid and the descriptors for the monitor.
-pub(super) fn spawn(start: &Start, groups: &Groups, filter: &Filter) -> Result<(Pid, Vec<OwnedFd>), (Step, Errno)> {
+pub(super) fn spawn(start: &Start, groups: &Groups, bounds: &Bounds) -> Result<(Pid, Vec<OwnedFd>), (Step, Errno)> {
     let (streams, terminal_name) = match &start.terminal {
-        Some(terminal) => open_terminal(terminal, &start.account)?,
+        Some(terminal) => open_terminal(terminal, &start.account, bounds.ids)?,
         None => (open_pipes(&start.account, &start.program)?, None),
     };
     let command = command(start, terminal_name)?;
     let (forked, to_join) = fork_among(groups);
     match forked.map_err(|errno| ("forking", errno))? {
         Forked::Parent { pid, pidfd: _ } => Ok((pid, streams.outer)),
-        Forked::Child => run(start, (to_join, filter), &streams, &command),
+        Forked::Child => run(start, (to_join, bounds), &streams, &command),
     }
 }
 
@@ -136,7 +150,7 @@ pub(super) fn fork_among(groups: &Groups) -> (Result<Forked, Errno>, Option<&Gro
 /// others.
 pub(super) fn become_tenant(
     account: &Account,
-    (to_join, filter): (Option<&Groups>, &Filter),
+    (to_join, bounds): (Option<&Groups>, &Bounds),
     link: &OwnedFd,
 ) -> Result<(), (Step, Errno)> {
     join(to_join)?;
@@ -144,7 +158,7 @@ pub(super) fn become_tenant(
     place([Some(link), Some(link), Some(link), None]).map_err(|errno| ("placing the link", errno))?;
     signal::reset_all().map_err(|errno| ("resetting signals", errno))?;
     credentials::reset_affinity_and_personality().map_err(|errno| ("resetting affinity and personality", errno))?;
-    give_up(account, filter)
+    give_up(account, bounds)
 }
 
 fn join(groups: Option<&Groups>) -> Result<(), (Step, Errno)> {
@@ -159,10 +173,14 @@ fn join(groups: Option<&Groups>) -> Result<(), (Step, Errno)> {
     }
 }
 
-fn open_terminal(terminal: &Terminal, account: &Account) -> Result<(Streams, Option<String>), (Step, Errno)> {
+fn open_terminal(terminal: &Terminal, account: &Account, ids: Ids) -> Result<(Streams, Option<String>), (Step, Errno)> {
     let failed = |errno| ("opening a terminal", errno);
     let (master, slave) = pty::open().map_err(failed)?;
-    credentials::give_to(slave.as_fd(), account.uid, TTY_GROUP).map_err(failed)?;
+    let group = match ids {
+        Ids::Many => TTY_GROUP,
+        Ids::One => account.gid,
+    };
+    credentials::give_to(slave.as_fd(), account.uid, group).map_err(failed)?;
     modes::apply(slave.as_fd(), &terminal.modes).map_err(failed)?;
     let size = terminal.size;
     pty::set_size(master.as_fd(), size.columns, size.rows, size.width, size.height).map_err(failed)?;
@@ -230,7 +248,7 @@ fn command(start: &Start, terminal_name: Option<String>) -> Result<Command, (Ste
 }
 
 /// The child. Ends in exec, or with a sentence on the session's stderr.
-fn run(start: &Start, tools: (Option<&Groups>, &Filter), streams: &Streams, command: &Command) -> ! {
+fn run(start: &Start, tools: (Option<&Groups>, &Bounds), streams: &Streams, command: &Command) -> ! {
     let (sentence, status) = match become_session(start, tools, streams) {
         Err((step, errno)) => (format!("cellblock: {step}: {errno}\r\n"), OUR_FAULT),
         Ok(own) => {
@@ -251,7 +269,7 @@ fn run(start: &Start, tools: (Option<&Groups>, &Filter), streams: &Streams, comm
 /// closed to the tenant; and gone with exec.
 fn become_session(
     start: &Start,
-    (to_join, filter): (Option<&Groups>, &Filter),
+    (to_join, bounds): (Option<&Groups>, &Bounds),
     streams: &Streams,
 ) -> Result<Option<OwnedFd>, (Step, Errno)> {
     join(to_join)?;
@@ -270,7 +288,7 @@ fn become_session(
         }
         Program::Shell | Program::Command(_) | Program::Subsystem(_) => None,
     };
-    give_up(&start.account, filter)?;
+    give_up(&start.account, bounds)?;
     greeting::arrive(start);
     Ok(own)
 }
@@ -291,12 +309,12 @@ fn place(streams: [Option<&OwnedFd>; 4]) -> Result<(), Errno> {
 /// Becomes the tenant. The list of calls is installed before the ids are set: later it would need
 /// no_new_privs, which a class may leave off. init then has a capability for it (`Inside::KeepForInit`).
 /// One that has not was started when the class had no_new_privs, and its sessions keep it.
-fn give_up(account: &Account, filter: &Filter) -> Result<(), (Step, Errno)> {
+fn give_up(account: &Account, bounds: &Bounds) -> Result<(), (Step, Errno)> {
     let can_filter = credentials::is_capable_of(credentials::SYS_ADMIN);
     if account.no_new_privs || !can_filter.map_err(|errno| ("looking at capabilities", errno))? {
         credentials::forbid_new_privileges().map_err(|errno| ("forbidding new privileges", errno))?;
     }
-    filter.0.install().map_err(|errno| ("limiting system calls", errno))?;
+    bounds.calls.install().map_err(|errno| ("limiting system calls", errno))?;
     for (resource, soft, hard) in &account.rlimits {
         // Nobody in a cell can raise what the door's starter was given (setrlimit(2)): then that holds.
         let given = credentials::limit_of(*resource).map_err(|errno| ("asking for limits", errno))?.1;
@@ -308,7 +326,11 @@ fn give_up(account: &Account, filter: &Filter) -> Result<(), (Step, Errno)> {
     }
     credentials::set_umask(account.umask);
     credentials::keep_bounding_set(account.bounding).map_err(|errno| ("cutting the bounding set", errno))?;
-    credentials::become_user(account.uid, account.gid).map_err(|errno| ("becoming the user", errno))?;
+    let become_user = match bounds.ids {
+        Ids::Many => credentials::become_user,
+        Ids::One => credentials::become_only_user,
+    };
+    become_user(account.uid, account.gid).map_err(|errno| ("becoming the user", errno))?;
     credentials::keep_capabilities(account.capabilities).map_err(|errno| ("cutting capabilities", errno))?;
     process::make_undumpable().map_err(|errno| ("staying undumpable", errno))
 }

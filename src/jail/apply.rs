@@ -49,6 +49,8 @@ pub(super) struct Builder<'a> {
     pub(super) calls: Option<Calls>,
     /// Where among them the tenant's lies, once init's is installed.
     pub(super) limited: Option<(u64, usize)>,
+    /// Whether there is but one id in the cell.
+    pub(super) only_id: bool,
     /// Capabilities that init keeps besides those of its bounding set.
     pub(super) for_init: u64,
     /// Readable when sessions ran out of memory (v1).
@@ -92,6 +94,10 @@ impl Builder<'_> {
             Inside::JoinGroups => self.own_groups.drain(..).try_for_each(|tasks| cgroup::join(tasks.as_fd())),
             Inside::LeaveGroups => namespace::leave(namespaces::CGROUP),
             Inside::BecomeRoot => credentials::become_user(0, 0).and_then(|()| process::make_undumpable()),
+            Inside::BecomeOnly { id } => {
+                self.only_id = true;
+                credentials::become_only_user(*id, *id).and_then(|()| process::make_undumpable())
+            }
             Inside::RootFromTree { tree, writable: _ } => self.root_from_tree(*tree),
             Inside::RootFromNothing { size } => self.root_from_nothing(size.0),
             Inside::Directory { path, mode } => self.make_directory(path, *mode),

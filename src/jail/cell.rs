@@ -124,17 +124,26 @@ impl Cells {
                 }
             })?;
         }
-        let mut program = File::open(init_program).map_err(|error| fail("opening", init_program.display(), error))?;
-        let init = memfd::sealed_program(c"cellblock-init", &mut program)
-            .map_err(|errno| fail("copying", init_program.display(), errno))?;
-        let filters = Filters::compile()?;
         let mut facts = Facts::gather(server)?;
         if let Some(controls) = cgroups::prepare(&facts.groups)? {
             facts.controls = controls;
         }
-        let view = host::build(&server.run_dir, &facts)?;
-        let ids = Ids::new(server);
-        let cells = Self { run_dir: server.run_dir.clone(), facts, ids, view, init, filters, spares: None };
+        Self::assemble(&server.run_dir, facts, Ids::new(server), Filters::compile()?, init_program)
+    }
+
+    /// With what is known of the host, who has which ids, and who may call what.
+    pub(super) fn assemble(
+        run_dir: &Path,
+        facts: Facts,
+        ids: Ids,
+        filters: Filters,
+        init_program: &Path,
+    ) -> Result<Self> {
+        let mut program = File::open(init_program).map_err(|error| fail("opening", init_program.display(), error))?;
+        let init = memfd::sealed_program(c"cellblock-init", &mut program)
+            .map_err(|errno| fail("copying", init_program.display(), errno))?;
+        let view = host::build(run_dir, &facts)?;
+        let cells = Self { run_dir: run_dir.to_owned(), facts, ids, view, init, filters, spares: None };
         cells.sweep()?;
         Ok(cells)
     }
@@ -368,7 +377,7 @@ fn leave_room_for_the_host() -> Result<()> {
 
 /// Takes the limits that sessions are to have: nobody in a cell can raise a hard one that the door's
 /// starter had. Without `CAP_SYS_RESOURCE` neither can we, and theirs hold.
-fn take_defined_limits() -> Result<()> {
+pub(super) fn take_defined_limits() -> Result<()> {
     let failed = |errno: Errno| fail("setting limits", "", errno);
     for (resource, soft, hard) in DEFINED {
         match credentials::set_limit(resource, soft, hard) {
@@ -384,7 +393,7 @@ fn take_defined_limits() -> Result<()> {
 
 /// With `fs.suid_dumpable` 1, a process that changes ids can be traced by those it changes to
 /// (docs/kernel.md, D).
-fn refuse_readable_dumps() -> Result<()> {
+pub(super) fn refuse_readable_dumps() -> Result<()> {
     const PATH: &str = "/proc/sys/fs/suid_dumpable";
     let mut file = File::open(PATH).map_err(|error| fail("opening", PATH, error))?;
     let value = mount::read_capped(&mut file, 16).map_err(|errno| fail("reading", PATH, errno))?;

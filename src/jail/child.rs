@@ -17,7 +17,7 @@ use crate::base::{Failure, Result, fail};
 use crate::sys::{
     Errno, before_exec,
     credentials::{self, LIMIT_PROCESSES},
-    mount, poll,
+    fd, mount, poll,
     process::{self, Forked, namespaces},
     seqpacket,
     signal::SIGKILL,
@@ -75,6 +75,9 @@ impl Child {
         }
         let nobody = || fail("cloning", "pid 1 of a cell", "nobody is to own its user namespace");
         let owner = owner_in(clone).ok_or_else(nobody)?;
+        // Where the program's file is the owner's too, one who execs it with ids could read it, and so be traced by
+        // the cell's root (docs/kernel.md, L): then it has exec'd before there are any.
+        let execs = (owner == process::effective_uid()).then(fd::pipe).transpose().map_err(failed)?;
         let most = credentials::limit_of(LIMIT_PROCESSES).map_err(failed)?;
         // The maker's soft limit at the clone becomes that of all the cell's users together, unless the
         // maker is root (`enforced_nproc_rlimit` in the kernel). The hard one stays: raising it takes
@@ -89,10 +92,16 @@ impl Child {
             Forked::Child => {
                 // Its copy of our end would keep it from seeing that we are gone.
                 drop(link);
+                // Closed by exec, and until then by nothing.
+                let _closed_by_exec = execs.map(|(_ours, theirs)| before_exec::out_of_the_way(theirs.as_fd()));
                 become_program(inner, tools, most)
             }
             Forked::Parent { pid, pidfd } => {
                 drop(inner);
+                if let Some((ours, theirs)) = execs {
+                    drop(theirs);
+                    fd::read(ours.as_fd(), &mut [0]).map_err(failed)?;
+                }
                 let opened = Record::of(pid, owner).map_err(failed).and_then(|record| {
                     let open = |path: String| File::open(&path).map_err(|error| fail("opening", path, error));
                     Ok((record, open(format!("/proc/{pid}"))?, open(format!("/proc/{pid}/ns/user"))?))

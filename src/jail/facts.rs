@@ -25,9 +25,31 @@ const PROGRAM_DIRECTORIES: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "l
 /// shares cpu's hierarchy; alone it limits nothing, and costs every start 0.2 ms.)
 const V1_CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 
+/// By whose rights cells are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// Those of the host's root.
+    Root,
+    /// Those of an ordinary user, who is root of a user namespace in which so many other ids are mapped
+    /// ([`super::rootless`]).
+    User {
+        /// Beyond the user's own: 1 and following.
+        others: u32,
+    },
+}
+
+impl Rights {
+    /// Whether there is one id, and no other.
+    pub(super) fn are_of_one_id(self) -> bool {
+        self == Self::User { others: 0 }
+    }
+}
+
 /// Facts about the host that plans depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
+    /// By whose rights.
+    pub rights: Rights,
     /// [`Server::state_dir`].
     pub state_dir: PathBuf,
     /// Program directories that are real, to be shown in `root = "host"`.
@@ -81,8 +103,20 @@ pub enum Groups {
 }
 
 impl Facts {
-    /// Looks at the host.
+    /// Looks at the host, for root.
     pub fn gather(server: &Server) -> Result<Self> {
+        let mounts = read_host_file(Path::new("/proc/self/mounts"))?;
+        let place = read_host_file(Path::new("/proc/self/cgroup"))?;
+        let groups = groups(&mounts, &place, &group_name(&server.run_dir))?;
+        Self::with(Rights::Root, server.state_dir.clone(), groups)
+    }
+
+    /// Looks at the host, for an ordinary user: no control group is theirs.
+    pub(super) fn gather_for_user(state_dir: &Path, others: u32) -> Result<Self> {
+        Self::with(Rights::User { others }, state_dir.to_owned(), Groups::V1(Vec::new()))
+    }
+
+    fn with(rights: Rights, state_dir: PathBuf, groups: Groups) -> Result<Self> {
         let mut real = Vec::new();
         let mut linked = Vec::new();
         for name in PROGRAM_DIRECTORIES {
@@ -100,14 +134,10 @@ impl Facts {
         }
         let resolver = read_host_file(Path::new("/etc/resolv.conf"))?;
         let oom_adjusted = read_host_file(Path::new("/proc/self/oom_score_adj"))?.trim() != "0";
-        let mounts = read_host_file(Path::new("/proc/self/mounts"))?;
-        let place = read_host_file(Path::new("/proc/self/cgroup"))?;
-        let groups = groups(&mounts, &place, &group_name(&server.run_dir))?;
         let controls = Controls::gather(&groups)?;
         let disks = if controls.has(controls::Control::Io) { controls::disks()? } else { Vec::new() };
-        let state_dir = server.state_dir.clone();
         let landlock = landlock::version();
-        Ok(Self { state_dir, real, linked, lent, resolver, groups, controls, disks, landlock, oom_adjusted })
+        Ok(Self { rights, state_dir, real, linked, lent, resolver, groups, controls, disks, landlock, oom_adjusted })
     }
 }
 

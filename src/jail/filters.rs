@@ -116,6 +116,11 @@ pub(super) struct Filters {
 impl Filters {
     /// Compiles all lists.
     pub(super) fn compile() -> Result<Self> {
+        Self::compile_for(combinations())
+    }
+
+    /// Compiles those of tenants with these sets.
+    pub(super) fn compile_for(all: impl IntoIterator<Item = BTreeSet<CallSet>>) -> Result<Self> {
         let mut bytes = Vec::new();
         let mut place = |program: Program| {
             let start = bytes.len();
@@ -127,7 +132,7 @@ impl Filters {
         let lists: BTreeMap<CallSet, List> =
             CallSet::ALL.into_iter().map(|set| Ok((set, read(list_of(set))?))).collect::<Result<_>>()?;
         let mut slots = BTreeMap::new();
-        for sets in combinations() {
+        for sets in all {
             let wider: Vec<&List> = sets.iter().filter_map(|set| lists.get(set)).collect();
             let for_tenant = compile(&tenant, &wider)?;
             let for_init = compile(&tenant, &[&wider[..], &[&init]].concat())?;

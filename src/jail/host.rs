@@ -7,18 +7,21 @@
 
 use std::{
     fs,
-    os::{fd::AsFd as _, unix::fs::DirBuilderExt as _},
+    os::{
+        fd::{AsFd as _, BorrowedFd},
+        unix::fs::DirBuilderExt as _,
+    },
     path::{Path, PathBuf},
 };
 
 use crate::base::{Failure, Result, fail};
 use crate::sys::{
     Errno,
-    mount::{self, Extent, attributes},
+    mount::{self, Extent, Kind, attributes},
     namespace,
 };
 
-use super::facts::{Facts, Groups};
+use super::facts::{Facts, Groups, Rights};
 
 /// Where in the view the `/dev` of a cell lies, and that of a cell with `fuse`.
 pub(super) const DEVICES: &str = "dev";
@@ -77,9 +80,11 @@ pub(super) fn build(run_dir: &Path, facts: &Facts) -> Result<PathBuf> {
     for name in facts.real.iter().copied().chain(["etc", "sys"]) {
         show(&Path::new("/").join(name), &view.join(name))?;
     }
-    devices(&view.join(DEVICES), &FILES)?;
-    let with_fuse: Vec<_> = FILES.into_iter().chain([FUSE]).collect();
-    devices(&view.join(DEVICES_WITH_FUSE), &with_fuse)?;
+    devices(&view.join(DEVICES), &FILES, facts.rights)?;
+    if facts.rights == Rights::Root {
+        let with_fuse: Vec<_> = FILES.into_iter().chain([FUSE]).collect();
+        devices(&view.join(DEVICES_WITH_FUSE), &with_fuse, facts.rights)?;
+    }
     mount::set_attributes(base.as_fd(), LOCKED | attributes::NO_EXEC, Extent::One).map_err(failed)?;
     Ok(view)
 }
@@ -93,16 +98,30 @@ fn show(source: &Path, at: &Path) -> Result<()> {
     mount::attach_at(tree.as_fd(), at).map_err(failed)
 }
 
+/// Device files are made by the host's root alone; the host's own is attached.
+fn lend_device(tree: BorrowedFd<'_>, name: &Path) -> Result<(), Errno> {
+    mount::make_file(tree, name, 0o644)?;
+    let at = mount::locate(tree, name, Kind::Any)?;
+    let device = mount::clone_tree_at(&Path::new("/dev").join(name), Extent::One)?;
+    mount::make_private(device.as_fd(), Extent::One)?;
+    mount::set_attributes(device.as_fd(), attributes::NO_SUID | attributes::NO_EXEC, Extent::One)?;
+    mount::attach(device.as_fd(), at.as_fd())
+}
+
 /// One `/dev` for all cells: nobody can write to the directory, and the files in it are those that
 /// all share anyway. The one tree that is not nodev.
-fn devices(at: &Path, files: &[(&str, u32, u32)]) -> Result<()> {
+fn devices(at: &Path, files: &[(&str, u32, u32)], rights: Rights) -> Result<()> {
     let failed = |cause: Errno| -> Failure { fail("making", at.display(), cause) };
     let flags = attributes::NO_SUID | attributes::NO_EXEC;
     let tree = mount::create("tmpfs", &[("mode", "0755"), ("size", "64k")], flags).map_err(failed)?;
     let tree = tree.as_fd();
     mount::attach_at(tree, at).map_err(failed)?;
     for (name, major, minor) in files {
-        mount::make_character_device(tree, Path::new(name), 0o666, (*major, *minor)).map_err(failed)?;
+        match rights {
+            Rights::Root => mount::make_character_device(tree, Path::new(name), 0o666, (*major, *minor)),
+            Rights::User { .. } => lend_device(tree, Path::new(name)),
+        }
+        .map_err(failed)?;
     }
     for (name, target) in LINKS {
         mount::make_symlink(Path::new(target), tree, Path::new(name)).map_err(failed)?;

@@ -81,6 +81,17 @@ impl Ids {
         Self { registry, owners, lock: server.state_dir.join("ids.lock"), pool: server.id_pool }
     }
 
+    /// None: an ordinary user's cells have the user's own.
+    pub(super) fn none(state_dir: &Path) -> Self {
+        let pool = IdPool { first: 0, count: 0, register: false };
+        Self {
+            registry: state_dir.join("ids.toml"),
+            owners: state_dir.join("owners.toml"),
+            lock: state_dir.join("ids.lock"),
+            pool,
+        }
+    }
+
     /// The uid and gid of the ssh process where the config names no account: the pool's first id,
     /// which no tenant gets.
     #[must_use]

@@ -55,7 +55,7 @@ fn make(path: &Path, uid: u32, mode: u32, fill: Fill) -> io::Result<()> {
         Fill::Skeleton => copy_tree(Path::new(SKELETON), &aside, uid, 0, &mut 0)?,
         Fill::Var => {
             for (name, mode) in VAR {
-                make_directory(&aside.join(name), 0, mode)?;
+                make_directory(&aside.join(name), uid, mode)?;
             }
             symlink("/run", aside.join("run"))?;
             symlink("/run/lock", aside.join("lock"))?;

@@ -1,6 +1,8 @@
 //! Cells: what a jail is made of ([`plan`]), whose host ids it gets ([`ids`]), and the running
 //! thing ([`cell`]).
 //!
+//! [`rootless`] makes them by an ordinary user's rights.
+//!
 //! Runs in the listener (`Cells::prepare`, spares, sweeping), in monitors (`Cells::enter`) and, as
 //! `cellblock-init`, in what becomes the cell's pid 1 ([`become_cell`]). Planning is pure; doing takes
 //! a finished plan.
@@ -22,7 +24,9 @@ mod limits;
 pub mod plan;
 mod planning;
 mod probe;
+mod ranges;
 mod readback;
+pub mod rootless;
 mod spare;
 mod start;
 mod state;
@@ -31,7 +35,7 @@ mod visit;
 
 pub use cell::{Cell, Cells, RunningCell};
 pub use controls::{Control, Controls};
-pub use facts::{Facts, Groups};
+pub use facts::{Facts, Groups, Rights};
 pub use ids::{IdRange, Ids};
 pub use limits::{review, unmet};
 pub use plan::{Cloning, Inside, Outside, Plan};

@@ -148,6 +148,18 @@ pub enum Outside {
     },
     /// Write the id maps.
     MapIds(IdRange),
+    /// Map one id to our own, 0, and the others below and above it to 1 and following.
+    MapAround {
+        /// What ours is in the cell.
+        id: u32,
+        /// How many others there are.
+        others: u32,
+    },
+    /// Map one id, and no other, to our own.
+    MapOne {
+        /// What it is in the cell.
+        id: u32,
+    },
     /// Shift the owners of a tree by the id map.
     Shift {
         /// Which.
@@ -214,6 +226,11 @@ pub enum Inside {
     LeaveGroups,
     /// Become uid 0 and gid 0 of the cell, without groups.
     BecomeRoot,
+    /// Become the one uid and gid that there are in the cell. What the caller has of other groups stays.
+    BecomeOnly {
+        /// Which.
+        id: u32,
+    },
     /// Put a tree over the root.
     RootFromTree {
         /// Which.

@@ -1,6 +1,9 @@
 //! From settings to a plan. Pure: the same tenant, ids and facts give the same plan.
 
-use std::path::{Path, PathBuf};
+use std::{
+    cmp::Ordering,
+    path::{Path, PathBuf},
+};
 
 use crate::base::Bytes;
 use crate::config::settings::{CallSet, Jail, Network, Root, Tenant, User, kept};
@@ -9,7 +12,7 @@ use crate::sys::landlock;
 use super::{
     Facts, IdRange, Plan,
     etc::{self, TTY_GROUP},
-    facts::{Groups, LentKind},
+    facts::{Groups, LentKind, Rights},
     host, limits,
     plan::{Before, Cloning, Fill, Inside, Leaf, Mask, Outside, Tree, owner_in},
 };
@@ -93,6 +96,10 @@ pub(super) fn takes_spare(plan: &Plan, facts: &Facts) -> bool {
 /// To make the child, and what can only be set from outside.
 fn clone(group: Option<PathBuf>, owner: u32, facts: &Facts) -> Vec<Cloning> {
     let mut ops = vec![Cloning::Clone { group, owner }];
+    // What an ordinary user was given, they may not better; they gave it to themselves, or root did.
+    if facts.rights != Rights::Root {
+        return ops;
+    }
     if facts.oom_adjusted {
         ops.push(Cloning::ResetOomScore);
     }
@@ -175,12 +182,24 @@ impl Planner<'_> {
         let (joining, group_trees) = self.groups(ids);
         let shifted = self.root(&mut early, &mut root);
 
-        self.outside.push(Outside::MapIds(ids));
-        self.outside.extend(shifted.into_iter().map(|tree| Outside::Shift { tree }));
+        match self.facts.rights {
+            Rights::Root => {
+                self.outside.push(Outside::MapIds(ids));
+                self.outside.extend(shifted.into_iter().map(|tree| Outside::Shift { tree }));
+            }
+            // The trees belong to the user already.
+            Rights::User { others: 0 } => self.outside.push(Outside::MapOne { id: self.jail.user.id() }),
+            Rights::User { others } => self.outside.push(Outside::MapAround { id: self.jail.user.id(), others }),
+        }
         self.outside.push(Outside::Release);
         self.outside.append(&mut self.groups);
 
-        early.extend([Inside::AwaitMonitor, Inside::BecomeRoot]);
+        early.push(Inside::AwaitMonitor);
+        early.push(if self.facts.rights.are_of_one_id() {
+            Inside::BecomeOnly { id: self.jail.user.id() }
+        } else {
+            Inside::BecomeRoot
+        });
         if Kind::of(self.jail).pings {
             let last = self.jail.ids.saturating_sub(1);
             early.extend([Inside::PingGroups { last }, Inside::ReadOnly { path: Path::new("proc").join(PROC_SYS) }]);
@@ -189,7 +208,7 @@ impl Planner<'_> {
         early.extend(["dev", "proc", "sys"].map(|at| Inside::Settle { at: at.into() }));
         let limits = &self.jail.limits;
         early.extend([
-            terminals(self.jail.max_sessions.saturating_add(MORE_TERMINALS)),
+            terminals(self.jail.max_sessions.saturating_add(MORE_TERMINALS), self.facts.rights),
             tmpfs("dev/shm", limits.shm, "1777", false),
             tmpfs("tmp", limits.tmp, "1777", true),
             tmpfs("run", limits.run, "0755", true),
@@ -324,6 +343,12 @@ impl Planner<'_> {
             [("var", "var", 0, 0o755, Fill::Var), ("home", home, self.jail.user.id(), 0o750, Fill::Skeleton)]
         {
             let path = kept.join(name);
+            let uid = match self.facts.rights {
+                Rights::Root => uid,
+                // Ours, which the cell's one id is mapped to.
+                Rights::User { others: 0 } => 0,
+                Rights::User { .. } => around(self.jail.user.id(), uid),
+            };
             self.before.push(Before::Keep { path: path.clone(), uid, mode, fill });
             let tree = self.take(path);
             root.push(Inside::Attach { tree, at: at.into(), file: false, read_only: false });
@@ -347,20 +372,31 @@ impl Planner<'_> {
     }
 }
 
+/// Which id of the namespace around a cell its id `inner` is, where `own` is the user's, 0, and the others lie around
+/// it ([`Outside::MapAround`]).
+fn around(own: u32, inner: u32) -> u32 {
+    match inner.cmp(&own) {
+        Ordering::Less => inner.saturating_add(1),
+        Ordering::Equal => 0,
+        Ordering::Greater => inner,
+    }
+}
+
 fn mount(kind: &str, at: &str, options: &[(&str, String)]) -> Inside {
     let options = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     Inside::Mount { kind: kind.to_owned(), at: at.into(), options, exec: false, read_only: false }
 }
 
-fn terminals(most: u32) -> Inside {
+fn terminals(most: u32, rights: Rights) -> Inside {
     let mode = |mode: &str| mode.to_owned();
-    let options = [
-        ("newinstance", String::new()),
-        ("ptmxmode", mode("0666")),
-        ("mode", mode("0620")),
-        ("gid", TTY_GROUP.to_string()),
-        ("max", most.to_string()),
-    ];
+    let mut options = vec![("newinstance", String::new()), ("ptmxmode", mode("0666"))];
+    // There is no group for them where there is one id.
+    options.extend(if rights.are_of_one_id() {
+        vec![("mode", mode("0600"))]
+    } else {
+        vec![("mode", mode("0620")), ("gid", TTY_GROUP.to_string())]
+    });
+    options.push(("max", most.to_string()));
     mount("devpts", "dev/pts", &options)
 }
 

@@ -47,6 +47,8 @@ pub struct Built {
     pub memory_event: Option<OwnedFd>,
     /// What init writes usage into.
     pub board: Option<OwnedFd>,
+    /// Whether there is but one id in the cell, init's and the tenant's.
+    pub only_id: bool,
 }
 
 /// Becomes a cell; `None` if it was not wanted, or told whoever wanted it why it failed.
@@ -92,12 +94,13 @@ fn live(link: &mut Link<Answer, Word>, view: OwnedFd) -> Result<Option<Built>> {
     }
     builder.listener = Some(listener);
     todo.iter().try_for_each(|ops| builder.carry_out(ops))?;
-    let Builder { listener, session_groups, v2, calls, limited, memory_event, board, .. } = builder;
+    let Builder { listener, session_groups, v2, calls, limited, memory_event, board, only_id, .. } = builder;
     let listener = listener.ok_or_else(|| fail("making", "a cell", "its socket is gone"))?;
     let (Some(Calls { file, .. }), Some(calls)) = (calls, limited) else {
         return Err(fail("making", "a cell", "its system calls are not limited"));
     };
-    Ok(Some(Built { listener, first_link, session_groups, v2, filter: file.into(), calls, memory_event, board }))
+    let filter = file.into();
+    Ok(Some(Built { listener, first_link, session_groups, v2, filter, calls, memory_event, board, only_id }))
 }
 
 fn begin(link: &mut Link<Answer, Word>, view: OwnedFd) -> Result<Builder<'_>> {
@@ -109,6 +112,7 @@ fn begin(link: &mut Link<Answer, Word>, view: OwnedFd) -> Result<Builder<'_>> {
         view,
         calls: None,
         limited: None,
+        only_id: false,
         for_init: 0,
         memory_event: None,
         board: None,

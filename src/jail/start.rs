@@ -21,7 +21,7 @@ use crate::sys::{
 use crate::wire::{Link, LinkError, init::Order, init::Report};
 
 use super::{
-    IdRange, Plan, cgroups,
+    Plan, cgroups,
     child::{Child, Tools},
     filters::Filters,
     handover::{Answer, Word, lists},
@@ -175,7 +175,10 @@ impl<'a> Start<'a> {
     fn outside(&self, op: &Outside, child: &Child) -> Result<(), Trouble> {
         let failed = |cause: &dyn std::fmt::Display| fail("making the cell", format_args!("({op})"), cause);
         match op {
-            Outside::MapIds(range) => map_ids(child, *range)?,
+            Outside::MapIds(range) => map_ids(child, &format!("0 {} {}\n", range.first, range.count))?,
+            Outside::MapAround { id, others } => map_ids(child, &map_around(*id, *others))?,
+            // We are root of the user namespace around it.
+            Outside::MapOne { id } => map_ids(child, &format!("{id} 0 1\n"))?,
             Outside::MakeGroup { path, leaf: _ } => cgroups::make(path)?,
             Outside::Shift { tree } => {
                 let tree = self.trees.get(tree).ok_or_else(|| failed(&"no such tree"))?;
@@ -204,10 +207,22 @@ impl<'a> Start<'a> {
     }
 }
 
-/// user_namespaces(7): setgroups stays allowed, because the parent namespace's root writes.
-fn map_ids(child: &Child, range: IdRange) -> Result<()> {
-    let map = format!("0 {} {}\n", range.first, range.count);
-    ["uid_map", "gid_map"].iter().try_for_each(|name| child.write(name, &map))
+/// user_namespaces(7): setgroups stays as it is around it, because the parent namespace's root writes.
+fn map_ids(child: &Child, map: &str) -> Result<()> {
+    ["uid_map", "gid_map"].iter().try_for_each(|name| child.write(name, map))
+}
+
+/// The map in which `id` is 0 outside, those below it follow, and then those above it.
+fn map_around(id: u32, others: u32) -> String {
+    let above = others.saturating_sub(id);
+    let mut lines = vec![format!("{id} 0 1\n")];
+    if id > 0 {
+        lines.push(format!("0 1 {id}\n"));
+    }
+    if above > 0 {
+        lines.push(format!("{0} {0} {above}\n", id.saturating_add(1)));
+    }
+    lines.concat()
 }
 
 /// Takes a tenant's tree: found without following links, below a directory that only root enters,
@@ -243,4 +258,16 @@ fn check_private(source: &Path) -> Result<()> {
     let parent = source.parent().unwrap_or(source).display();
     Err(fail("opening the root", source.display(), "any user of the host could run its setuid programs")
         .hint(format_args!("chown root {parent} && chmod 700 {parent}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_id_is_mapped_once_around_the_users_own() {
+        assert_eq!(map_around(1000, 65_535), "1000 0 1\n0 1 1000\n1001 1001 64535\n");
+        assert_eq!(map_around(1000, 1000), "1000 0 1\n0 1 1000\n");
+        assert_eq!(map_around(0, 1000), "0 0 1\n1 1 1000\n");
+    }
 }

@@ -20,10 +20,30 @@ pub fn become_user(uid: u32, gid: u32) -> SysResult<()> {
     let (raw_uid, raw_gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     rustix::thread::set_thread_res_gid(raw_gid, raw_gid, raw_gid)?;
     rustix::thread::set_thread_res_uid(raw_uid, raw_uid, raw_uid)?;
-    let same = user_ids()? == [uid; 3]
-        && nix::unistd::getresgid().map(|ids| [ids.real, ids.effective, ids.saved].map(|id| id.as_raw()))? == [gid; 3]
-        && rustix::process::getgroups()?.is_empty();
+    let same = user_ids()? == [uid; 3] && group_ids()? == [gid; 3] && rustix::process::getgroups()?.is_empty();
     if same { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// As [`become_user`], where no group can be given up: in a user namespace that an ordinary user made, whose
+/// `setgroups` says `deny` (user_namespaces(7)).
+pub fn become_only_user(uid: u32, gid: u32) -> SysResult<()> {
+    let (raw_uid, raw_gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::thread::set_thread_res_gid(raw_gid, raw_gid, raw_gid)?;
+    rustix::thread::set_thread_res_uid(raw_uid, raw_uid, raw_uid)?;
+    if user_ids()? == [uid; 3] && group_ids()? == [gid; 3] { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// getgroups(2): the caller's groups besides its own.
+pub fn other_groups() -> SysResult<Vec<u32>> {
+    let own = rustix::process::getegid();
+    let groups = rustix::process::getgroups()?;
+    Ok(groups.into_iter().filter(|group| *group != own).map(Gid::as_raw).collect())
+}
+
+/// getegid(2).
+#[must_use]
+pub fn effective_gid() -> u32 {
+    rustix::process::getegid().as_raw()
 }
 
 /// Takes `uid` as user id, for a new user namespace to belong to; keeps every capability, and root's
@@ -59,6 +79,10 @@ pub fn be_root_again() -> SysResult<()> {
 
 fn user_ids() -> SysResult<[u32; 3]> {
     Ok(nix::unistd::getresuid().map(|ids| [ids.real, ids.effective, ids.saved].map(|id| id.as_raw()))?)
+}
+
+fn group_ids() -> SysResult<[u32; 3]> {
+    Ok(nix::unistd::getresgid().map(|ids| [ids.real, ids.effective, ids.saved].map(|id| id.as_raw()))?)
 }
 
 /// capset(2): `kept` becomes the permitted and effective set, nothing is inheritable or ambient.

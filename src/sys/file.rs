@@ -123,6 +123,30 @@ pub fn read_trusted(path: &Path, links: Links, cap: usize) -> Result<Vec<u8>, Un
     Ok(buffer)
 }
 
+/// Reads a regular file that nobody but `owner` or root can write; at most `cap` bytes. For what steers nobody but
+/// `owner`: who may exchange it by a directory above is theirs to decide.
+pub fn read_own(path: &Path, owner: u32, cap: usize) -> Result<Vec<u8>, Untrusted> {
+    let read = || {
+        let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = File::from(openat(CWD, path, flags, Mode::empty())?);
+        let stat = fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Distrust::NotFile);
+        }
+        if stat.st_uid != owner {
+            owned_by_root(&stat)?;
+        }
+        if stat.st_mode & 0o022 != 0 {
+            return Err(Distrust::Loose(stat.st_mode & 0o7777));
+        }
+        let mut buffer = Vec::new();
+        let limit = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
+        file.take(limit).read_to_end(&mut buffer).map_err(Errno::from)?;
+        if buffer.len() > cap { Err(Distrust::TooLarge(cap)) } else { Ok(buffer) }
+    };
+    read().map_err(|why| Untrusted::new(path, why))
+}
+
 /// Whether `path` is a regular file that [`read_trusted`] would read, whatever its size: one that may be
 /// executed by root's order.
 pub fn trusted_file(path: &Path, links: Links) -> Result<(), Untrusted> {

@@ -26,6 +26,12 @@ pub fn leave_mounts() -> SysResult<()> {
     leave(namespaces::MOUNT)
 }
 
+/// The same for a user namespace of the caller's own, with a mount namespace that belongs to it. For a process with one
+/// thread (`EINVAL` else), which has every capability there and no id yet.
+pub fn leave_users_and_mounts() -> SysResult<()> {
+    leave(namespaces::USER | namespaces::MOUNT)
+}
+
 /// sethostname(2), in the caller's uts namespace.
 pub fn set_host_name(name: &str) -> SysResult<()> {
     Ok(rustix::system::sethostname(name.as_bytes())?)

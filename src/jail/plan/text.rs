@@ -48,6 +48,8 @@ impl fmt::Display for Outside {
             }
             Self::SetGroup { file, value } => write!(f, "write {value} to {}", file.display()),
             Self::MapIds(range) => write!(f, "map ids 0-{} to {range}", range.count.saturating_sub(1)),
+            Self::MapAround { id, others } => write!(f, "map id {id} to our own, and {others} others around it"),
+            Self::MapOne { id } => write!(f, "map id {id} to our own, and no other"),
             Self::Shift { tree } => write!(f, "shift the owners of tree {tree} by the id map"),
             Self::Release => f.write_str("release the child"),
             Self::WriteDown => f.write_str("write down the cell"),
@@ -77,6 +79,7 @@ impl fmt::Display for Inside {
             Self::JoinGroups => f.write_str("join init's groups"),
             Self::LeaveGroups => f.write_str("unshare: cgroup namespace"),
             Self::BecomeRoot => f.write_str("become uid 0, gid 0, no groups"),
+            Self::BecomeOnly { id } => write!(f, "become uid {id}, gid {id}; there is no other"),
             Self::RootFromTree { tree, writable: true } => write!(f, "put tree {tree} over /"),
             Self::RootFromTree { tree, writable: false } => write!(f, "put tree {tree} over /, read-only"),
             Self::RootFromNothing { size } => write!(f, "put a tmpfs of {size} over /"),

@@ -11,6 +11,7 @@ fn tenant(root: Root) -> Tenant {
 
 fn facts() -> Facts {
     Facts {
+        rights: Rights::Root,
         state_dir: "/state".into(),
         real: vec!["usr"],
         linked: vec![("bin", "usr/bin".into())],
@@ -136,4 +137,35 @@ fn a_cell_never_keeps_sys_admin_and_becomes_root_before_it_makes_files() {
     let made = plan.inside.iter().position(|op| matches!(op, Inside::Symlink { .. } | Inside::File { .. }));
     assert!(at(&Inside::BecomeRoot) < made.unwrap());
     assert_eq!(plan.inside.last(), Some(&Inside::BecomeInit));
+}
+
+#[test]
+fn without_root_the_plan_is_the_same_with_fewer_operations() {
+    let none = |rights| Facts { rights, groups: Groups::V1(Vec::new()), ..facts() };
+    let of = |ids, rights| plan(&tenant(Root::Host), ids, &none(rights));
+    let root = of(IdRange { first: 1000, count: 65_536 }, Rights::Root);
+    let user = of(IdRange { first: 0, count: 1 }, Rights::User { others: 0 });
+    assert_eq!(user.clone, [Cloning::Clone { group: None, owner: 0 }]);
+    assert_eq!(user.outside, [Outside::MapOne { id: 1000 }, Outside::Release, Outside::WriteDown]);
+    assert_eq!(user.ahead, root.ahead);
+    assert_eq!(user.inside.len(), root.inside.len());
+    let mut others = root.inside.iter().zip(&user.inside).filter(|(of_root, of_user)| of_root != of_user);
+    assert_eq!(others.next(), Some((&Inside::BecomeRoot, &Inside::BecomeOnly { id: 1000 })));
+    let (_, terminals) = others.next().unwrap();
+    assert!(matches!(terminals, Inside::Mount { kind, options, .. }
+        if kind == "devpts" && options.iter().all(|(key, _)| key != "gid")));
+    assert_eq!(others.next(), None);
+}
+
+#[test]
+fn with_ids_that_were_granted_only_owners_and_groups_are_left_out() {
+    let facts = |rights| Facts { rights, groups: Groups::V1(Vec::new()), ..facts() };
+    let root = plan(&tenant(Root::Host), IdRange { first: 1000, count: 65_536 }, &facts(Rights::Root));
+    let rights = Rights::User { others: 65_535 };
+    let user = plan(&tenant(Root::Host), IdRange { first: 0, count: 1 }, &facts(rights));
+    assert_eq!(user.inside, root.inside);
+    assert_eq!(user.outside.first(), Some(&Outside::MapAround { id: 1000, others: 65_535 }));
+    // The cell's root, 0, is the first of those granted; the tenant is the user.
+    let owners = user.before.iter().filter_map(|op| if let Before::Keep { uid, .. } = op { Some(*uid) } else { None });
+    assert_eq!(owners.collect::<Vec<_>>(), [1, 0]);
 }

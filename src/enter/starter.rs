@@ -1,0 +1,76 @@
+//! Who starts a caller's session and tells how it goes: a monitor, through which a tenant enters, or the init of a
+//! cell of the caller's own (`own.rs`).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::base::Result;
+use crate::wire::login::{Reply, Request};
+use crate::wire::session::{Exit, Signal};
+use crate::wire::{Link, LinkError};
+
+use super::CHANNEL;
+
+/// What was told.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// The session runs: its streams.
+    Started(Vec<OwnedFd>),
+    /// None was started, because of this.
+    Refused(String),
+    /// For the caller to read.
+    Notice(String),
+    /// How it ended.
+    Ended(Exit),
+    /// Nothing that concerns it.
+    Nothing,
+    /// What cannot be meant; its name.
+    Odd(String),
+}
+
+/// See the module. Its descriptor is readable when there is something to hear.
+pub(super) trait Starter: AsFd {
+    /// Passes a signal on to the session; an error if nobody is there to.
+    fn signal(&self, signal: Signal) -> Result<(), LinkError>;
+    /// Hears what is told next.
+    fn hear(&mut self) -> Result<Said, LinkError>;
+}
+
+/// A monitor.
+#[derive(Debug)]
+pub(super) struct Monitor(pub(super) Link<Request, Reply>);
+
+impl AsFd for Monitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Starter for Monitor {
+    fn signal(&self, signal: Signal) -> Result<(), LinkError> {
+        self.0.send(&Request::SignalSession { channel: CHANNEL, signal })
+    }
+
+    fn hear(&mut self) -> Result<Said, LinkError> {
+        let (reply, fds) = self.0.receive()?;
+        Ok(match reply {
+            Reply::SessionStarted { .. } => Said::Started(fds),
+            Reply::SessionRefused { why, .. } => Said::Refused(why.sentence().to_owned()),
+            Reply::SessionNotice { text, .. } => Said::Notice(text),
+            Reply::SessionEnded { exit, .. } => Said::Ended(exit),
+            // Said to all whose cell has ended; there are none here.
+            Reply::ForwardsGone => Said::Nothing,
+            Reply::Setup(_)
+            | Reply::KeyAcceptable
+            | Reply::Ask { .. }
+            | Reply::LoggedIn(_)
+            | Reply::LoginRefused { .. }
+            | Reply::ForwardOpened { .. }
+            | Reply::ForwardRefused { .. } => Said::Odd(name_of(&reply)),
+        })
+    }
+}
+
+/// The name of a message: its fields and values may be long.
+pub(super) fn name_of(message: &impl std::fmt::Debug) -> String {
+    format!("{message:?}").chars().take_while(|letter| letter.is_alphanumeric()).collect()
+}
