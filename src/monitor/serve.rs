@@ -59,8 +59,21 @@ pub(super) fn serve(ssh: Ssh, conn: Named<'_>, grant: &Grant, told: &Told, house
     let clock = Clock::new(grant.tenant(), Instant::now());
     let unwanted = Unwanted::default();
     let traced = None;
-    let mut served =
-        Served { ssh, cell: None, sessions, traced, forwards, files, unwanted, refusals, clock, conn, grant, told, house };
+    let mut served = Served {
+        ssh,
+        cell: None,
+        sessions,
+        traced,
+        forwards,
+        files,
+        unwanted,
+        refusals,
+        clock,
+        conn,
+        grant,
+        told,
+        house,
+    };
     let end = served.until_the_end();
     if let Err(end) = &end {
         served.say_goodbye(end);
