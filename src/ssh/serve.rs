@@ -2,6 +2,7 @@
 
 use std::{
     os::fd::{AsFd as _, OwnedFd},
+    pin::pin,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -93,9 +94,10 @@ async fn serve(parts: Parts) {
     let Parts { socket, login_is_through, voice, ear, ends, forwards, answers } = parts;
     let monitor = Monitor::new(voice.clone(), answers);
     let connection = serve_client(socket, login_is_through, monitor, &voice, ends, forwards.clone());
+    let mut gone = pin!(ear.listen());
     tokio::select! {
         // The monitor is gone, or not to be understood: nobody is left to serve for.
-        _gone = ear.listen() => {}
+        _gone = &mut gone => {}
         ended = connection => {
             forwards.report_all().await;
             // If the monitor cannot be told, it is gone, and this process about to be.
@@ -104,7 +106,13 @@ async fn serve(parts: Parts) {
                 tries => drop(voice.send(&Request::RefusedUnasked { tries }).await),
             }
             match ended {
-                Err(End::GaveUp(why)) => drop(voice.send(&Request::GaveUp { why }).await),
+                // It ends this process. Were we gone first, it might hear of programs that lost their
+                // descriptors before it hears why.
+                Err(End::GaveUp(why)) => {
+                    if voice.send(&Request::GaveUp { why }).await.is_ok() {
+                        gone.await;
+                    }
+                }
                 Err(end) if !end.is_ordinary() => {
                     let text = end.to_string().chars().take(MOST_REASON).collect();
                     drop(voice.send(&Request::Note { text }).await);
