@@ -107,6 +107,31 @@ fn each_line_that_leaks_is_named_with_what_to_write_instead() {
     }
 }
 
+/// Debian 12's service for sshd does so, and sshd passes on what comes of it, unasked
+#[test]
+fn variables_that_pam_takes_from_a_home_are_told_where_the_account_can_write_them() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    let text = shipped(&host).replace("UsePAM no\n", "UsePAM yes\n");
+    let service = |line: &str| {
+        let line = format!("echo 'session required pam_env.so {line}' >/etc/pam.d/sshd");
+        assert_eq!(run_bounded(host.as_root(&["sh", "-c", &line]), b"").status, 0);
+    };
+    service("user_readenv=0");
+    let ran = check(&host, &text);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+    service("user_readenv=1");
+    let ran = check(&host, &text);
+    // bob's home is not his to write in.
+    for words in ["pam_env lets alice set LD_PRELOAD by ~/.pam_environment", "/etc/pam.d/sshd", "1 leak around"] {
+        assert!(ran.status == 1 && ran.err.contains(words), "{words}: {}", ran.err);
+    }
+    let ran = check(&host, &shipped(&host));
+    assert_eq!(ran.status, 0, "PAM is not asked: {}", ran.err);
+}
+
 /// The exact text, as an admin sees it
 #[test]
 fn many_leaks_are_told_in_the_order_of_the_files() {

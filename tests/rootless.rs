@@ -255,7 +255,7 @@ fn a_signal_for_the_caller_is_one_for_the_program_and_a_jail_that_dies_is_told()
         return;
     }
     let user = User::new();
-    let line = "trap 'echo caught; exit 3' TERM; echo ready; cat & wait";
+    let line = "trap 'echo caught; kill $!; exit 3' TERM; echo ready; sleep 1000 & wait";
     let mut running = Running::start(user.enter(&["--", "bash", "-c", line]));
     running.expect("ready");
     procfs::kill(running.child.id() as i32, Signal::SIGTERM);

@@ -26,18 +26,20 @@ const UNDER_WAY: Duration = Duration::from_millis(100);
 pub struct Audit {
     path: PathBuf,
     file: File,
+    /// Where a line was cut that has no end yet: waited for once.
+    torn: Option<u64>,
 }
 
 impl Audit {
     /// Opens `path`, or makes it (0600). Refuses what is not a regular file of root's that nobody else can read.
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self { path: path.to_owned(), file: open(path)? })
+        Ok(Self { path: path.to_owned(), file: open(path)?, torn: None })
     }
 
     /// A second hold on the same file, for a process that is about to go its own way.
     pub fn duplicate(&self) -> Result<Self> {
         let file = self.file.try_clone().map_err(|cause| fail("duplicating", self.path.display(), cause))?;
-        Ok(Self { path: self.path.clone(), file })
+        Ok(Self { path: self.path.clone(), file, torn: self.torn })
     }
 
     /// Writes `event`. A failure goes to the admin's log: a full disk must not lock the admin out.
@@ -75,7 +77,7 @@ impl Audit {
 
     /// Whether the last line was cut by a full disk, whoever wrote it: the next one must not be lost in it.
     /// Another's line that is being written looks the same until it is there.
-    fn is_torn(&self) -> io::Result<bool> {
+    fn is_torn(&mut self) -> io::Result<bool> {
         let end = Instant::now() + UNDER_WAY;
         loop {
             let Some(last) = self.file.metadata()?.len().checked_sub(1) else { return Ok(false) };
@@ -84,7 +86,11 @@ impl Audit {
             if byte == *b"\n" {
                 return Ok(false);
             }
+            if self.torn == Some(last) {
+                return Ok(true);
+            }
             if Instant::now() >= end {
+                self.torn = Some(last);
                 return Ok(true);
             }
             thread::yield_now();

@@ -60,7 +60,8 @@ fn enter(own: Own) -> Result<Ending> {
     let tenant = tenant(own.config.as_deref(), uid, &name)?;
     rootless::check(&tenant)?;
     let groups = credentials::other_groups().map_err(failed("asking for your groups"))?;
-    let quiet = !own.verbose && !(own.program == Program::Shell && io::stderr().is_terminal());
+    let wanted = own.verbose || (own.program == Program::Shell && io::stderr().is_terminal());
+    let quiet = !wanted;
     let on_terminal = pty::is_terminal(io::stdin().as_fd()) && pty::is_terminal(io::stdout().as_fd());
     let grant = grant(own_identity(uid, &account, name.clone()), tenant.clone(), None::<Ends>)
         .ok_or_else(|| fail("entering the cell of", &name, "it is locked"))?;

@@ -60,15 +60,17 @@ impl Traced {
         Ok(Self { id: id.parse().ok(), streams, ending: false })
     }
 
-    /// Whether somebody in the cell can talk by a pipe yet. What cannot be told is taken for a yes. A
-    /// terminal can be cut, whoever holds it.
+    /// Whether a pipe has somebody at both ends yet, so that they can talk. What cannot be told is taken
+    /// for a yes. A terminal can be cut, whoever holds it.
     fn is_held(&self) -> bool {
         match &self.streams {
             Streams::Terminal(_) => false,
-            Streams::Pipes(stdin, outputs) => {
-                trace::has_readers(stdin.as_fd()).unwrap_or(true)
-                    || outputs.iter().any(|output| trace::has_writers(output.as_fd()).unwrap_or(true))
-            }
+            Streams::Pipes(stdin, outputs) => outputs.iter().chain([stdin]).any(|pipe| {
+                let pipe = pipe.as_fd();
+                // Before it is looked at: an end that is open to no eye could be opened again.
+                trace::seal(pipe).is_err()
+                    || (trace::has_readers(pipe).unwrap_or(true) && trace::has_writers(pipe).unwrap_or(true))
+            }),
         }
     }
 

@@ -68,6 +68,7 @@ pub(super) struct Login<'a> {
 }
 
 impl Login<'_> {
+    #[expect(clippy::too_many_lines, reason = "one arm for each request, so that none is forgotten")]
     fn answer(&mut self, request: Request) -> Result<Option<Proved>, End> {
         let started = Instant::now();
         // What was refused unasked may be of before the questions.

@@ -42,7 +42,9 @@ impl Unwanted {
 /// Whether it has ended. It leaves nothing of it behind then.
 fn is_reaped(child: &OwnedFd) -> bool {
     let ended = poll::wait_readable(&[child.as_fd()], Some(Instant::now())).is_ok_and(|ready| ready.contains(&true));
-    // Or whoever reaps all children of the monitor was there before.
-    if ended && process::wait_for(child.as_fd()).is_err() {}
+    if ended {
+        // Or whoever reaps all children of the monitor was there before.
+        if process::wait_for(child.as_fd()).is_err() {}
+    }
     ended
 }

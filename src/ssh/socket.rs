@@ -40,6 +40,11 @@ const KEEP_ALIVE_COUNT: u32 = 3;
 /// and so counts it nowhere.
 const MOST_EARLY: u64 = 1 << 20;
 
+/// Bytes in the time of a key exchange by which a client shows that it sends what it had on its way when
+/// we began one; and how often it is waited for again because of that.
+const STILL_SENDS: u64 = 64 << 10;
+const MOST_TIMES: u32 = 10;
+
 /// The connection, which acknowledges at once until the login is through.
 ///
 /// OpenSSH's client holds small packets back under Nagle's rule while an earlier one is not
@@ -63,6 +68,9 @@ struct Exchange {
     began: Instant,
     /// The client takes part, or does something else meanwhile.
     spoke: bool,
+    /// Bytes that came since the time was given last, and how often it was given.
+    moved: u64,
+    times: u32,
     over: Pin<Box<Sleep>>,
 }
 
@@ -111,9 +119,10 @@ impl Socket {
     /// Fails where a key exchange takes too long. The library reads whenever it does not write, and so
     /// comes by here when one begins.
     ///
-    /// Two things get the time again: a slow line, whose other end has not acknowledged all that was
-    /// sent to it, and a client that has said nothing since we began. The latter was stopped (`~^Z`) and
-    /// costs no more than any idle one.
+    /// Three things get the time again: a slow line, whose other end has not acknowledged all that was
+    /// sent to it; one that still brings what the client sent before it heard of the exchange, for a
+    /// while; and a client that has said nothing since we began. That was stopped (`~^Z`) and costs no
+    /// more than any idle one.
     fn watch_exchange(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let Some(overheard::Exchange { began, by_client }) = overheard::exchange() else {
             self.exchange = None;
@@ -122,29 +131,35 @@ impl Socket {
         let again = || Box::pin(sleep(self.most_exchange));
         let exchange = match &mut self.exchange {
             Some(exchange) if exchange.began == began => exchange,
-            Some(_) | None => self.exchange.insert(Exchange { began, spoke: by_client, over: again() }),
+            Some(_) | None => {
+                self.exchange.insert(Exchange { began, spoke: by_client, moved: 0, times: 0, over: again() })
+            }
         };
         while exchange.over.as_mut().poll(cx).is_ready() {
-            if exchange.spoke && tcp::unacknowledged(self.inner.as_fd()).map_err(raw)? == 0 {
+            let still_sends = !by_client && exchange.moved >= STILL_SENDS && exchange.times < MOST_TIMES;
+            if exchange.spoke && !still_sends && tcp::unacknowledged(self.inner.as_fd()).map_err(raw)? == 0 {
                 return Err(io::Error::other(Cut(GaveUp::KeyExchange)));
             }
+            (exchange.moved, exchange.times) = (0, exchange.times.saturating_add(1));
             exchange.over = again();
         }
         Ok(())
     }
 
     /// Something was read, and so sent by the client.
-    fn spoke(&mut self) {
-        if let Some(exchange) = self.exchange.as_mut().filter(|exchange| !exchange.spoke) {
+    fn spoke(&mut self, read: u64) {
+        let Some(exchange) = self.exchange.as_mut() else { return };
+        exchange.moved = exchange.moved.saturating_add(read);
+        if !exchange.spoke {
             exchange.spoke = true;
             exchange.over = Box::pin(sleep(self.most_exchange));
         }
     }
 
     /// Fails where somebody who is not logged in sent more than can be of use.
-    fn count_early(&mut self, read: usize) -> io::Result<()> {
+    fn count_early(&mut self, read: u64) -> io::Result<()> {
         tcp::acknowledge_at_once(self.inner.as_fd()).map_err(raw)?;
-        self.early = self.early.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+        self.early = self.early.saturating_add(read);
         if self.early > MOST_EARLY { Err(io::Error::other(Cut(GaveUp::TooMuchEarly))) } else { Ok(()) }
     }
 }
@@ -161,11 +176,12 @@ impl AsyncRead for Socket {
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut socket.inner).poll_read(cx, buffer))?;
+        let read = u64::try_from(buffer.filled().len().saturating_sub(before)).unwrap_or(u64::MAX);
         if socket.is_logged_in() {
-            socket.spoke();
+            socket.spoke(read);
             return Poll::Ready(Ok(()));
         }
-        Poll::Ready(socket.count_early(buffer.filled().len().saturating_sub(before)))
+        Poll::Ready(socket.count_early(read))
     }
 }
 

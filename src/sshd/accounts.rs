@@ -8,6 +8,7 @@ use std::{
 
 use users::os::unix::{GroupExt as _, UserExt as _};
 
+use super::pam;
 use crate::auth::host_account;
 use crate::base::Result;
 use crate::config::Compiled;
@@ -17,15 +18,19 @@ use crate::wire::enter::SHELL_NAME;
 /// Shells that let nobody run anything.
 const SHUT: [&str; 2] = ["nologin", "false"];
 
-/// Files of the home that a shell reads before it runs a command (bash as Debian builds it). A shell that is
-/// not listed, such as dash, reads none.
-const STARTUP: [(&str, &[&str]); 5] = [
+/// Files of the home that a shell reads before it runs a command (bash as Debian builds it).
+const STARTUP: [(&str, &[&str]); 7] = [
     ("bash", &[".bashrc"]),
+    ("rbash", &[".bashrc"]),
     ("zsh", &[".zshenv"]),
+    ("rzsh", &[".zshenv"]),
     ("csh", &[".cshrc"]),
     ("tcsh", &[".tcshrc", ".cshrc"]),
-    ("fish", &[".config"]),
+    ("fish", &[".config", ".config/fish", ".config/fish/config.fish", ".config/fish/conf.d"]),
 ];
+
+/// Shells that read no file before a command. Of any other it is not known.
+const PLAIN: [&str; 6] = ["", "sh", "dash", "ash", "ksh", "mksh"];
 
 /// A host account that is a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +38,8 @@ pub(super) struct Account {
     pub(super) name: String,
     pub(super) groups: Vec<String>,
     pub(super) shell: Shell,
+    /// It can write the file that pam_env(8) takes variables from.
+    pub(super) writes_variables: bool,
 }
 
 /// Its login shell, by which sshd runs all that it runs for it.
@@ -71,8 +78,10 @@ pub(super) fn tied(compiled: &Compiled) -> Result<Vec<Account>> {
         let Some(user) = users::get_user_by_name(name).filter(|user| user.uid() != 0) else { continue };
         let Some(known) = host_account(user.uid(), true) else { continue };
         if compiled.tied_to(&known.name, &known.groups)?.is_some() {
-            let shell = shell(user.shell(), &Owner::of(&user), user.home_dir());
-            accounts.push(Account { name: name.clone(), groups: known.groups, shell });
+            let (owner, home) = (Owner::of(&user), user.home_dir());
+            let shell = shell(user.shell(), &owner, home);
+            let writes_variables = owner.can_write(home) || owner.can_write(&home.join(pam::OWN));
+            accounts.push(Account { name: name.clone(), groups: known.groups, shell, writes_variables });
         }
     }
     Ok(accounts)
@@ -110,7 +119,11 @@ fn shell(path: &Path, owner: &Owner, home: &Path) -> Shell {
     }
     let files = STARTUP.iter().find(|(shell, _)| *shell == name).map(|(_, files)| *files).unwrap_or_default();
     let writable = |file: &&&str| owner.can_write(home) || owner.can_write(&home.join(file));
-    let startup = files.iter().find(writable).map(|file| home.join(file));
+    let unknown = files.is_empty() && !PLAIN.contains(&name);
+    let startup = match files.iter().find(writable) {
+        Some(file) => Some(home.join(file)),
+        None => Some(home.to_owned()).filter(|home| unknown && owner.can_write(home)),
+    };
     // An empty field is /bin/sh (passwd(5)).
     let path = if path.as_os_str().is_empty() { "/bin/sh".into() } else { path.display().to_string() };
     Shell::Hosts { path, startup }
@@ -139,6 +152,8 @@ mod tests {
         chown(&home, Some(61_001), Some(61_001)).unwrap();
         assert!(runs("/bin/bash", &owner) && runs("/bin/tcsh", &owner) && !runs("/bin/bash", &other));
         assert!(!runs("/bin/sh", &owner) && !runs("/bin/dash", &owner));
+        assert!(runs("/bin/rbash", &owner), "it reads .bashrc before it is restricted");
+        assert!(runs("/opt/own-shell", &owner) && !runs("/opt/own-shell", &other), "nobody knows what it reads");
         assert_eq!(of("/usr/sbin/cellblock-shell", &owner), Shell::Ours);
         assert_eq!(of("/usr/sbin/nologin", &owner), Shell::Shut);
         fs::remove_dir_all(&home).unwrap();

@@ -37,6 +37,8 @@ impl Command {
             _other => {}
         }
         match words.strip_prefix(&["exec"]).unwrap_or(&words) {
+            // Without root there is no record, and no limit over all sessions.
+            [_, "enter", rest @ ..] if rest.contains(&"--rootless") => Self::Other,
             [program, "enter", rest @ ..] if rest.iter().chain([program]).all(|word| is_plain(word)) => {
                 match program.rsplit_once('/') {
                     Some((_, "cellblock")) if program.starts_with('/') => Self::Enter,

@@ -6,12 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::accounts::{Account, tied};
+use super::accounts::{Account, Shell, tied};
 use super::answer::Answer;
 use super::ask::ask;
 use super::judge::judge;
 use super::leak::{Found, Leak, WHO, Where, Whom};
 use super::origin::{Origin, origins};
+use super::pam;
 use crate::base::{Failure, Result, escape, fail};
 use crate::config::Compiled;
 use crate::sys::file::{Links, trusted_file};
@@ -53,12 +54,16 @@ pub fn look(compiled: &Compiled, program: &str, file: &Path) -> Result<Looked> {
             origins(&usual.matches)
         });
         all.extend(account, &elsewhere, &usual);
+        let by_pam = usual.value("usepam") == "yes" && account.writes_variables && account.shell != Shell::Shut;
+        if let Some(found) = by_pam.then(pam::own_variables).flatten() {
+            all.add(found, account, None);
+        }
         for origin in origins.iter().filter(|origin| **origin != elsewhere) {
             all.extend(account, origin, &answer(program, &file, name, origin)?);
         }
     }
     if let Some((origins, true)) = known {
-        let what = format!("the Match lines name more origins than the {} that were asked about", origins.len());
+        let what = format!("the Match lines tell apart more than the {} origins that were asked about", origins.len());
         let hint = "let what closes doors to tenants stand in a Match block that asks for the account or group alone";
         all.0.entry(Found { place: Where::File(file.clone()), what, hint: hint.into() }).or_default();
     }

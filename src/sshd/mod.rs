@@ -10,6 +10,7 @@ mod judge;
 mod leak;
 mod look;
 mod origin;
+mod pam;
 
 pub use ask::program;
 pub use leak::Leak;

@@ -2,7 +2,10 @@
 //! such places, so one is asked about for each that the config's `Match` lines name, and one that they do not.
 //! What really matches is sshd's to say. Pure.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 /// Origins that are asked about; each costs some 30 ms for each account.
 const MAX_ORIGINS: usize = 16;
@@ -78,6 +81,20 @@ fn address(pattern: &str) -> Option<String> {
     whole.parse::<IpAddr>().ok().map(|address| address.to_string())
 }
 
+/// The last address of a network, which another line may name alone.
+fn last(pattern: &str) -> Option<String> {
+    let (network, bits) = pattern.split_once('/')?;
+    let bits: u32 = bits.parse().ok()?;
+    Some(match network.parse::<IpAddr>().ok()? {
+        IpAddr::V4(first) => {
+            Ipv4Addr::from(u32::from(first) | u32::MAX.checked_shr(bits).unwrap_or_default()).to_string()
+        }
+        IpAddr::V6(first) => {
+            Ipv6Addr::from(u128::from(first) | u128::MAX.checked_shr(bits).unwrap_or_default()).to_string()
+        }
+    })
+}
+
 /// The origins to ask about where the config has these `Match` lines, and whether there are more.
 pub(super) fn origins(matches: &[String]) -> (Vec<Origin>, bool) {
     let mut all = vec![Origin::elsewhere()];
@@ -91,12 +108,17 @@ pub(super) fn origins(matches: &[String]) -> (Vec<Origin>, bool) {
         }
         for (criterion, patterns) in &criteria {
             for pattern in patterns.split(',') {
-                let origin = first.with(criterion, pattern.trim_start_matches('!'));
-                all.extend(origin.filter(|origin| !all.contains(origin)));
+                let pattern = pattern.trim_start_matches('!');
+                for pattern in [Some(pattern.to_owned()), last(pattern)].into_iter().flatten() {
+                    let origin = first.with(criterion, &pattern);
+                    all.extend(origin.filter(|origin| !all.contains(origin)));
+                }
             }
         }
     }
-    let more = all.len() > MAX_ORIGINS;
+    // sshd -T is told no routing domain.
+    let unasked = matches.iter().flat_map(|asked| criteria(asked)).any(|(criterion, _)| criterion == "rdomain");
+    let more = unasked || all.len() > MAX_ORIGINS;
     all.truncate(MAX_ORIGINS);
     (all, more)
 }
@@ -131,9 +153,20 @@ mod tests {
     fn what_match_lines_name_is_asked_about_and_one_that_they_do_not() {
         assert_eq!(told(&[]), [""]);
         assert_eq!(told(&["User alice", "all", "Group \"tenants\"", "RDomain x # Address 10.0.0.1"]), [""]);
-        assert_eq!(told(&["Address 10.0.0.0/8,!10.1.0.0/16"]), ["", "address 10.0.0.0", "address 10.1.0.0"]);
+        assert_eq!(
+            told(&["Address 10.0.0.0/8,!10.1.0.0/16"]),
+            ["", "address 10.0.0.0", "address 10.255.255.255", "address 10.1.0.0", "address 10.1.255.255"]
+        );
         assert_eq!(told(&["User a address=172.16.*"]), ["", "address 172.16.1.1"]);
-        assert_eq!(told(&["Address 2001:db8::/32 LocalPort 2222"]), ["", "address 2001:db8::, local port 2222"]);
+        assert_eq!(
+            told(&["Address 2001:db8::/32 LocalPort 2222"]),
+            [
+                "",
+                "address 2001:db8::, local port 2222",
+                "address 2001:db8:ffff:ffff:ffff:ffff:ffff:ffff, local port 2222"
+            ]
+        );
+        assert!(origins(&["RDomain vrf1".to_owned()]).1);
         assert_eq!(
             told(&["Host *.example.org", "LocalAddress 10.0.0.1"]),
             ["", "host x.example.org", "local address 10.0.0.1"]

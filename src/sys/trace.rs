@@ -46,13 +46,16 @@ fn has_others(pipe: BorrowedFd<'_>, end: OFlags) -> SysResult<bool> {
     Ok(!broken.contains(&true))
 }
 
+/// Leaves a pipe to those who have it open: an `O_PATH` descriptor of it, which nobody sees, can be
+/// opened again by its owner, and that is root from here on.
+pub fn seal(pipe: BorrowedFd<'_>) -> SysResult<()> {
+    give_to_root(pipe)
+}
+
 /// Takes a terminal from all who have it open, but for its master: they are hung up on (`TIOCVHANGUP`,
 /// which asks for CAP_SYS_ADMIN of the host), and none but host root opens it again.
 pub fn cut(terminal: BorrowedFd<'_>) -> SysResult<()> {
-    let root = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
-    rustix::fs::chownat(terminal, "", Some(root.0), Some(root.1), AtFlags::EMPTY_PATH)?;
-    // From here on its owner cannot undo that.
-    rustix::fs::chmod(path(terminal), Mode::from_raw_mode(0o600))?;
+    give_to_root(terminal)?;
     let slave = match open(terminal, OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK) {
         Ok(slave) => slave,
         // Neither master nor slave is open any more.
@@ -62,6 +65,13 @@ pub fn cut(terminal: BorrowedFd<'_>) -> SysResult<()> {
     // SAFETY: TIOCVHANGUP takes no argument; `slave` is open for the length of the call.
     let done = unsafe { libc::ioctl(slave.as_raw_fd(), libc::TIOCVHANGUP) };
     if done < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
+fn give_to_root(fd: BorrowedFd<'_>) -> SysResult<()> {
+    let root = (rustix::process::Uid::ROOT, rustix::process::Gid::ROOT);
+    rustix::fs::chownat(fd, "", Some(root.0), Some(root.1), AtFlags::EMPTY_PATH)?;
+    // From here on its owner cannot undo that.
+    Ok(rustix::fs::chmod(path(fd), Mode::from_raw_mode(0o600))?)
 }
 
 fn open(fd: BorrowedFd<'_>, flags: OFlags) -> SysResult<OwnedFd> {
@@ -75,6 +85,11 @@ fn path(fd: BorrowedFd<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        os::unix::process::CommandExt as _,
+        process::{Command, Stdio},
+    };
+
     use super::*;
     use crate::sys::{fd, pty};
 
@@ -89,6 +104,25 @@ mod tests {
         assert_eq!(fd::write(write.as_fd(), b"x"), Err(Errno::EPIPE));
         drop(write);
         assert_eq!(there(), (false, false));
+    }
+
+    #[test]
+    fn who_kept_but_the_name_of_a_sealed_pipe_does_not_open_it_again() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let (read, _write) = fd::pipe().unwrap();
+        let nobody = (rustix::process::Uid::from_raw(65_534), rustix::process::Gid::from_raw(65_534));
+        rustix::fs::fchown(&read, Some(nobody.0), Some(nobody.1)).unwrap();
+        let kept = of(read.as_fd()).unwrap();
+        let reopens = || {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", ": </proc/self/fd/0"]).uid(65_534).gid(65_534);
+            shell.stdin(kept.try_clone().unwrap()).stderr(Stdio::null()).status().unwrap().success()
+        };
+        assert!(reopens());
+        seal(kept.as_fd()).unwrap();
+        assert!(!reopens());
     }
 
     #[test]

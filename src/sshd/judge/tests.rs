@@ -9,7 +9,7 @@ const CLOSED: &str = "forcecommand exec /usr/sbin/cellblock enter\nsubsystem sft
     permitopen any\npermitlisten any\n";
 
 fn account(shell: Shell) -> Account {
-    Account { name: "alice".into(), groups: vec!["alice".into(), "tenants".into()], shell }
+    Account { name: "alice".into(), groups: vec!["alice".into(), "tenants".into()], shell, writes_variables: false }
 }
 
 fn sh() -> Shell {
