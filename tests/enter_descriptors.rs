@@ -65,11 +65,6 @@ fn hosts(alice: &str) -> [Host; 2] {
     [Host::start(alice, ""), Host::where_descriptors_pass(alice, "")]
 }
 
-/// Ends whatever of the host's accounts is there, so that nothing lingers when a test is over.
-fn end_of(host: &Host, account: &str) {
-    host.on_host(account, &["pkill", "-9", "-u", account, "python3"]).status().unwrap();
-}
-
 #[test]
 fn what_those_leave_who_are_turned_away_stops_the_listener_neither_at_work_nor_at_its_end() {
     if !root() {
@@ -133,7 +128,7 @@ fn a_caller_that_has_gone_before_it_is_seen_stops_nobody_by_what_it_left() {
         let begin = Instant::now();
         host.entered("alice", &["--", "true"]);
         assert!(begin.elapsed() < patience(10), "{:?}", begin.elapsed());
-        end_of(&host, "mallory");
+        host.end_callers("mallory");
     }
 }
 
@@ -167,7 +162,7 @@ fn no_caller_puts_its_monitor_to_sleep() {
             host.door.signal(Signal::SIGCONT);
             let ended = until(patience(30), || of("connection_end") > number && monitors(&host).is_empty());
             assert!(ended, "{what}: {:?}\n{}", monitors(&host), host.door.log());
-            end_of(&host, account);
+            host.end_callers(account);
         }
         soon("the sessions are over", || of("session_end") == of("session_start"));
         let left = host.entered("root", &["alice", "--", "sh", "-c", "pgrep -fc 'trap.*TERM'; true"]);

@@ -135,8 +135,7 @@ fn a_session_ends_with_its_caller_even_where_another_holds_the_connection() {
         soon("the connection has ended", || events(&host, "connection_end").len() == 1);
     }
     // The child sleeps as alice of the host.
-    let mut kill = host.on_host("alice", &["pkill", "-9", "-u", "alice", "python3"]);
-    kill.status().unwrap();
+    host.end_callers("alice");
     soon("all is over", || events(&host, "connection_end").len() == 1);
     running.wait();
 }
@@ -384,7 +383,7 @@ fn no_session_outlasts_its_time_by_what_the_caller_holds_on_to() {
         "1",
         "the one that looks"
     );
-    run_bounded(host.on_host("alice", &["pkill", "-9", "-u", "alice", "python3"]), b"");
+    host.end_callers("alice");
 }
 
 /// Nor by what it leaves in the cell, in its session or out of it, on pipes or on a terminal

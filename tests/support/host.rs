@@ -8,7 +8,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use super::{Door, Ran, Scratch, door::Builder, free_port, patience, run_bounded, until};
+use nix::sys::signal::Signal;
+
+use super::{Door, Ran, Scratch, door::Builder, free_port, patience, procfs, run_bounded, until};
 
 /// Accounts: name, uid, groups besides their own, whether `cellblock-shell` is their login shell.
 const ACCOUNTS: [(&str, u32, &str, bool); 5] = [
@@ -152,6 +154,16 @@ impl Host {
         let ran = run_bounded(self.enter(account, words), b"");
         assert_eq!(ran.status, 0, "{account} {words:?}: {}\n{}", ran.err, self.door.log());
         ran.text()
+    }
+
+    /// Ends the callers that this account runs on this host: others have accounts with the same uids.
+    pub fn end_callers(&self, account: &str) {
+        let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+        let here = namespace(self.door.listener());
+        let own = |pid: &i32| procfs::uid(*pid) == Some(Self::uid(account)) && procfs::name(*pid) == "python3";
+        for pid in procfs::pids().into_iter().filter(own).filter(|pid| namespace(*pid) == here) {
+            procfs::kill(pid, Signal::SIGKILL);
+        }
     }
 
     pub fn uid(account: &str) -> u32 {
