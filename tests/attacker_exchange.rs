@@ -126,3 +126,24 @@ fn a_client_that_says_nothing_since_the_server_wanted_keys_is_waited_for() {
     assert_eq!(client.exec("echo well").as_deref(), Some("well"));
     well(&door);
 }
+
+/// Whoever uploads by a slow line has much on its way when the server wants keys, and cannot take it back
+#[test]
+fn a_client_that_still_sends_what_it_had_on_its_way_is_waited_for() {
+    if !root() {
+        return;
+    }
+    let (door, key) = renewing_door();
+    let mut client = Attacker::login(door.port, "alice", &key);
+    until_the_server_wants_new_keys(&mut client);
+    let on_its_way = Message::new(2).bytes(&[0; 8192]);
+    let cut = until(LATER, || {
+        client.send(&on_its_way);
+        !reasons(&door).is_empty()
+    });
+    assert!(!cut, "{}", door.log());
+    client.send_kexinit();
+    client.exchange_keys();
+    assert_eq!(client.exec("echo well").as_deref(), Some("well"));
+    well(&door);
+}
