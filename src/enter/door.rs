@@ -10,21 +10,23 @@ use std::{
 use crate::base::{Failure, Result, fail};
 use crate::sys::{Errno, poll, seqpacket};
 use crate::wire::enter::{Answer, Call, NoEntry};
-use crate::wire::login::{LoggedIn, Reply, Request};
+use crate::wire::login::LoggedIn;
 use crate::wire::{Link, LinkError};
+
+use super::starter::Monitor;
 
 /// How long the listener may take to know the caller: it may have to ask a directory of accounts elsewhere.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
 /// Calls at `path`. Whoever is let in is told what they may do, and goes on by the link.
-pub(super) fn call(path: &Path, call: &Call) -> Result<(Link<Request, Reply>, LoggedIn)> {
+pub(super) fn call(path: &Path, call: &Call) -> Result<(Monitor, LoggedIn)> {
     call_if_open(path, call)?.ok_or_else(|| {
         failed_at(path)(&"none runs there").hint("systemctl start cellblock; or name its socket by --socket")
     })
 }
 
 /// As [`call`] by `cellblock enter`; `None`: no listener is there.
-pub fn call_if_open(path: &Path, call: &Call) -> Result<Option<(Link<Request, Reply>, LoggedIn)>> {
+pub fn call_if_open(path: &Path, call: &Call) -> Result<Option<(Monitor, LoggedIn)>> {
     let failed = failed_at(path);
     let Some(socket) = connect(path)? else { return Ok(None) };
     // Whoever else answers there is no listener, and is given nothing to read.
@@ -46,7 +48,9 @@ pub fn call_if_open(path: &Path, call: &Call) -> Result<Option<(Link<Request, Re
         answer => answer,
     };
     match answer {
-        Ok((Answer::Entered(outline), fds)) if fds.is_empty() => Ok(Some((Link::new(OwnedFd::from(link)), outline))),
+        Ok((Answer::Entered(outline), fds)) if fds.is_empty() => {
+            Ok(Some((Monitor::new(Link::new(OwnedFd::from(link))), outline)))
+        }
         Ok((Answer::Refused(why), _)) => Err(refused(why)),
         Ok((Answer::Entered(_), _)) => Err(failed(&LinkError::Descriptors)),
         Err(why @ (LinkError::Malformed | LinkError::TooLong)) => {

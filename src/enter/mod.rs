@@ -28,20 +28,16 @@ use std::{
 use crate::base::{Result, fail};
 use crate::sys::{process, pty};
 use crate::wire::enter::Call;
-use crate::wire::login::Request;
 use crate::wire::session::Program;
 
 pub use ask::{Asked, BadArguments, ORIGINAL, is_login_shell, login_shell};
 pub use door::call_if_open;
 pub use end::FAULT;
 pub use rootless::{Own, run as run_rootless};
+pub use starter::{Monitor, Said, Starter};
 
 use end::Ending;
 use session::Session;
-use starter::Monitor;
-
-/// The one session of a caller.
-const CHANNEL: u32 = 0;
 
 /// Enters through the listener's `socket` and stays until the session ends. Ends as the program that ran
 /// there did: with its exit status, or by the signal that ended it.
@@ -67,7 +63,7 @@ fn enter(asked: Asked, socket: &Path) -> Result<Ending> {
     let by_root = process::effective_uid() == 0;
     let came_by = if by_root { None } else { environment::came_by(variable("SSH_CONNECTION")) };
     let call = Call { tenant, came_by };
-    let (link, outline) = door::call(socket, &call)?;
+    let (monitor, outline) = door::call(socket, &call)?;
     let wants_terminal = program != Program::Subsystem(ask::SFTP.to_owned());
     let on_terminal = wants_terminal && pty::is_terminal(io::stdin().as_fd()) && pty::is_terminal(io::stdout().as_fd());
     if on_terminal && !outline.pty {
@@ -77,10 +73,8 @@ fn enter(asked: Asked, socket: &Path) -> Result<Ending> {
     let with_terminal = on_terminal && outline.pty;
     let terminal = if with_terminal { Some(terminal::wanted(variable("TERM"))?) } else { None };
     let environment = environment::of(env::vars_os(), by_root);
-    let mut session = Session::begin(Monitor(link), with_terminal)?;
-    let request = Request::StartSession { channel: CHANNEL, program, terminal, environment };
-    let streams = session.start(|monitor| monitor.0.send(&request))?;
-    drop(request);
+    let mut session = Session::begin(monitor, with_terminal)?;
+    let streams = session.start(|monitor| monitor.ask(program, terminal, environment))?;
     session.relay(streams, with_terminal)
 }
 

@@ -60,8 +60,7 @@ fn enter(own: Own) -> Result<Ending> {
     let tenant = tenant(own.config.as_deref(), uid, &name)?;
     rootless::check(&tenant)?;
     let groups = credentials::other_groups().map_err(failed("asking for your groups"))?;
-    let wanted = own.verbose || (own.program == Program::Shell && io::stderr().is_terminal());
-    let quiet = !wanted;
+    let tells = own.verbose || (own.program == Program::Shell && io::stderr().is_terminal());
     let on_terminal = pty::is_terminal(io::stdin().as_fd()) && pty::is_terminal(io::stdout().as_fd());
     let grant = grant(own_identity(uid, &account, name.clone()), tenant.clone(), None::<Ends>)
         .ok_or_else(|| fail("entering the cell of", &name, "it is locked"))?;
@@ -74,7 +73,7 @@ fn enter(own: Own) -> Result<Ending> {
     bound_processes(&mut start.account.rlimits, tenant.jail.limits.pids);
 
     let cells = Cells::by_own_rights(&place()?, known.as_deref(), &tenant, &own.init_program)?;
-    if !quiet {
+    if tells {
         // Groups can be given up where others are mapped.
         let groups = if cells.has_one_id() { groups.len() } else { 0 };
         tell(&lacks(cells.has_one_id(), &cells.goes_without(&tenant), groups));
@@ -114,8 +113,7 @@ fn place() -> Result<Place> {
 
 /// A name for the session in its cell, as a listener would give it.
 fn session_id() -> Result<SessionId> {
-    let bytes: [u8; 6] = random::bytes().map_err(failed("naming the session"))?;
-    let connection: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let connection = random::hex::<6>().map_err(failed("naming the session"))?;
     SessionId::new(&connection, SESSION).map_err(|why| fail("naming", "the session", why))
 }
 

@@ -5,14 +5,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::base::Result;
 use crate::wire::login::{Reply, Request};
-use crate::wire::session::{Exit, Signal};
+use crate::wire::session::{Exit, Program, Signal, Terminal};
 use crate::wire::{Link, LinkError};
 
-use super::CHANNEL;
+/// The one session of a caller.
+const CHANNEL: u32 = 0;
 
 /// What was told.
 #[derive(Debug)]
-pub(super) enum Said {
+pub enum Said {
     /// The session runs: its streams.
     Started(Vec<OwnedFd>),
     /// None was started, because of this.
@@ -28,7 +29,7 @@ pub(super) enum Said {
 }
 
 /// See the module. Its descriptor is readable when there is something to hear.
-pub(super) trait Starter: AsFd {
+pub trait Starter: AsFd {
     /// Passes a signal on to the session; an error if nobody is there to.
     fn signal(&self, signal: Signal) -> Result<(), LinkError>;
     /// Hears what is told next.
@@ -37,7 +38,24 @@ pub(super) trait Starter: AsFd {
 
 /// A monitor.
 #[derive(Debug)]
-pub(super) struct Monitor(pub(super) Link<Request, Reply>);
+pub struct Monitor(Link<Request, Reply>);
+
+impl Monitor {
+    /// At the other end of the link of a caller who was let in.
+    pub(super) fn new(link: Link<Request, Reply>) -> Self {
+        Self(link)
+    }
+
+    /// Asks for the session, with these variables.
+    pub fn ask(
+        &self,
+        program: Program,
+        terminal: Option<Terminal>,
+        environment: Vec<(String, String)>,
+    ) -> Result<(), LinkError> {
+        self.0.send(&Request::StartSession { channel: CHANNEL, program, terminal, environment })
+    }
+}
 
 impl AsFd for Monitor {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -179,7 +179,7 @@ impl Door {
 
 /// A name for a connection.
 fn new_id() -> SysResult<String> {
-    Ok(random::bytes::<6>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+    random::hex::<6>()
 }
 
 fn conn(connection: BorrowedFd<'_>, peer: SocketAddr, accepted: Instant) -> Result<Conn> {

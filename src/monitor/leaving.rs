@@ -35,6 +35,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct Traced {
     id: Option<SessionId>,
     streams: Streams,
+    /// Whether its pipes are root's.
+    sealed: bool,
     /// init was told to end what remains of it, and has not said that it has.
     ending: bool,
 }
@@ -57,21 +59,18 @@ impl Traced {
             }
             [] => return Err(crate::sys::Errno::EINVAL),
         };
-        Ok(Self { id: id.parse().ok(), streams, ending: false })
+        Ok(Self { id: id.parse().ok(), streams, sealed: false, ending: false })
     }
 
     /// Whether a pipe has somebody at both ends yet, so that they can talk. What cannot be told is taken
-    /// for a yes. A terminal can be cut, whoever holds it.
-    fn is_held(&self) -> bool {
-        match &self.streams {
-            Streams::Terminal(_) => false,
-            Streams::Pipes(stdin, outputs) => outputs.iter().chain([stdin]).any(|pipe| {
-                let pipe = pipe.as_fd();
-                // Before it is looked at: an end that is open to no eye could be opened again.
-                trace::seal(pipe).is_err()
-                    || (trace::has_readers(pipe).unwrap_or(true) && trace::has_writers(pipe).unwrap_or(true))
-            }),
-        }
+    /// for a yes. A terminal can be cut, whoever holds it. From the first time on nobody opens a pipe again.
+    fn is_held(&mut self) -> bool {
+        let Streams::Pipes(stdin, outputs) = &self.streams else { return false };
+        let mut pipes = outputs.iter().chain([stdin]).map(OwnedFd::as_fd);
+        // Before they are looked at: an end that is open to no eye could be opened again.
+        self.sealed = self.sealed || pipes.clone().all(|pipe| trace::seal(pipe).is_ok());
+        !self.sealed
+            || pipes.any(|pipe| trace::has_readers(pipe).unwrap_or(true) && trace::has_writers(pipe).unwrap_or(true))
     }
 
     fn cut(&self) {
@@ -133,8 +132,8 @@ impl Served<'_> {
         }
     }
 
-    fn goes_on(&self) -> bool {
-        !self.sessions.is_empty() || self.traced.as_ref().is_some_and(Traced::is_held)
+    fn goes_on(&mut self) -> bool {
+        !self.sessions.is_empty() || self.traced.as_mut().is_some_and(Traced::is_held)
     }
 
     /// Ends what the caller left running, and what remains of a session whose first process has ended: no
@@ -161,7 +160,7 @@ impl Served<'_> {
     /// What made a session of its own (setsid(2)) cannot be told from what the tenant runs besides. If it
     /// still holds a pipe that the caller may hold at the other end, all of the cell ends.
     fn cut_streams(&mut self) {
-        let Some(traced) = &self.traced else { return };
+        let Some(traced) = &mut self.traced else { return };
         traced.cut();
         if traced.is_held()
             && let Some(cell) = &self.cell

@@ -68,7 +68,6 @@ pub(super) struct Login<'a> {
 }
 
 impl Login<'_> {
-    #[expect(clippy::too_many_lines, reason = "one arm for each request, so that none is forgotten")]
     fn answer(&mut self, request: Request) -> Result<Option<Proved>, End> {
         let started = Instant::now();
         // What was refused unasked may be of before the questions.
@@ -138,11 +137,7 @@ impl Login<'_> {
                 }
                 self.say_no(&user)?;
             }
-            Request::RefusedUnasked { tries } => {
-                for _ in 0..tries.min(self.tries.left()) {
-                    self.refuse("", "other", None, UNASKED);
-                }
-            }
+            Request::RefusedUnasked { tries } => self.count_unasked(tries),
             Request::GaveUp { why } => return Err(End::GaveUp(why)),
             // The table of phases lets none of these through before somebody is logged in.
             Request::StartSession { .. } | Request::SignalSession { .. } | Request::LeaveSession { .. } => {
@@ -223,6 +218,13 @@ impl Login<'_> {
             Err(failure) => Err(Refused::Config(failure.to_string())),
         };
         report(self.house, judged)
+    }
+
+    /// Counts tries that the SSH library refused by itself; more than are left make no difference.
+    fn count_unasked(&mut self, tries: u32) {
+        for _ in 0..tries.min(self.tries.left()) {
+            self.refuse("", "other", None, UNASKED);
+        }
     }
 
     /// Counts a failure, and writes it down.

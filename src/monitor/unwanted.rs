@@ -44,7 +44,7 @@ fn is_reaped(child: &OwnedFd) -> bool {
     let ended = poll::wait_readable(&[child.as_fd()], Some(Instant::now())).is_ok_and(|ready| ready.contains(&true));
     if ended {
         // Or whoever reaps all children of the monitor was there before.
-        if process::wait_for(child.as_fd()).is_err() {}
+        process::wait_for(child.as_fd()).map(|_how| ()).unwrap_or_default();
     }
     ended
 }

@@ -27,13 +27,7 @@ const EXCHANGE_ENDS: &str = "kex done";
 const REFUSED: &str = "rejecting ";
 
 /// A process serves one connection, and has one log.
-static OVERHEARD: Overheard = Overheard {
-    passed_on: AtomicU32::new(0),
-    refused: AtomicU32::new(0),
-    news: Notify::const_new(),
-    logged_in: AtomicBool::new(false),
-    exchanges: Mutex::new(Exchanges { client_asked: false, running: None }),
-};
+static OVERHEARD: Overheard = Overheard::new();
 
 struct Overheard {
     /// Refusals of the monitor's that the library is about to write.
@@ -98,6 +92,16 @@ pub(crate) fn exchange() -> Option<Exchange> {
 }
 
 impl Overheard {
+    const fn new() -> Self {
+        Self {
+            passed_on: AtomicU32::new(0),
+            refused: AtomicU32::new(0),
+            news: Notify::const_new(),
+            logged_in: AtomicBool::new(false),
+            exchanges: Mutex::new(Exchanges { client_asked: false, running: None }),
+        }
+    }
+
     fn exchanges(&self) -> MutexGuard<'_, Exchanges> {
         self.exchanges.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,7 +150,7 @@ impl Log for Overheard {
 fn begins_with(line: &fmt::Arguments<'_>, beginning: &'static str) -> bool {
     let mut rest = Rest(beginning);
     // The error is what ends the formatting, either way.
-    if rest.write_fmt(*line).is_err() {}
+    rest.write_fmt(*line).unwrap_or_default();
     rest.0.is_empty()
 }
 
@@ -177,16 +181,6 @@ impl fmt::Write for Rest {
 mod tests {
     use super::*;
 
-    fn new() -> Overheard {
-        Overheard {
-            passed_on: AtomicU32::new(0),
-            refused: AtomicU32::new(0),
-            news: Notify::const_new(),
-            logged_in: AtomicBool::new(false),
-            exchanges: Mutex::new(Exchanges { client_asked: false, running: None }),
-        }
-    }
-
     #[test]
     fn a_beginning_is_told_however_the_line_is_cut() {
         let (cut, number) = ("rejec", 7);
@@ -199,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_refusal_counts_unless_it_is_one_that_was_passed_on() {
-        let heard = new();
+        let heard = Overheard::new();
         let refuse = |name: &str| heard.hear(&format_args!("rejecting {name:?}"));
         refuse("a");
         heard.passed_on.store(1, Ordering::Relaxed);
@@ -213,7 +207,7 @@ mod tests {
 
     #[test]
     fn an_exchange_lasts_from_its_beginning_to_its_end_whatever_is_said_between() {
-        let heard = new();
+        let heard = Overheard::new();
         let running = || heard.exchanges().running;
         heard.hear(&format_args!("beginning re-key"));
         let first = running();

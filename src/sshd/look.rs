@@ -1,6 +1,7 @@
 //! Asking about every account that is a tenant, from every origin, and gathering what leads around cells.
 
 use std::{
+    cell::LazyCell,
     collections::BTreeMap,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -37,6 +38,7 @@ pub fn look(compiled: &Compiled, program: &str, file: &Path) -> Result<Looked> {
     let mut all = Leaks::default();
     let deadline = Instant::now() + TIME;
     let mut known: Option<(Vec<Origin>, bool)> = None;
+    let by_pam = LazyCell::new(pam::own_variables);
     for account in &accounts {
         let name = &account.name;
         if name.contains([',', '=', '\n']) {
@@ -54,9 +56,8 @@ pub fn look(compiled: &Compiled, program: &str, file: &Path) -> Result<Looked> {
             origins(&usual.matches)
         });
         all.extend(account, &elsewhere, &usual);
-        let by_pam = usual.value("usepam") == "yes" && account.writes_variables && account.shell != Shell::Shut;
-        if let Some(found) = by_pam.then(pam::own_variables).flatten() {
-            all.add(found, account, None);
+        if usual.value("usepam") == "yes" && account.writes_variables && account.shell != Shell::Shut {
+            by_pam.iter().for_each(|found| all.add(found.clone(), account, None));
         }
         for origin in origins.iter().filter(|origin| **origin != elsewhere) {
             all.extend(account, origin, &answer(program, &file, name, origin)?);

@@ -127,8 +127,7 @@ pub fn read_trusted(path: &Path, links: Links, cap: usize) -> Result<Vec<u8>, Un
 /// `owner`: who may exchange it by a directory above is theirs to decide.
 pub fn read_own(path: &Path, owner: u32, cap: usize) -> Result<Vec<u8>, Untrusted> {
     let read = || {
-        let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = File::from(openat(CWD, path, flags, Mode::empty())?);
+        let file = open_any(path)?;
         let stat = fstat(&file)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Distrust::NotFile);
@@ -139,10 +138,7 @@ pub fn read_own(path: &Path, owner: u32, cap: usize) -> Result<Vec<u8>, Untruste
         if stat.st_mode & 0o022 != 0 {
             return Err(Distrust::Loose(stat.st_mode & 0o7777));
         }
-        let mut buffer = Vec::new();
-        let limit = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
-        file.take(limit).read_to_end(&mut buffer).map_err(Errno::from)?;
-        if buffer.len() > cap { Err(Distrust::TooLarge(cap)) } else { Ok(buffer) }
+        at_most(cap, file)?.ok_or(Distrust::TooLarge(cap))
     };
     read().map_err(|why| Untrusted::new(path, why))
 }
@@ -164,12 +160,21 @@ pub fn trusted_file(path: &Path, links: Links) -> Result<(), Untrusted> {
 
 /// Reads a file whose owner does not matter (`/proc`, `/etc/passwd`), at most `cap` bytes; more is `EFBIG`.
 pub fn read_capped(path: &Path, cap: usize) -> SysResult<Vec<u8>> {
+    at_most(cap, open_any(path)?)?.ok_or(Errno::EFBIG)
+}
+
+/// Whatever it is: nothing waits, and no terminal becomes ours.
+fn open_any(path: &Path) -> SysResult<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(openat(CWD, path, flags, Mode::empty())?);
+    Ok(File::from(openat(CWD, path, flags, Mode::empty())?))
+}
+
+/// All of it; `None`: it is longer.
+fn at_most(cap: usize, file: File) -> SysResult<Option<Vec<u8>>> {
     let mut buffer = Vec::new();
     let limit = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
     file.take(limit).read_to_end(&mut buffer)?;
-    if buffer.len() > cap { Err(Errno::EFBIG) } else { Ok(buffer) }
+    Ok((buffer.len() <= cap).then_some(buffer))
 }
 
 /// Whether [`write_atomic`] waits until the disk has it.

@@ -11,3 +11,8 @@ pub fn bytes<const N: usize>() -> SysResult<[u8; N]> {
     let length = retry(|| Ok(getrandom(&mut out, GetRandomFlags::empty())?))?;
     if length == N { Ok(out) } else { Err(Errno::EIO) }
 }
+
+/// `N` such bytes as hexadecimal digits: a name that nobody else has.
+pub fn hex<const N: usize>() -> SysResult<String> {
+    Ok(bytes::<N>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -13,57 +13,40 @@ use std::{
 };
 
 use crate::base::{Failure, Result, TenantName, fail};
-use crate::enter::call_if_open;
+use crate::enter::{Monitor, Said, Starter as _, call_if_open};
 use crate::sys::poll;
-use crate::wire::Link;
 use crate::wire::enter::{Call, socket};
-use crate::wire::login::{Reply, Request};
 use crate::wire::session::Program;
 use crate::wire::verify::Task;
 
 use super::session::{Heard, START_WAIT, Streams};
 
-/// The one session of a caller.
-const CHANNEL: u32 = 0;
-
 /// What a probe with this `task` finds that comes by the door of the listener in `run_dir`; `None`: the door
 /// is off.
 pub(super) fn hear(run_dir: &Path, tenant: &TenantName, task: &Task) -> Result<Option<Heard>> {
     let call = Call { tenant: Some(tenant.to_string()), came_by: None };
-    let Some((mut link, _outline)) = call_if_open(&socket(run_dir), &call)? else { return Ok(None) };
+    let Some((mut monitor, _outline)) = call_if_open(&socket(run_dir), &call)? else { return Ok(None) };
     let failed = |why: &dyn Display| -> Failure { fail("verifying by the enter door", tenant, why) };
-    let start =
-        Request::StartSession { channel: CHANNEL, program: Program::Probe, terminal: None, environment: Vec::new() };
-    link.send(&start).map_err(|why| failed(&why))?;
-    let fds = started(&mut link).map_err(|why| failed(&why))?;
+    monitor.ask(Program::Probe, None, Vec::new()).map_err(|why| failed(&why))?;
+    let fds = started(&mut monitor).map_err(|why| failed(&why))?;
     let probe = Streams::of(fds).map_err(|why| failed(&why))?;
     // The session ends with the link, whatever is left of it.
     probe.tell(task).map(Some).map_err(|why| failed(&why))
 }
 
 /// The streams of the session that was asked for.
-fn started(link: &mut Link<Request, Reply>) -> Result<Vec<OwnedFd>, String> {
+fn started(monitor: &mut Monitor) -> Result<Vec<OwnedFd>, String> {
     let deadline = Instant::now() + START_WAIT;
     while Instant::now() < deadline {
-        if !poll::wait_readable(&[link.as_fd()], Some(deadline)).map_err(|errno| errno.to_string())?.contains(&true) {
+        if !poll::wait_readable(&[monitor.as_fd()], Some(deadline)).map_err(|errno| errno.to_string())?.contains(&true)
+        {
             continue;
         }
-        match link.receive().map_err(|why| why.to_string())? {
-            (Reply::SessionStarted { .. }, fds) => return Ok(fds),
-            (Reply::SessionNotice { .. }, _) => {}
-            (Reply::SessionRefused { why, .. }, _) => return Err(why.sentence().to_owned()),
-            (
-                Reply::Setup(_)
-                | Reply::KeyAcceptable
-                | Reply::Ask { .. }
-                | Reply::LoggedIn(_)
-                | Reply::LoginRefused { .. }
-                | Reply::ForwardOpened { .. }
-                | Reply::ForwardRefused { .. }
-                | Reply::ForwardsGone
-                | Reply::SessionEnded { .. },
-                _,
-            ) => return Err("the listener answers something else".into()),
+        match monitor.hear().map_err(|why| why.to_string())? {
+            Said::Started(fds) => return Ok(fds),
+            Said::Notice(_) => {}
+            Said::Refused(why) => return Err(why),
+            Said::Nothing | Said::Ended(_) | Said::Odd(_) => return Err("the listener answers something else".into()),
         }
     }
     Err("the session does not start".into())
