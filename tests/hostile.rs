@@ -515,7 +515,8 @@ fn races() {
         }
         thread::sleep(Duration::from_millis(number % 7));
     }
-    let deadline = Instant::now() + Duration::from_secs(40);
+    // One after another they start up to two hundred cells.
+    let deadline = Instant::now() + Duration::from_secs(120);
     let mut refused = 0;
     while !monitors.is_empty() && Instant::now() < deadline {
         match process::reap().unwrap() {

@@ -23,8 +23,10 @@ const MAX_RECORD: u64 = 4096;
 
 /// How long to go on when the lock is removed again and again between opening and locking it; each
 /// time another process has ended a cell in between. A span and not a count: how often that happens
-/// while one process does not get a processor has no bound.
-const LOCK_TIME: Duration = Duration::from_secs(10);
+/// while one process does not get a processor has no bound. A whole minute: the lock is not fair, so
+/// with two hundred that wait, one of them waits for as many starts (100 ms each on an emulated
+/// processor).
+const LOCK_TIME: Duration = Duration::from_secs(60);
 
 /// Where a cell is written down.
 #[derive(Debug, Clone)]
