@@ -16,9 +16,6 @@
     reason = "benchmark code"
 )]
 
-#[path = "../tests/support/cells.rs"]
-mod cells;
-
 use std::{
     os::fd::AsFd as _,
     path::Path,
@@ -34,7 +31,7 @@ use cellblock::{
         session::Program,
     },
 };
-use cells::*;
+use support::cells::{self, *};
 
 /// Rounds; every round measures each line once.
 const ROUNDS: usize = 150;

@@ -11,8 +11,6 @@
     reason = "measuring code: a panic is a failed run"
 )]
 
-#[path = "../tests/support/mod.rs"]
-mod support;
 #[path = "support/table.rs"]
 mod table;
 

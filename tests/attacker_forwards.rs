@@ -10,8 +10,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{
     io::Write as _,
     time::{Duration, Instant},

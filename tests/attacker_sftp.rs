@@ -9,8 +9,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
 use support::{

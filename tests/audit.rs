@@ -11,8 +11,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{fs, net::TcpStream, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use serde_json::Value;

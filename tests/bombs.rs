@@ -9,8 +9,6 @@
     reason = "test code"
 )]
 
-mod support;
-
 use std::{
     fs,
     process::{Command, Stdio},

@@ -13,8 +13,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{
     io::{Read, Write},
     process::{Command, Stdio},

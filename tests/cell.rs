@@ -14,9 +14,6 @@
     reason = "test support code"
 )]
 
-#[path = "support/cells.rs"]
-mod cells;
-
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
@@ -40,7 +37,7 @@ use cellblock::{
         session::{Exit, Program, Signal, Terminal, WindowSize},
     },
 };
-use cells::{Yard, await_end, begin, end, is_spare, root_tenant, run, spares_are_kept, start, tenant};
+use support::cells::{self, Yard, await_end, begin, end, is_spare, root_tenant, run, spares_are_kept, start, tenant};
 
 /// Every capability that a class could list: all but CAP_SYS_ADMIN.
 const ALL_CAPABILITIES: u64 = ((1 << 41) - 1) & !(1 << 21);

@@ -12,7 +12,6 @@
 
 #[path = "scratch/mod.rs"]
 mod golden;
-mod support;
 
 use std::{fs, os::unix::fs::chown, path::Path};
 

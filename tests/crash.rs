@@ -12,8 +12,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use nix::sys::signal::Signal;
 use support::{Door, procfs, root, soon};
 

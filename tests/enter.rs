@@ -9,8 +9,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{fs, process::Command};
 
 use support::{Host, Ran, Scratch, TerminalClient, root, run_bounded, soon};

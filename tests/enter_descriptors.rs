@@ -12,8 +12,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{os::fd::AsFd as _, time::Instant};
 
 use cellblock::{

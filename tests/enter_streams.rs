@@ -11,8 +11,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{os::unix::process::ExitStatusExt as _, process::Command};
 
 use nix::sys::signal::Signal;

@@ -9,8 +9,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,

@@ -9,8 +9,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{fs, net::TcpStream};
 
 use support::{

@@ -10,8 +10,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},

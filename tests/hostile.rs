@@ -16,9 +16,6 @@
     reason = "test support code"
 )]
 
-#[path = "support/cells.rs"]
-mod cells;
-
 use std::{
     fs,
     os::{
@@ -42,7 +39,7 @@ use cellblock::{
         session::{Exit, Program},
     },
 };
-use cells::*;
+use support::cells::*;
 
 /// The longest test takes a tenth of it on a machine that does nothing else, the others a tenth of that.
 const PATIENCE: Duration = Duration::from_secs(600);

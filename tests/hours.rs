@@ -9,8 +9,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use support::{Door, Ran, procfs, root, run_bounded, soon};
 
 /// From the start of the door to closing time: time for three logins on a busy machine.

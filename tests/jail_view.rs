@@ -9,8 +9,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{fs, process::Command, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};

@@ -8,8 +8,6 @@
     reason = "test code"
 )]
 
-mod support;
-
 use std::{
     fs,
     os::fd::AsRawFd,

@@ -10,8 +10,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{
     fs,
     io::{Read, Write},

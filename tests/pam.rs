@@ -11,8 +11,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{
     fs,
     path::Path,

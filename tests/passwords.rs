@@ -8,8 +8,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{
     fs,
     process::Command,

@@ -10,8 +10,6 @@
     reason = "test code"
 )]
 
-mod support;
-
 use std::{
     fs,
     os::unix::fs::MetadataExt as _,

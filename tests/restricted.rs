@@ -9,8 +9,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::fs;
 
 use support::{Door, procfs, root, run_bounded, until};

@@ -9,8 +9,6 @@
     reason = "test support code"
 )]
 
-#[path = "support/mod.rs"]
-mod support;
 #[path = "../fuzz/targets.rs"]
 mod targets;
 

@@ -10,8 +10,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{process::Stdio, time::Duration};
 
 use support::{Door, TerminalClient, doors, root, run_bounded, soon, until};

@@ -10,8 +10,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{fs, process::Command};
 
 use serde_json::Value;

@@ -10,8 +10,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{collections::BTreeMap, process::Command};
 
 use support::{Door, may_raise_limits, root, run_bounded};

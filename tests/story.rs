@@ -9,8 +9,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::process::Command;
 
 use support::{Door, Scratch, procfs, root, run_bounded, soon};

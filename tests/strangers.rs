@@ -12,8 +12,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{
     collections::BTreeSet,
     io::{Read, Write},

@@ -13,8 +13,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

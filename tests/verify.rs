@@ -18,9 +18,6 @@
     reason = "test support code"
 )]
 
-#[path = "support/cells.rs"]
-mod cells;
-
 use std::{
     collections::BTreeSet,
     fs::{self, File},
@@ -48,7 +45,7 @@ use cellblock::{
     },
 };
 
-use cells::{Yard, begin, root_tenant, tenant};
+use support::cells::{self, Yard, begin, root_tenant, tenant};
 
 const TESTS: &[(&str, fn())] = &[
     ("every_check_has_a_weakening", every_check_has_a_weakening),

@@ -8,8 +8,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{collections::BTreeMap, fs, path::Path};
 
 use cellblock::wire::{

@@ -8,8 +8,6 @@
     reason = "test support code"
 )]
 
-mod support;
-
 use std::{process::Stdio, thread, time::Duration};
 
 use support::{Door, root, run_bounded};

@@ -38,10 +38,14 @@ use super::{
 const RLIMIT_SIGPENDING: u32 = 11;
 
 /// How long to wait for a cell that is ending to be gone: its TERM grace and then some.
-const ENTER_WAIT: Duration = Duration::from_secs(30);
+const END_WAIT: Duration = Duration::from_secs(30);
 
-/// How long one look at an ending or starting cell waits for it to change.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How long to wait for a cell in all, where one after another ends before it can be entered.
+const ENTER_WAIT: Duration = Duration::from_secs(120);
+
+/// How long the first look at an ending or starting cell waits for it to change; each waits twice as long,
+/// up to the second, so that many that wait leave the processors to what they wait for.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(40));
 
 /// How long init may take to say that it takes orders.
 const WELCOME_WAIT: Duration = Duration::from_secs(10);
@@ -95,7 +99,7 @@ pub(super) enum Joined {
     /// None runs.
     None,
     /// One runs but takes nobody: it is ending.
-    Ending(OwnedFd),
+    Ending(Pid, OwnedFd),
     /// One runs, and serves as many as it can.
     Full,
 }
@@ -199,28 +203,36 @@ impl Cells {
         let name = &tenant.name;
         let place = Place::new(&self.run_dir, name);
         let deadline = Instant::now() + ENTER_WAIT;
+        let (mut look_again, longest) = LOOK_AGAIN;
+        let mut awaited: Option<(Pid, Instant)> = None;
         while Instant::now() < deadline {
-            let ending = match join(&place, name, WELCOME_WAIT)? {
+            let (pid, ending) = match join(&place, name, WELCOME_WAIT)? {
                 Joined::Cell(cell) => return Ok(*cell),
-                Joined::Ending(pidfd) => pidfd,
+                Joined::Ending(pid, pidfd) => (pid, pidfd),
                 Joined::Full => return Err(full(name)),
                 Joined::None => {
                     let held = place.hold(Wait::Yes)?;
                     // Another monitor may have started it while this one waited for the lock.
                     match (held, join(&place, name, WELCOME_WAIT)?) {
                         (_, Joined::Cell(cell)) => return Ok(*cell),
-                        (_, Joined::Ending(pidfd)) => pidfd,
+                        (_, Joined::Ending(pid, pidfd)) => (pid, pidfd),
                         (_, Joined::Full) => return Err(full(name)),
                         (None, Joined::None) => continue,
                         (Some(held), Joined::None) => return self.start_or_clear(tenant, &plan, held),
                     }
                 }
             };
-            let look_again = Some(Instant::now() + LOOK_AGAIN);
-            poll::wait_readable(&[ending.as_fd()], look_again)
+            let now = Instant::now();
+            let until = awaited.filter(|(other, _)| *other == pid).map_or(now + END_WAIT, |(_, until)| until);
+            if now >= until {
+                return Err(fail("entering the cell of", name, "the one that runs takes nobody and does not end"));
+            }
+            awaited = Some((pid, until));
+            poll::wait_readable(&[ending.as_fd()], Some(now + look_again))
                 .map_err(|errno| fail("waiting for the cell of", name, errno))?;
+            look_again = (look_again * 2).min(longest);
         }
-        Err(fail("entering the cell of", name, "the one that runs takes nobody and does not end"))
+        Err(fail("entering the cell of", name, "they end as fast as they start"))
     }
 
     /// Starts the cell; one that does not start leaves nothing.
@@ -270,7 +282,7 @@ impl Cells {
                 cell.link.send(&Order::End { grace }).map_err(|why| fail("ending the cell of", name, why))
             }
             Joined::Full => Err(full(name)),
-            Joined::None | Joined::Ending(_) => Ok(()),
+            Joined::None | Joined::Ending(..) => Ok(()),
         }
     }
 
@@ -303,27 +315,27 @@ pub(super) fn join(place: &Place, name: &TenantName, wait: Duration) -> Result<J
     let Some(pidfd) = live(record)? else { return Ok(Joined::None) };
     let socket = match seqpacket::connect_path(&place.socket()) {
         Ok(socket) => socket,
-        Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(Joined::Ending(pidfd)),
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(Joined::Ending(record.pid, pidfd)),
         Err(errno) => return Err(failed(errno)),
     };
     let peer = seqpacket::peer_pid(socket.as_fd()).map_err(failed)?;
     if peer != record.pid {
         // It ended after it was looked at, and the tenant's next cell listens in its place.
         if live(record)?.is_none() {
-            return Ok(Joined::Ending(pidfd));
+            return Ok(Joined::Ending(record.pid, pidfd));
         }
         return Err(fail("joining the cell of", name, format_args!("process {peer} answers, not {}", record.pid)));
     }
     let deadline = Some(Instant::now() + wait);
     let ready = poll::wait_readable(&[socket.as_fd(), pidfd.as_fd()], deadline).map_err(failed)?;
     if ready.first() != Some(&true) {
-        return Ok(Joined::Ending(pidfd));
+        return Ok(Joined::Ending(record.pid, pidfd));
     }
     let mut word = [0; WELCOME.len()];
     match seqpacket::receive(socket.as_fd(), &mut word) {
         Ok((length, _fds)) if length == WELCOME.len() && word == *WELCOME => {}
         Ok((length, _fds)) if length == FULL.len() && word == *FULL => return Ok(Joined::Full),
-        Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Joined::Ending(pidfd)),
+        Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Joined::Ending(record.pid, pidfd)),
         Ok(_other) => return Err(failed(Errno::EPROTO)),
         Err(errno) => return Err(failed(errno)),
     }

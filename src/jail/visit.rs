@@ -125,7 +125,7 @@ impl Visitor {
                 Ok(Some(*cell))
             }
             Joined::Full => Err(cell::full(name)),
-            Joined::None | Joined::Ending(_) => Ok(None),
+            Joined::None | Joined::Ending(..) => Ok(None),
         }
     }
 

@@ -11,8 +11,6 @@
 
 mod cases;
 mod page;
-#[path = "../support/mod.rs"]
-mod support;
 mod terminal;
 
 use std::{fs, process::Command};

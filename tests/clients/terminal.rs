@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::support::{Door, TerminalClient, patience, root, soon, until};
+use support::{Door, TerminalClient, patience, root, soon, until};
 
 fn ssh(door: &Door, line: &str) -> Command {
     let mut command = door.ssh_command();

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use super::program;
 use cellblock::{
     base::{Bytes, SessionId},
     config::permit::Permit,
@@ -86,7 +87,7 @@ impl Yard {
     fn at(dir: PathBuf, run_dir: PathBuf) -> Self {
         fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
         let server = Server { run_dir, ..server(&dir) };
-        let mut cells = Cells::prepare(&server, Path::new(env!("CARGO_BIN_EXE_cellblock-init"))).unwrap();
+        let mut cells = Cells::prepare(&server, &program("cellblock-init")).unwrap();
         let stock = cells.keep_stock().unwrap().unwrap();
         Self { dir, server, cells, stock }
     }

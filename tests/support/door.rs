@@ -13,7 +13,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::{Scratch, patience, procfs, until};
+use super::{Scratch, patience, procfs, program, until};
 
 /// Set in the environment of every listener, so that its forks can be found.
 const MARK: &str = "CELLBLOCK_TEST_DOOR";
@@ -385,16 +385,16 @@ impl Drop for Door {
 }
 
 fn spawn(kind: Kind, dir: &Scratch, port: u16, wrapper: &[String], stop_sessions: bool) -> Child {
-    let binary = env!("CARGO_BIN_EXE_cellblock");
+    let binary = program("cellblock").display().to_string();
     let mut words: Vec<String> = wrapper.to_vec();
     let at = dir.path().display().to_string();
     match kind {
         Kind::Serve => {
-            words.extend([binary.into(), "--config".into(), format!("{at}/cellblock.toml"), "serve".into()]);
+            words.extend([binary, "--config".into(), format!("{at}/cellblock.toml"), "serve".into()]);
             words.extend(stop_sessions.then(|| "--stop-sessions".into()));
         }
         Kind::Try => {
-            words.extend([binary.into(), "try".into(), "--dir".into(), at.clone(), "--port".into(), port.to_string()])
+            words.extend([binary, "try".into(), "--dir".into(), at.clone(), "--port".into(), port.to_string()])
         }
         Kind::Sshd => {
             fs::create_dir_all("/run/sshd").unwrap();

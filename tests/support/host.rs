@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::{Door, Ran, Scratch, door::Builder, free_port, patience, procfs, run_bounded, until};
+use super::{Door, Ran, Scratch, door::Builder, free_port, in_tree, patience, procfs, program, run_bounded, until};
 
 /// Accounts: name, uid, groups besides their own, whether `cellblock-shell` is their login shell.
 const ACCOUNTS: [(&str, u32, &str, bool); 5] = [
@@ -51,7 +51,7 @@ impl Host {
     pub fn where_descriptors_pass(alice: &str, bob: &str) -> Self {
         Self::made(Door::with("[defaults]\nroot = \"host\"\n"), alice, bob, |scratch| {
             let library = scratch.join("no_passrights.so");
-            let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/probe/no_passrights.c");
+            let source = in_tree("tests/probe/no_passrights.c");
             let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
             assert!(built.unwrap().success());
             vec!["env".into(), format!("LD_PRELOAD={}", library.display())]
@@ -217,7 +217,7 @@ fn own_etc(scratch: &Scratch) -> Vec<String> {
     add("shells", "/usr/local/sbin/cellblock-shell\n".to_owned());
     let sbin = scratch.join("sbin");
     fs::create_dir(&sbin).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_cellblock"), sbin.join("cellblock")).unwrap();
+    fs::copy(program("cellblock"), sbin.join("cellblock")).unwrap();
     symlink("cellblock", sbin.join("cellblock-shell")).unwrap();
     for path in [sbin.as_path(), &sbin.join("cellblock"), &etc] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -234,7 +234,7 @@ pub fn with_etc(etc: &Path) -> Vec<String> {
 
 /// Our piece of sshd's config, as it is shipped but for where programs and keys lie.
 fn shipped(keys: &Path) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config/sshd_config.d/cellblock.conf");
+    let path = in_tree("config/sshd_config.d/cellblock.conf");
     let text = fs::read_to_string(path).unwrap();
     for part in ["/usr/sbin/cellblock", "/etc/ssh/tenants.d"] {
         assert!(text.contains(part), "the test replaces {part}");

@@ -8,7 +8,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use super::Scratch;
+use super::{Scratch, in_tree};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -67,7 +67,7 @@ impl Drop for Service {
 
 /// Compiles the module.
 fn compile(module: &Path) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/probe/pam_script.c");
+    let source = in_tree("tests/probe/pam_script.c");
     let status = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(module).arg(source).arg("-lpam").status();
     assert!(status.unwrap().success(), "tests/all installs libpam0g-dev");
 }

@@ -1,7 +1,5 @@
 //! A probe of `verify`'s that a tenant brings along, as a program of their own: told the same, it finds the same.
 
-use std::path::Path;
-
 use cellblock::{
     config::{Loaded, load},
     jail::Cells,
@@ -9,14 +7,14 @@ use cellblock::{
     wire::verify::{Bombs, Check, Finding, READY, Side, Task, Verdict},
 };
 
-use super::{Door, Ran};
+use super::{Door, Ran, program};
 
 /// What `verify` tells its probe about `tenant` of this door, with what bash adds.
 pub fn task(door: &Door, tenant: &str) -> Task {
     let Loaded { compiled, warnings: _ } = load(&door.dir.join("cellblock.toml")).unwrap();
     let server = compiled.server().unwrap();
     let tenant = compiled.tenant(&tenant.parse().unwrap()).unwrap().unwrap();
-    let cells = Cells::prepare(&server, Path::new(env!("CARGO_BIN_EXE_cellblock-init"))).unwrap();
+    let cells = Cells::prepare(&server, &program("cellblock-init")).unwrap();
     let verifier = Verifier { cells: &cells, server: &server, neighbours: Neighbours::default(), bombs: Bombs::None };
     let start = probe_of(&verifier.grant(&tenant).unwrap(), false).unwrap();
     let mut task = verifier.task(&tenant, &cells.plan(&tenant).unwrap(), &start);

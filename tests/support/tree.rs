@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use super::Scratch;
+use super::{Scratch, program};
 
 /// A copy of a `mmdebstrap --variant=minbase` root at `scratch/root`, owned by host root.
 pub fn debian_root(scratch: &Scratch) -> PathBuf {
@@ -29,7 +29,7 @@ fn copied(scratch: &Scratch, made: &Path) -> PathBuf {
 
 /// The one that is copied; made under a lock, since test programs may run side by side.
 fn cached(name: &str, include: Option<&str>) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("test-roots");
+    let dir = program("../test-roots");
     fs::create_dir_all(&dir).unwrap();
     let lock = File::create(dir.join("lock")).unwrap();
     lock.lock().unwrap();

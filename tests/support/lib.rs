@@ -3,10 +3,10 @@
 //!
 //! Waits are for events (a ready line, the end of a process) or, through [`until`] alone, for a
 //! condition with a deadline. Everything that a test starts ends with its values.
+//!
+//! A package of its own, so that sixty test programs and the benchmarks do not each compile it.
 #![allow(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
+    missing_docs,
     missing_debug_implementations,
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,16 +15,18 @@
     clippy::disallowed_methods,
     clippy::print_stderr,
     clippy::let_underscore_must_use,
+    clippy::new_without_default,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
-    reason = "test support code: each test file uses a part of it, and a panic is a failed test"
+    reason = "test support code: a panic is a failed test"
 )]
 
 pub mod attacked;
 pub mod attacker;
 pub mod attacker_channels;
 pub mod caller;
+pub mod cells;
 mod client;
 mod counts;
 mod door;
@@ -48,9 +50,22 @@ pub use terminal::TerminalClient;
 pub use tree::{debian_root, workshop_root};
 
 use std::{
-    env, thread,
+    env,
+    path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
+
+/// One of our programs, as built with whatever calls this: a test program or a benchmark, which lies
+/// one directory below.
+pub fn program(name: &str) -> PathBuf {
+    env::current_exe().unwrap().ancestors().nth(2).unwrap().join(name)
+}
+
+/// A file of the repository.
+pub fn in_tree(path: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path)
+}
 
 /// Whether the test can run. Without root it is skipped loudly; with `REQUIRE_ROOT=1` that is a failure.
 pub fn root() -> bool {
