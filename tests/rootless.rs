@@ -12,14 +12,16 @@
 )]
 
 use std::{
+    collections::BTreeSet,
     fs,
+    io::{BufRead as _, BufReader},
     net::TcpListener,
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _, chown},
         process::ExitStatusExt as _,
     },
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use nix::sys::signal::Signal;
@@ -37,8 +39,8 @@ impl User {
     fn new() -> Self {
         let dir = Scratch::new();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        for program in [env!("CARGO_BIN_EXE_cellblock"), env!("CARGO_BIN_EXE_cellblock-init")].map(Path::new) {
-            fs::copy(program, dir.join(program.file_name().unwrap().to_str().unwrap())).unwrap();
+        for name in ["cellblock", "cellblock-init", "cellblock-ssh"] {
+            fs::copy(support::program(name), dir.join(name)).unwrap();
         }
         let user = Self { dir };
         fs::create_dir(user.home()).unwrap();
@@ -365,8 +367,8 @@ fn processes_are_bounded_although_there_are_no_control_groups() {
 /// The first of the ids that a host grants to the user below.
 const GRANTED: u32 = 1_900_000_000;
 
-/// What a line of bash says in the cell of the same user where the host knows them, and has granted ids to them.
-fn granted(user: &User, given: &[&str], options: &[&str], line: &str) -> Ran {
+/// A program that the same user runs where the host knows them, and has granted ids to them.
+fn known(user: &User, given: &[&str], words: &[&str]) -> Command {
     let etc = user.dir.join("etc");
     if !etc.exists() {
         assert!(Command::new("cp").args(["-a", "/etc"]).arg(&etc).status().unwrap().success());
@@ -381,13 +383,18 @@ fn granted(user: &User, given: &[&str], options: &[&str], line: &str) -> Ran {
             fs::set_permissions(etc.join(name), fs::Permissions::from_mode(0o644)).unwrap();
         }
     }
-    let program = user.dir.join("cellblock").display().to_string();
-    let inner = [&[&*program, "enter", "--rootless"], options, &["--", "bash", "-c", line]].concat();
-    let setpriv = user.on_host(&[&["--groups", "62018"], given].concat(), &inner);
+    let setpriv = user.on_host(&[&["--groups", "62018"], given].concat(), words);
     let words = with_etc(&etc);
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).arg("setpriv").args(setpriv.get_args()).current_dir("/");
-    run_bounded(command, b"")
+    command
+}
+
+/// What a line of bash says in their cell.
+fn granted(user: &User, given: &[&str], options: &[&str], line: &str) -> Ran {
+    let program = user.dir.join("cellblock").display().to_string();
+    let inner = [&[&*program, "enter", "--rootless"], options, &["--", "bash", "-c", line]].concat();
+    run_bounded(known(user, given, &inner), b"")
 }
 
 /// "`newuidmap` ranges where `/etc/subuid` grants them"
@@ -467,7 +474,78 @@ fn what_cannot_be_had_and_may_not_be_missing_is_refused_by_name() {
     assert!(ran.err.contains("hint: ") && ran.err.contains("sysctl user.max_user_namespaces"), "{ran:?}");
 }
 
-/// "`cellblock try` … a clear refusal": its door needs ids that one user has not
+/// "`cellblock try` works for an ordinary user the same way"
+#[test]
+fn an_ordinary_user_to_whom_ids_are_granted_opens_a_door() {
+    if !root() {
+        return;
+    }
+    let user = User::new();
+    let program = user.dir.join("cellblock").display().to_string();
+    let dir = user.home().join("try");
+    let shown = dir.display().to_string();
+    let mut command = known(&user, &[], &[&program, "try", "--dir", &shown]);
+    let mut tried = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(tried.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("no control groups")), "what it does without is said");
+    assert!(lines.any(|line| line == "ready"), "it did not get ready");
+    let config = format!("{shown}/ssh_config");
+    let ssh = |tenant: &str, line: &str, input: &[u8]| {
+        let ran = run_bounded(known(&user, &[], &["ssh", "-F", &config, tenant, line]), input);
+        assert_eq!(ran.status, 0, "{tenant}: {line}: {ran:?}");
+        ran.text()
+    };
+    for (tenant, uid) in [("alice", "1000"), ("bob", "1000"), ("eve", "0")] {
+        assert_eq!(ssh(tenant, "id -u; hostname", b""), format!("{uid}\n{tenant}"));
+    }
+    assert_eq!(ssh("eve", "touch x; chown 33:33 x; stat -c %u:%g x", b""), "33:33");
+    let links = "readlink /proc/self/ns/{mnt,pid,net,ipc,uts,user,cgroup} | sort -u | wc -l";
+    assert_eq!(ssh("alice", &format!("bash -c '{links}'"), b""), "7");
+    let (alice, eve) = ("readlink /proc/self/ns/*", "readlink /proc/self/ns/*");
+    let (alice, eve) = (ssh("alice", alice, b""), ssh("eve", eve, b""));
+    assert!(alice.lines().all(|link| !eve.contains(link) || link.starts_with("time")), "{alice}\n{eve}");
+    let bytes = vec![b'x'; 1 << 20];
+    assert_eq!(ssh("bob", "wc -c", &bytes), bytes.len().to_string());
+
+    // Each tenant, and the process that reads the network, has ids that are nobody else's.
+    let ours = |first: u32, count: u32| {
+        let uids = procfs::pids().into_iter().filter_map(procfs::uid);
+        uids.filter(|uid| (first..first + count).contains(uid)).collect::<BTreeSet<u32>>()
+    };
+    let mut kept = known(&user, &[], &["ssh", "-F", &config, "alice", "echo up; exec cat"]);
+    let mut kept = kept.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut up = BufReader::new(kept.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert_eq!(up.next().as_deref(), Some("up"));
+    assert!(ours(GRANTED, 1).len() == 1, "the ssh process runs as {GRANTED}");
+    let of_alice = ours(GRANTED + 1, 3 * 16_384);
+    assert!(!of_alice.is_empty(), "{of_alice:?}");
+    let owner = |tenant: &str| {
+        let home = dir.join("state/tenants").join(tenant).join("home");
+        fs::metadata(home).unwrap().uid()
+    };
+    let owners: BTreeSet<u32> = ["alice", "bob", "eve"].map(owner).into();
+    assert!(owners.len() == 3 && owners.iter().all(|uid| *uid > GRANTED && *uid < GRANTED + 65_536), "{owners:?}");
+
+    procfs::kill(tried.id() as i32, Signal::SIGTERM);
+    assert!(tried.wait().unwrap().success());
+    kept.wait().unwrap();
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0, "nothing of it stays");
+    soon("no process of a tenant's is left", || ours(GRANTED, 65_536).is_empty());
+
+    // In a directory of its own, which goes too.
+    let mut command = known(&user, &[], &[&program, "try"]);
+    let mut tried = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(tried.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let line = lines.find(|line| line.contains("ssh -F ")).unwrap();
+    let at = PathBuf::from(line.split_whitespace().nth(2).unwrap()).parent().unwrap().to_owned();
+    assert!(lines.any(|line| line == "ready"), "it did not get ready");
+    assert!(at.exists());
+    procfs::kill(tried.id() as i32, Signal::SIGTERM);
+    assert!(tried.wait().unwrap().success());
+    assert!(!at.exists(), "{}", at.display());
+}
+
+/// "a clear refusal": its door needs ids that one user has not
 #[test]
 fn a_door_to_try_names_the_way_without_root() {
     if !root() {
@@ -476,8 +554,8 @@ fn a_door_to_try_names_the_way_without_root() {
     let user = User::new();
     let program = user.dir.join("cellblock").display().to_string();
     let ran = run_bounded(user.on_host(&["--clear-groups"], &[&program, "try"]), b"");
-    assert!(ran.status == 1 && ran.err.contains("only root can"), "{ran:?}");
-    assert!(ran.err.contains("cellblock enter --rootless"), "{ran:?}");
+    assert!(ran.status == 1 && ran.err.contains("fewer than 65536"), "{ran:?}");
+    assert!(ran.err.contains("usermod --add-subuids") && ran.err.contains("cellblock enter --rootless"), "{ran:?}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::account::start_logging;
 use crate::base::{Result, fail};
+use crate::jail::Rights;
 use crate::listen::{self, Options, Programs, Stop};
 use crate::sys::process;
 
@@ -47,7 +48,8 @@ impl Serve {
         require_root("serving")?;
         start_logging()?;
         let stop = if self.stop_sessions { Stop::StopSessions } else { Stop::LeaveSessions };
-        let options = Options { config: config.to_owned(), programs: self.programs.programs(), stop };
+        let (config, programs) = (config.to_owned(), self.programs.programs());
+        let options = Options { config, programs, rights: Rights::Root, stop };
         listen::serve(&options, || Ok(()))?;
         Ok(ExitCode::SUCCESS)
     }

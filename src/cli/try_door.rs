@@ -4,10 +4,12 @@
 //! directory holds nothing but files that may be removed.
 
 use std::{
-    env, fs, io,
+    env,
+    fs::{self, File},
+    io,
     net::{Ipv4Addr, TcpListener},
     os::{
-        fd::AsFd as _,
+        fd::{AsFd as _, AsRawFd as _},
         unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
@@ -17,15 +19,16 @@ use std::{
 use clap::Args;
 
 use crate::account::start_logging;
+use crate::auth::host_account;
 use crate::base::{Result, escape, fail};
-use crate::jail::can_shift;
-use crate::listen::{self, Options, Stop, make_ed25519};
+use crate::jail::{Rights, can_shift, subordinate};
+use crate::listen::{self, Options, Programs, Stop, make_ed25519};
 use crate::sys::file::{Crash, write_atomic};
 use crate::sys::process::{self, Ended, Forked};
 use crate::sys::signal::{self, Signals};
 use crate::sys::{poll, random};
 
-use super::serve::{ProgramArgs, require_root};
+use super::serve::ProgramArgs;
 use super::{Trouble, output};
 
 /// Who can log in, and what their tables hold.
@@ -36,6 +39,8 @@ const POOL_FIRST: u32 = 1_700_000_000;
 const POOL_COUNT: u32 = 1_000_000;
 /// Doors that can be tried at once without sharing ids, as far as chance goes.
 const POOLS: u32 = 150;
+/// What an ordinary user's door does without, and shares out of fewer ids.
+const FEWER: &str = "ids = 16384\nlimits = { enforce = \"best-effort\" }\n";
 /// What this verb makes in its directory.
 const OURS: [&str; 9] = [
     "state",
@@ -65,16 +70,19 @@ pub struct TryDoor {
 impl TryDoor {
     /// Opens the door, and takes it away on SIGINT, SIGTERM or the death of whoever started it.
     pub(super) fn run(&self) -> Result<ExitCode, Trouble> {
-        // The door's own processes are kept apart by ids that only root can give them.
-        require_root("trying").map_err(|failure| {
-            failure.hint("run it with sudo; or `cellblock enter --rootless`, a jail without a door")
-        })?;
         start_logging()?;
         let signals = Signals::block(&[signal::SIGINT, signal::SIGTERM, signal::SIGHUP, signal::SIGCHLD])
             .map_err(|errno| fail("blocking", "signals", errno))?;
 
-        let place = Place::make(self.dir.as_deref())?;
-        let served = lay_out(&place.dir, self.port).and_then(|()| serve_in_child(self, &place.dir, signals));
+        let rights = if process::effective_uid() == 0 { Rights::Root } else { Rights::Lender };
+        let programs = self.programs.programs();
+        // An ordinary user's door sees the host's directories only: ours may lie elsewhere.
+        let held = if rights == Rights::Root { None } else { Some(programs.hold()?) };
+        let programs = held.as_ref().map_or(programs, |held| held.by_number());
+        let place = Place::make(self.dir.as_deref(), rights)?;
+        let served = own_ids(rights, &place.dir)
+            .and_then(|()| lay_out(&place.dir, self.port, rights))
+            .and_then(|()| serve_in_child(&place.dir, programs, rights, signals));
         let removed = place.remove();
         served.and(removed)?;
         Ok(ExitCode::SUCCESS)
@@ -84,28 +92,37 @@ impl TryDoor {
 /// The directory of one try.
 struct Place {
     dir: PathBuf,
-    made: bool,
+    /// What it was made in; none: it was there.
+    made_in: Option<File>,
 }
 
 impl Place {
-    fn make(given: Option<&Path>) -> Result<Self> {
+    fn make(given: Option<&Path>, rights: Rights) -> Result<Self> {
         let dir = match given {
             Some(dir) => std::path::absolute(dir).map_err(|cause| fail("finding", dir.display(), cause))?,
             None => {
                 let bytes: [u8; 4] = random::bytes().map_err(|errno| fail("naming", "a directory", errno))?;
                 // Homes are shifted to their tenants' ids; /tmp may be a tmpfs that cannot be.
-                let above = if can_shift(Path::new("/tmp"))? { "/tmp" } else { "/var/tmp" };
+                let above = if rights != Rights::Root || can_shift(Path::new("/tmp"))? { "/tmp" } else { "/var/tmp" };
                 PathBuf::from(format!("{above}/cellblock-try-{:08x}", u32::from_ne_bytes(bytes)))
             }
         };
         match fs::DirBuilder::new().mode(0o700).create(&dir) {
-            Ok(()) => Ok(Self { dir, made: true }),
+            Ok(()) => Self::found(&dir, true),
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && given.is_some() => {
                 Self::take_over(&dir)?;
-                Ok(Self { dir, made: false })
+                Self::found(&dir, false)
             }
             Err(cause) => Err(fail("making", dir.display(), cause)),
         }
+    }
+
+    /// By its path without links.
+    fn found(dir: &Path, made: bool) -> Result<Self> {
+        let failed = |cause| fail("finding", dir.display(), cause);
+        let dir = fs::canonicalize(dir).map_err(failed)?;
+        let made_in = if made { dir.parent().map(File::open).transpose().map_err(failed)? } else { None };
+        Ok(Self { dir, made_in })
     }
 
     /// Refuses a directory that holds what we would write over, and closes it to others.
@@ -129,15 +146,15 @@ impl Place {
             };
             gone.map_err(|cause| fail("removing", path.display(), cause))?;
         }
-        if self.made {
-            fs::remove_dir(&self.dir).map_err(|cause| fail("removing", self.dir.display(), cause))?;
-        }
-        Ok(())
+        let (Some(above), Some(name)) = (self.made_in, self.dir.file_name()) else { return Ok(()) };
+        // By number: an ordinary user's door does not see what lies above.
+        let path = PathBuf::from(format!("/proc/self/fd/{}", above.as_raw_fd())).join(name);
+        fs::remove_dir(path).map_err(|cause| fail("removing", self.dir.display(), cause))
     }
 }
 
 /// Writes keys, config and what the client needs.
-fn lay_out(dir: &Path, port: Option<u16>) -> Result<()> {
+fn lay_out(dir: &Path, port: Option<u16>, rights: Rights) -> Result<()> {
     let port = match port {
         Some(port) => port,
         None => free_port().map_err(|cause| fail("finding", "a free port", cause))?,
@@ -151,7 +168,7 @@ fn lay_out(dir: &Path, port: Option<u16>) -> Result<()> {
         Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
     };
     let (client_key, host_key) = (read("id_ed25519.pub")?, read("host_ed25519.pub")?);
-    write(dir, "cellblock.toml", &config(dir, port, &client_key))?;
+    write(dir, "cellblock.toml", &config(dir, port, &client_key, rights))?;
     write(dir, "known_hosts", &format!("[127.0.0.1]:{port} {host_key}\n"))?;
     write(dir, "ssh_config", &ssh_config(dir, port))
 }
@@ -165,18 +182,24 @@ fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-fn config(dir: &Path, port: u16, client_key: &str) -> String {
+fn config(dir: &Path, port: u16, client_key: &str, rights: Rights) -> String {
     let quoted = |name: &str| toml::Value::String(dir.join(name).to_string_lossy().into_owned()).to_string();
-    let first = POOL_FIRST + process::own_pid().unsigned_abs() % POOLS * POOL_COUNT;
+    let (first, count) = match rights {
+        Rights::Root => (POOL_FIRST + process::own_pid().unsigned_abs() % POOLS * POOL_COUNT, POOL_COUNT),
+        Rights::Lender | Rights::User { .. } => (subordinate::FIRST, subordinate::COUNT),
+    };
     let mut text = format!(
         "[server]\nlisten = [\"127.0.0.1:{port}\"]\nhost_keys = [{}]\nstate_dir = {}\nrun_dir = {}\naudit_log = {}\n\
-         id_pool = {{ first = {first}, count = {POOL_COUNT}, register = false }}\n\
+         id_pool = {{ first = {first}, count = {count}, register = false }}\n\
          penalties = {{ enabled = false }}\n\n[defaults]\nroot = \"host\"\n",
         quoted("host_ed25519"),
         quoted("state"),
         quoted("run"),
         quoted("audit.jsonl"),
     );
+    if rights != Rights::Root {
+        text.push_str(FEWER);
+    }
     for (name, table) in TENANTS {
         text.push_str(&format!("\n[tenant.{name}]\n{table}authorized_keys = [\"{client_key}\"]\n"));
     }
@@ -196,13 +219,23 @@ fn ssh_config(dir: &Path, port: u16) -> String {
     text
 }
 
-fn serve_in_child(args: &TryDoor, dir: &Path, mut signals: Signals) -> Result<()> {
+/// An ordinary user gets ids of their own for tenants, if the host grants any.
+fn own_ids(rights: Rights, dir: &Path) -> Result<()> {
+    if rights == Rights::Root {
+        return Ok(());
+    }
+    let uid = process::effective_uid();
+    let account = host_account(uid, false).map(|account| account.name);
+    subordinate::become_root(account.as_deref().unwrap_or("$USER"), dir)
+}
+
+fn serve_in_child(dir: &Path, programs: Programs, rights: Rights, mut signals: Signals) -> Result<()> {
     match process::fork().map_err(|errno| fail("forking", "the listener", errno))? {
         Forked::Child => {
             drop(signals);
             let served = process::die_with_parent(signal::SIGTERM)
                 .map_err(|errno| fail("following", "the parent process", errno))
-                .and_then(|()| listen::serve(&options(args, dir), || announce(dir)));
+                .and_then(|()| listen::serve(&options(dir, programs, rights), || announce(dir, rights)));
             if let Err(failure) = &served {
                 output::complain(failure);
             }
@@ -231,12 +264,11 @@ fn serve_in_child(args: &TryDoor, dir: &Path, mut signals: Signals) -> Result<()
     }
 }
 
-fn options(args: &TryDoor, dir: &Path) -> Options {
-    let programs = args.programs.programs();
-    Options { config: dir.join("cellblock.toml"), programs, stop: Stop::StopSessions }
+fn options(dir: &Path, programs: Programs, rights: Rights) -> Options {
+    Options { config: dir.join("cellblock.toml"), programs, rights, stop: Stop::StopSessions }
 }
 
-fn announce(dir: &Path) -> Result<()> {
+fn announce(dir: &Path, rights: Rights) -> Result<()> {
     let at = escape(&dir.to_string_lossy());
     // Whoever came by sudo has another terminal that is not root's, and the key is root's alone.
     let sudo = if env::var_os("SUDO_UID").is_some() { "sudo " } else { "" };
@@ -244,6 +276,11 @@ fn announce(dir: &Path) -> Result<()> {
     for (name, table) in TENANTS {
         let about = if table.is_empty() { "an ordinary user" } else { "root in a jail of their own" };
         text.push_str(&format!("    {sudo}ssh -F {at}/ssh_config {name}    # {about}\n"));
+    }
+    if rights != Rights::Root {
+        text.push_str(
+            "\nMade by your own rights: no control groups, so limits on memory, processors and processes are not kept.\n",
+        );
     }
     text.push_str("\nPress ^C to end it; nothing of it stays.\nready");
     output::say(text).map_err(|cause| fail("printing", "the ssh lines", cause))

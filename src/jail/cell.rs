@@ -110,6 +110,11 @@ impl Cells {
     ///
     /// Moves the calling process into a mount namespace of its own (the host view lives there).
     pub fn prepare(server: &Server, init_program: &Path) -> Result<Self> {
+        Self::prepare_by(Rights::Root, server, init_program)
+    }
+
+    /// The same by these rights.
+    pub fn prepare_by(rights: Rights, server: &Server, init_program: &Path) -> Result<Self> {
         refuse_readable_dumps()?;
         leave_room_for_the_host()?;
         take_defined_limits()?;
@@ -128,7 +133,7 @@ impl Cells {
                 }
             })?;
         }
-        let mut facts = Facts::gather(server)?;
+        let mut facts = Facts::gather_for(server, rights)?;
         if let Some(controls) = cgroups::prepare(&facts.groups)? {
             facts.controls = controls;
         }
@@ -153,8 +158,12 @@ impl Cells {
     }
 
     /// Begins to keep spares; none are there before the first [`Cells::restock`]. The stock is for
-    /// this process alone: what forks from it drops its copy. `None` where no ids are left for them.
+    /// this process alone: what forks from it drops its copy. `None` where no ids are left for them, or
+    /// the host's root does not serve.
     pub fn keep_stock(&mut self) -> Result<Option<Stock>> {
+        if self.facts.rights != Rights::Root {
+            return Ok(None);
+        }
         let Some(owners) = self.ids.owners()? else { return Ok(None) };
         let mut running = Vec::new();
         for name in state::names(&self.run_dir)? {

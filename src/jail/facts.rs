@@ -30,6 +30,9 @@ const V1_CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 pub enum Rights {
     /// Those of the host's root.
     Root,
+    /// Those of an ordinary user who is root of a user namespace, with ids to give to tenants
+    /// ([`super::subordinate`]).
+    Lender,
     /// Those of an ordinary user, who is root of a user namespace in which so many other ids are mapped
     /// ([`super::rootless`]).
     User {
@@ -103,6 +106,16 @@ pub enum Groups {
 }
 
 impl Facts {
+    /// Looks at the host, for whoever serves this config.
+    pub(super) fn gather_for(server: &Server, rights: Rights) -> Result<Self> {
+        match rights {
+            Rights::Root => Self::gather(server),
+            Rights::Lender | Rights::User { .. } => {
+                Self::with(rights, server.state_dir.clone(), Groups::V1(Vec::new()))
+            }
+        }
+    }
+
     /// Looks at the host, for root.
     pub fn gather(server: &Server) -> Result<Self> {
         let mounts = read_host_file(Path::new("/proc/self/mounts"))?;

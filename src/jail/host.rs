@@ -119,7 +119,7 @@ fn devices(at: &Path, files: &[(&str, u32, u32)], rights: Rights) -> Result<()> 
     for (name, major, minor) in files {
         match rights {
             Rights::Root => mount::make_character_device(tree, Path::new(name), 0o666, (*major, *minor)),
-            Rights::User { .. } => lend_device(tree, Path::new(name)),
+            Rights::Lender | Rights::User { .. } => lend_device(tree, Path::new(name)),
         }
         .map_err(failed)?;
     }

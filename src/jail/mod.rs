@@ -1,7 +1,7 @@
 //! Cells: what a jail is made of ([`plan`]), whose host ids it gets ([`ids`]), and the running
 //! thing ([`cell`]).
 //!
-//! [`rootless`] makes them by an ordinary user's rights.
+//! [`rootless`] makes them by an ordinary user's rights, [`subordinate`] gives such a user ids for tenants.
 //!
 //! Runs in the listener (`Cells::prepare`, spares, sweeping), in monitors (`Cells::enter`) and, as
 //! `cellblock-init`, in what becomes the cell's pid 1 ([`become_cell`]). Planning is pure; doing takes
@@ -31,6 +31,7 @@ mod spare;
 mod start;
 mod state;
 mod stock;
+pub mod subordinate;
 mod visit;
 
 pub use cell::{Cell, Cells, RunningCell};

@@ -180,13 +180,15 @@ impl Planner<'_> {
         let mut early = vec![Inside::HostName(self.jail.hostname.clone())];
         let mut root = Vec::new();
         let (joining, group_trees) = self.groups(ids);
-        let shifted = self.root(&mut early, &mut root);
+        let shifted = self.root(&mut early, &mut root, ids);
 
         match self.facts.rights {
             Rights::Root => {
                 self.outside.push(Outside::MapIds(ids));
                 self.outside.extend(shifted.into_iter().map(|tree| Outside::Shift { tree }));
             }
+            // The trees have the tenant's owners already: to shift them takes the host's root.
+            Rights::Lender => self.outside.push(Outside::MapIds(ids)),
             // The trees belong to the user already.
             Rights::User { others: 0 } => self.outside.push(Outside::MapOne { id: self.jail.user.id() }),
             Rights::User { others } => self.outside.push(Outside::MapAround { id: self.jail.user.id(), others }),
@@ -290,7 +292,7 @@ impl Planner<'_> {
     }
 
     /// The root and what is mounted in it for the tenant; gives the trees whose owners are shifted.
-    fn root(&mut self, early: &mut Vec<Inside>, root: &mut Vec<Inside>) -> Vec<Tree> {
+    fn root(&mut self, early: &mut Vec<Inside>, root: &mut Vec<Inside>, ids: IdRange) -> Vec<Tree> {
         match &self.jail.root {
             Root::Directory(source) => {
                 let tree = self.take(source.clone());
@@ -301,7 +303,7 @@ impl Planner<'_> {
                 root.push(Inside::RootFromNothing { size: HOST_ROOT_SIZE });
                 self.host_programs(early, root);
                 self.host_etc(early, root);
-                self.own_directories(root)
+                self.own_directories(root, ids)
             }
         }
     }
@@ -335,7 +337,7 @@ impl Planner<'_> {
         }
     }
 
-    fn own_directories(&mut self, root: &mut Vec<Inside>) -> Vec<Tree> {
+    fn own_directories(&mut self, root: &mut Vec<Inside>, ids: IdRange) -> Vec<Tree> {
         let kept = kept(&self.facts.state_dir, &self.tenant.name);
         let home = self.jail.home.trim_start_matches('/');
         let mut shifted = Vec::new();
@@ -345,6 +347,7 @@ impl Planner<'_> {
             let path = kept.join(name);
             let uid = match self.facts.rights {
                 Rights::Root => uid,
+                Rights::Lender => ids.first.saturating_add(uid),
                 // Ours, which the cell's one id is mapped to.
                 Rights::User { others: 0 } => 0,
                 Rights::User { .. } => around(self.jail.user.id(), uid),

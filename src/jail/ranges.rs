@@ -19,11 +19,26 @@ use crate::sys::{
 /// Who maps, and what they ask whether they may.
 const HELPERS: [(&str, &str); 2] = [("/usr/bin/newuidmap", "/etc/subuid"), ("/usr/bin/newgidmap", "/etc/subgid")];
 
-/// Ids that a cell needs besides its tenant's: those below it.
-const LEAST: u32 = 1000;
+/// What ids are wanted for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// Fewer are of no use.
+    least: u32,
+    /// More are not taken.
+    most: u32,
+    /// The first of them, as the namespace has them.
+    inside: u32,
+}
 
-/// As many as a tenant has at most: 65,536, the user's own id among them.
-const MOST: u32 = 65_535;
+impl Wanted {
+    /// To lie around the user's own in one cell: those below a tenant's at least, and no more than a tenant has.
+    pub(super) const AROUND: Self = Self { least: 1000, most: 65_535, inside: 1 };
+
+    /// To be given to tenants: from `inside` on, `count` of them.
+    pub(super) const fn pool(inside: u32, count: u32) -> Self {
+        Self { least: count, most: count, inside }
+    }
+}
 
 /// Largest `/etc/subuid`: a line of less than a hundred bytes for each account.
 const MAX_FILE: usize = 16 << 20;
@@ -38,11 +53,13 @@ pub(super) struct Granted {
     first: [u32; 2],
     /// How many of each.
     pub(super) count: u32,
+    /// The first inside.
+    inside: u32,
 }
 
 impl Granted {
     /// What it grants to the account of that name and uid; none where it grants too few, or has no helpers.
-    pub(super) fn look_up(account: &str, uid: u32) -> Result<Option<Self>> {
+    pub(super) fn look_up(account: &str, uid: u32, wanted: Wanted) -> Result<Option<Self>> {
         let mut found = Vec::new();
         for (program, path) in HELPERS {
             if !Path::new(program).is_file() {
@@ -53,21 +70,22 @@ impl Granted {
                 Err(Errno::ENOENT) => return Ok(None),
                 Err(errno) => return Err(fail("reading", path, errno)),
             };
-            found.extend(range_of(&text, account, uid));
+            found.extend(range_of(&text, account, uid, wanted.least));
         }
         let &[(uids, of_uids), (gids, of_gids)] = found.as_slice() else { return Ok(None) };
-        Ok(Some(Self { first: [uids, gids], count: of_uids.min(of_gids).min(MOST) }))
+        let count = of_uids.min(of_gids).min(wanted.most);
+        Ok(Some(Self { first: [uids, gids], count, inside: wanted.inside }))
     }
 }
 
-/// First id and count in the first line of `text` (subuid(5)) that grants enough.
-fn range_of(text: &str, account: &str, uid: u32) -> Option<(u32, u32)> {
+/// First id and count in the first line of `text` (subuid(5)) that grants `least` or more.
+fn range_of(text: &str, account: &str, uid: u32, least: u32) -> Option<(u32, u32)> {
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
         let who = fields.next()?;
         let (first, count): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.trim().parse().ok()?);
         let meant = who == account || who.parse() == Ok(uid);
-        (meant && count >= LEAST && first.checked_add(count).is_some()).then_some((first, count))
+        (meant && count >= least && first.checked_add(count).is_some()).then_some((first, count))
     })
 }
 
@@ -117,7 +135,7 @@ fn help(wait: OwnedFd, maker: Pid, granted: Granted) -> bool {
     let deadline = Instant::now() + TIME;
     HELPERS.iter().zip(own).zip(granted.first).all(|(((program, _), own), first)| {
         let words = [(*program).to_owned(), maker.to_string(), "0".to_owned(), own.to_string(), "1".to_owned()];
-        let words = words.into_iter().chain(["1".to_owned(), first.to_string(), granted.count.to_string()]);
+        let words = words.into_iter().chain([granted.inside, first, granted.count].map(|number| number.to_string()));
         let words: Option<Vec<CString>> = words.map(|word| CString::new(word).ok()).collect();
         words.is_some_and(|words| run(&words, deadline) == Ok(Ended::Exited(0)))
     })
@@ -150,10 +168,11 @@ mod tests {
     #[test]
     fn a_range_is_that_of_the_first_line_that_grants_enough() {
         let text = "root:100000:65536\nme:1:10\nme:200000:65536\n62017:300000:1000\nodd:x:y\nbig:4294967295:70000\n";
-        assert_eq!(range_of(text, "me", 1), Some((200_000, 65_536)));
-        assert_eq!(range_of(text, "nobody", 62_017), Some((300_000, 1000)));
+        assert_eq!(range_of(text, "me", 1, 1000), Some((200_000, 65_536)));
+        assert_eq!(range_of(text, "me", 1, 65_537), None);
+        assert_eq!(range_of(text, "nobody", 62_017, 1000), Some((300_000, 1000)));
         for (account, uid) in [("you", 5), ("odd", 5), ("big", 5), ("m", 5), ("", 0)] {
-            assert_eq!(range_of(text, account, uid), None, "{account}");
+            assert_eq!(range_of(text, account, uid, 1000), None, "{account}");
         }
     }
 }

@@ -25,7 +25,7 @@ use super::{
     facts::Rights,
     filters::Filters,
     limits, planning,
-    ranges::{Granted, Outsider},
+    ranges::{Granted, Outsider, Wanted},
 };
 
 /// The one id, as the namespace around the cell has it.
@@ -54,7 +54,7 @@ impl Cells {
         take_defined_limits()?;
         let (state_dir, run_dir) = (make_private(&place.state_dir)?, make_private(&place.run_dir)?);
         let granted = match account {
-            Some(account) => Granted::look_up(account, process::effective_uid())?,
+            Some(account) => Granted::look_up(account, process::effective_uid(), Wanted::AROUND)?,
             None => None,
         };
         become_root_of_own(granted)?;
@@ -143,7 +143,7 @@ fn make_private(directory: &Path) -> Result<PathBuf> {
 
 /// Becomes root of a user namespace of its own, with the ids that root of the host has granted; or else with none but
 /// its own, which whoever may not set groups may map without help (user_namespaces(7)).
-fn become_root_of_own(granted: Option<Granted>) -> Result<()> {
+pub(super) fn become_root_of_own(granted: Option<Granted>) -> Result<()> {
     let (uid, gid) = (process::effective_uid(), credentials::effective_gid());
     let outsider = granted.map(Outsider::start).transpose()?;
     namespace::leave_users_and_mounts().map_err(no_namespace)?;

@@ -3,7 +3,10 @@
 use std::{
     ffi::CStr,
     fs::{self, File, Metadata},
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -20,7 +23,29 @@ pub struct Programs {
     pub init: Option<PathBuf>,
 }
 
+/// Programs that are found even where their paths lead nowhere any more.
+#[derive(Debug)]
+pub struct Held {
+    ssh: File,
+    init: File,
+}
+
+impl Held {
+    /// Where this process, and whatever forks from it, finds them while this value lives.
+    #[must_use]
+    pub fn by_number(&self) -> Programs {
+        let path = |file: &File| Some(PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())));
+        Programs { ssh: path(&self.ssh), init: path(&self.init) }
+    }
+}
+
 impl Programs {
+    /// Opens them.
+    pub fn hold(&self) -> Result<Held> {
+        let ssh = open(&find("cellblock-ssh", self.ssh.as_deref())?)?;
+        Ok(Held { ssh, init: open(&find("cellblock-init", self.init.as_deref())?)? })
+    }
+
     /// A sealed copy of `cellblock-ssh`.
     pub(super) fn seal_ssh(&self) -> Result<OwnedFd> {
         seal(c"cellblock-ssh", &find("cellblock-ssh", self.ssh.as_deref())?)

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::account::{Allowance, Audit};
 use crate::base::{Result, TenantName, fail};
-use crate::jail::{Cells, Stock};
+use crate::jail::{Cells, Rights, Stock};
 use crate::monitor::{Hashing, House, Seats};
 use crate::sys::parting::{self, Gate, Shut};
 use crate::sys::process::{self, Forked, Pid, Reaped};
@@ -58,6 +58,8 @@ pub struct Options {
     pub config: PathBuf,
     /// Where our other programs are.
     pub programs: Programs,
+    /// By whose rights.
+    pub rights: Rights,
     /// What the end of the listener means.
     pub stop: Stop,
 }
@@ -147,7 +149,7 @@ impl Listener {
         let door = Door::open(&options.config)?;
         let ssh_program = options.programs.seal_ssh()?;
         let pam_program = Programs::seal_pam()?;
-        let mut cells = Cells::prepare(&door.server, &options.programs.find_init()?)?;
+        let mut cells = Cells::prepare_by(options.rights, &door.server, &options.programs.find_init()?)?;
         let stock = cells.keep_stock()?;
         Seats::prepare(&door.server.run_dir)?;
         Hashing::prepare(&door.server.run_dir)?;

@@ -169,3 +169,15 @@ fn with_ids_that_were_granted_only_owners_and_groups_are_left_out() {
     let owners = user.before.iter().filter_map(|op| if let Before::Keep { uid, .. } = op { Some(*uid) } else { None });
     assert_eq!(owners.collect::<Vec<_>>(), [1, 0]);
 }
+
+#[test]
+fn a_lender_maps_ids_as_root_does_and_shifts_no_owner() {
+    let facts = |rights| Facts { rights, groups: Groups::V1(Vec::new()), ..facts() };
+    let ids = IdRange { first: 2000, count: 16_384 };
+    let [root, lender] = [Rights::Root, Rights::Lender].map(|rights| plan(&tenant(Root::Host), ids, &facts(rights)));
+    assert_eq!((&lender.ahead, &lender.inside), (&root.ahead, &root.inside));
+    assert_eq!(lender.clone, [Cloning::Clone { group: None, owner: 2000 }]);
+    assert_eq!(lender.outside, [Outside::MapIds(ids), Outside::Release, Outside::WriteDown]);
+    let owners = lender.before.iter().filter_map(|op| if let Before::Keep { uid, .. } = op { Some(*uid) } else { None });
+    assert_eq!(owners.collect::<Vec<_>>(), [2000, 3000]);
+}

@@ -1,0 +1,108 @@
+//! Root of a user namespace that has ids to give to tenants: what an ordinary user becomes to serve a door of their own
+//! (`cellblock try`).
+//!
+//! The ids are those that root of the host has granted (subuid(5)). In there the user is to the listener, its monitors
+//! and cells what the host's root is elsewhere, but for what no user namespace has a say in: owners on disk are not
+//! shifted, control groups and device files are the host's.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::fd::{AsFd as _, OwnedFd},
+    path::{Component, Path},
+};
+
+use crate::base::{Failure, Result, fail};
+use crate::sys::{
+    Errno,
+    mount::{self, Extent, Kind, attributes},
+    process,
+};
+
+use super::ranges::{Granted, Wanted};
+use super::rootless::become_root_of_own;
+
+/// The first id to give, as the namespace has it: far above the accounts that the host's files name.
+pub const FIRST: u32 = 1_700_000_000;
+
+/// How many there are to give: as many as useradd(8) grants to an account.
+pub const COUNT: u32 = 65_536;
+
+/// Moves the calling process, which must have one thread and not be root's, into such a namespace. It keeps the paths
+/// of the host's directories, and that of `directory`, which is the user's own and has no links in its path; what lies
+/// beside that one, up to the root, is not seen any more.
+pub fn become_root(account: &str, directory: &Path) -> Result<()> {
+    let granted = Granted::look_up(account, process::effective_uid(), Wanted::pool(FIRST, COUNT))?;
+    let granted = granted.ok_or_else(|| too_few(account))?;
+    become_root_of_own(Some(granted))?;
+    take_own_root(directory)
+}
+
+fn too_few(account: &str) -> Failure {
+    let last = 200_000 + COUNT - 1;
+    fail(
+        "keeping tenants apart",
+        "by ids of their own",
+        format_args!("root of this host grants you fewer than {COUNT} of them, or has no newuidmap(1)"),
+    )
+    .hint(format!(
+        "sudo apt-get install uidmap && sudo usermod --add-subuids 200000-{last} --add-subgids 200000-{last} {account}; \
+         or run it with sudo; or `cellblock enter --rootless`, a jail without a door"
+    ))
+}
+
+/// Every directory above the listener's own must be root's, so that nobody else can move it (`sys::file`); those of the
+/// host belong to nobody in there. So: a root directory of one's own, in which those of the host are attached.
+fn take_own_root(directory: &Path) -> Result<()> {
+    let names: Vec<&OsStr> = directory
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(name),
+            Component::RootDir | Component::CurDir | Component::ParentDir | Component::Prefix(_) => None,
+        })
+        .collect();
+    let failed = |errno: Errno| fail("making", "a root directory of one's own", errno);
+    let shown =
+        mount::clone_tree_at(directory, Extent::One).map_err(|errno| fail("using", directory.display(), errno))?;
+    let flags = attributes::NO_SUID | attributes::NO_DEV;
+    let root = mount::create("tmpfs", &[("mode", "0755"), ("size", "256k")], flags).map_err(failed)?;
+    for entry in fs::read_dir("/").map_err(|error| fail("reading", "/", error))? {
+        let entry = entry.map_err(|error| fail("reading", "/", error))?;
+        if names.first() != Some(&entry.file_name().as_os_str()) {
+            show(&entry, &root)?;
+        }
+    }
+    let mut at = mount::locate(root.as_fd(), Path::new("."), Kind::Directory).map_err(failed)?;
+    for name in names {
+        mount::make_directory(at.as_fd(), Path::new(name), 0o755).map_err(failed)?;
+        at = mount::locate(at.as_fd(), Path::new(name), Kind::Directory).map_err(failed)?;
+    }
+    mount::attach(shown.as_fd(), at.as_fd()).map_err(failed)?;
+    mount::attach_at(root.as_fd(), Path::new("/")).map_err(failed)?;
+    mount::pivot(root.as_fd()).map_err(failed)
+}
+
+/// Attaches a directory of the host's root, or makes the link that is there. Other files there are nobody's business.
+fn show(entry: &fs::DirEntry, root: &OwnedFd) -> Result<()> {
+    let (path, name) = (entry.path(), entry.file_name());
+    let failed = |cause: &dyn std::fmt::Display| fail("showing", path.display(), cause);
+    let kind = entry.file_type().map_err(|error| failed(&error))?;
+    let name = Path::new(&name);
+    if kind.is_symlink() {
+        let target = fs::read_link(&path).map_err(|error| failed(&error))?;
+        return mount::make_symlink(&target, root.as_fd(), name).map_err(|errno| failed(&errno));
+    }
+    if !kind.is_dir() {
+        return Ok(());
+    }
+    let tree = match mount::clone_tree_at(&path, Extent::All) {
+        Ok(tree) => tree,
+        // Not for the user to look at, or a network's that does not answer.
+        Err(Errno::EACCES | Errno::ENOTCONN | Errno::ENOENT) => return Ok(()),
+        Err(errno) => return Err(failed(&errno)),
+    };
+    mount::make_directory(root.as_fd(), name, 0o755)
+        .and_then(|()| mount::locate(root.as_fd(), name, Kind::Directory))
+        .and_then(|at| mount::attach(tree.as_fd(), at.as_fd()))
+        .map_err(|errno| failed(&errno))
+}
