@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::disallowed_methods,
+    clippy::indexing_slicing,
     reason = "measuring code: a panic is a failed run"
 )]
 
@@ -26,17 +27,25 @@ fn succeeds(mut command: Command) {
     assert!(command.stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap().success(), "{command:?}");
 }
 
-/// `bwrap … true`, from the same namespace and by the same account as `enter`, which costs both the same.
-fn bwrap(host: &Host) -> Command {
-    host.on_host(
-        "alice",
-        &["bwrap", "--unshare-all", "--bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "true"],
-    )
+/// `bwrap … true`, as root of the host.
+fn bwrap() -> Command {
+    let mut command = Command::new("bwrap");
+    command.args(["--unshare-all", "--bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "true"]);
+    command
+}
+
+/// `cellblock enter alice -- …`, as root of the host, who needs no account.
+fn enter(host: &Host) -> Vec<String> {
+    let socket = host.door.dir.join("run/enter.sock").display().to_string();
+    let program = support::program("cellblock").display().to_string();
+    [&program, "enter", "--socket", &socket, "alice", "--"].map(str::to_owned).to_vec()
 }
 
 /// `cat FILE | COMMAND`, on the host.
-fn fed(host: &Host, file: &str, command: &str) -> Command {
-    host.as_root(&["sh", "-c", &format!("cat {file} | {command}")])
+fn fed(file: &str, command: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("cat {file} | {command}")]);
+    shell
 }
 
 /// The words of `ssh … true` to the newest sshd of this host.
@@ -61,13 +70,21 @@ fn main() {
 
     table::head("rival");
     let ms = 1e3;
-    let (theirs, own) =
-        table::interleaved(ROUNDS, || succeeds(bwrap(&host)), || succeeds(host.enter("alice", &["--", "true"])));
+    let (theirs, own) = table::interleaved(
+        ROUNDS,
+        || succeeds(bwrap()),
+        || {
+            let words = enter(&host);
+            let mut command = Command::new(&words[0]);
+            command.args(&words[1..]).arg("true");
+            succeeds(command);
+        },
+    );
     table::line("enter … true / bwrap", theirs.as_secs_f64() * ms, own.as_secs_f64() * ms, "ms", 0.5);
     let (theirs, own) = table::interleaved(
         LARGE_ROUNDS,
-        || succeeds(fed(&host, &large, "sha256sum")),
-        || succeeds(fed(&host, &large, "cellblock enter alice -- sha256sum")),
+        || succeeds(fed(&large, "sha256sum")),
+        || succeeds(fed(&large, &format!("{} sha256sum", enter(&host).join(" ")))),
     );
     table::line("1 GiB to sha256sum / without us", theirs.as_secs_f64(), own.as_secs_f64(), "s", 1.1);
     let ssh = |words: &[OsString]| {

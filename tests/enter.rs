@@ -327,6 +327,25 @@ fn limits_are_told_alike_by_every_way() {
     }
 }
 
+/// A cell that cannot be made: nobody gets in elsewhere instead, and all learn as much
+#[test]
+fn a_broken_jail_is_told_alike_by_every_way() {
+    if !root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let tree = scratch.join("root");
+    fs::create_dir(&tree).unwrap();
+    let host = Host::start(&format!("root = {:?}\n", tree.display().to_string()), "");
+    fs::remove_dir(&tree).unwrap();
+    for way in WAYS {
+        let ran = way.run(&host, "echo in");
+        assert_eq!((ran.status, ran.text().as_str()), (255, ""), "{way:?}: {}", ran.err);
+        let told = "Your session could not be started. Please tell the administrator.";
+        assert!(ran.err.contains(told), "{way:?}: {}\n{}", ran.err, host.door.log());
+    }
+}
+
 /// Hours that are over by now, or have not come.
 fn closed() -> String {
     let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);

@@ -21,8 +21,9 @@ use clap::Args;
 use crate::account::start_logging;
 use crate::auth::host_account;
 use crate::base::{Result, escape, fail};
-use crate::jail::{Rights, can_shift, subordinate};
-use crate::listen::{self, Options, Programs, Stop, make_ed25519};
+use crate::jail::subordinate::{self, Grant};
+use crate::jail::{Rights, can_shift};
+use crate::listen::{self, Held, Options, Programs, Stop, make_ed25519};
 use crate::sys::file::{Crash, write_atomic};
 use crate::sys::process::{self, Ended, Forked};
 use crate::sys::signal::{self, Signals};
@@ -74,13 +75,15 @@ impl TryDoor {
         let signals = Signals::block(&[signal::SIGINT, signal::SIGTERM, signal::SIGHUP, signal::SIGCHLD])
             .map_err(|errno| fail("blocking", "signals", errno))?;
 
-        let rights = if process::effective_uid() == 0 { Rights::Root } else { Rights::Lender };
+        let grant = grant()?;
+        let rights = if grant.is_none() { Rights::Root } else { Rights::Lender };
         let programs = self.programs.programs();
         // An ordinary user's door sees the host's directories only: ours may lie elsewhere.
-        let held = if rights == Rights::Root { None } else { Some(programs.hold()?) };
-        let programs = held.as_ref().map_or(programs, |held| held.by_number());
+        let held = if grant.is_none() { None } else { Some(programs.hold()?) };
+        let programs = held.as_ref().map_or(programs, Held::by_number);
         let place = Place::make(self.dir.as_deref(), rights)?;
-        let served = own_ids(rights, &place.dir)
+        let served = grant
+            .map_or(Ok(()), |grant| grant.become_root(&place.dir))
             .and_then(|()| lay_out(&place.dir, self.port, rights))
             .and_then(|()| serve_in_child(&place.dir, programs, rights, signals));
         let removed = place.remove();
@@ -120,7 +123,8 @@ impl Place {
     /// By its path without links.
     fn found(dir: &Path, made: bool) -> Result<Self> {
         let failed = |cause| fail("finding", dir.display(), cause);
-        let dir = fs::canonicalize(dir).map_err(failed)?;
+        let opened = File::open(dir).map_err(failed)?;
+        let dir = fs::read_link(by_number(&opened)).map_err(failed)?;
         let made_in = if made { dir.parent().map(File::open).transpose().map_err(failed)? } else { None };
         Ok(Self { dir, made_in })
     }
@@ -148,9 +152,12 @@ impl Place {
         }
         let (Some(above), Some(name)) = (self.made_in, self.dir.file_name()) else { return Ok(()) };
         // By number: an ordinary user's door does not see what lies above.
-        let path = PathBuf::from(format!("/proc/self/fd/{}", above.as_raw_fd())).join(name);
-        fs::remove_dir(path).map_err(|cause| fail("removing", self.dir.display(), cause))
+        fs::remove_dir(by_number(&above).join(name)).map_err(|cause| fail("removing", self.dir.display(), cause))
     }
+}
+
+fn by_number(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// Writes keys, config and what the client needs.
@@ -219,14 +226,14 @@ fn ssh_config(dir: &Path, port: u16) -> String {
     text
 }
 
-/// An ordinary user gets ids of their own for tenants, if the host grants any.
-fn own_ids(rights: Rights, dir: &Path) -> Result<()> {
-    if rights == Rights::Root {
-        return Ok(());
-    }
+/// The ids that an ordinary user has to give to tenants; none: root has all.
+fn grant() -> Result<Option<Grant>> {
     let uid = process::effective_uid();
+    if uid == 0 {
+        return Ok(None);
+    }
     let account = host_account(uid, false).map(|account| account.name);
-    subordinate::become_root(account.as_deref().unwrap_or("$USER"), dir)
+    Grant::look_up(account.as_deref().unwrap_or("$USER")).map(Some)
 }
 
 fn serve_in_child(dir: &Path, programs: Programs, rights: Rights, mut signals: Signals) -> Result<()> {

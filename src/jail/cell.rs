@@ -27,7 +27,7 @@ use crate::wire::{
 use super::{
     Facts, Ids, Plan, cgroups,
     child::Tools,
-    facts::Groups,
+    facts::{Groups, Rights},
     filters::Filters,
     host, limits, planning, start,
     state::{self, Place, Record, Wait},
@@ -181,7 +181,8 @@ impl Cells {
     }
 
     fn tools(&self) -> Tools<'_> {
-        Tools { view: &self.view, init: self.init.as_fd(), filters: &self.filters }
+        let rights = self.facts.rights;
+        Tools { view: &self.view, init: self.init.as_fd(), filters: &self.filters, rights }
     }
 
     /// What is known of the host.

@@ -25,6 +25,7 @@ use crate::sys::{
 use crate::wire::{Link, LinkError};
 
 use super::{
+    facts::Rights,
     filters::Filters,
     handover::{Answer, Word},
     plan::{Cloning, Inside, owner_in},
@@ -55,6 +56,8 @@ pub(super) struct Tools<'a> {
     pub(super) init: BorrowedFd<'a>,
     /// The lists of system calls.
     pub(super) filters: &'a Filters,
+    /// By whose rights.
+    pub(super) rights: Rights,
 }
 
 impl Child {
@@ -76,8 +79,9 @@ impl Child {
         let nobody = || fail("cloning", "pid 1 of a cell", "nobody is to own its user namespace");
         let owner = owner_in(clone).ok_or_else(nobody)?;
         // Where the program's file is the owner's too, one who execs it with ids could read it, and so be traced by
-        // the cell's root (docs/kernel.md, L): then it has exec'd before there are any.
-        let execs = (owner == process::effective_uid()).then(fd::pipe).transpose().map_err(failed)?;
+        // the cell's root (docs/kernel.md, L): then it has exec'd before there are any. And until it has, its memory
+        // belongs to the namespace in which we were exec'd: of its files in /proc only root there may open them.
+        let execs = (tools.rights != Rights::Root).then(fd::pipe).transpose().map_err(failed)?;
         let most = credentials::limit_of(LIMIT_PROCESSES).map_err(failed)?;
         // The maker's soft limit at the clone becomes that of all the cell's users together, unless the
         // maker is root (`enforced_nproc_rlimit` in the kernel). The hard one stays: raising it takes

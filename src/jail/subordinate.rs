@@ -28,14 +28,24 @@ pub const FIRST: u32 = 1_700_000_000;
 /// How many there are to give: as many as useradd(8) grants to an account.
 pub const COUNT: u32 = 65_536;
 
-/// Moves the calling process, which must have one thread and not be root's, into such a namespace. It keeps the paths
-/// of the host's directories, and that of `directory`, which is the user's own and has no links in its path; what lies
-/// beside that one, up to the root, is not seen any more.
-pub fn become_root(account: &str, directory: &Path) -> Result<()> {
-    let granted = Granted::look_up(account, process::effective_uid(), Wanted::pool(FIRST, COUNT))?;
-    let granted = granted.ok_or_else(|| too_few(account))?;
-    become_root_of_own(Some(granted))?;
-    take_own_root(directory)
+/// The ids that a user may give.
+#[derive(Debug, Clone, Copy)]
+pub struct Grant(Granted);
+
+impl Grant {
+    /// That of the caller, whose account has this name.
+    pub fn look_up(account: &str) -> Result<Self> {
+        let granted = Granted::look_up(account, process::effective_uid(), Wanted::pool(FIRST, COUNT))?;
+        granted.map(Self).ok_or_else(|| too_few(account))
+    }
+
+    /// Moves the calling process, which must have one thread and not be root's, into such a namespace. It keeps the
+    /// paths of the host's directories, and that of `directory`, which is the user's own and has no links in its path;
+    /// what lies beside that one, up to the root, is not seen any more.
+    pub fn become_root(self, directory: &Path) -> Result<()> {
+        become_root_of_own(Some(self.0))?;
+        take_own_root(directory)
+    }
 }
 
 fn too_few(account: &str) -> Failure {

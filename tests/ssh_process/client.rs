@@ -85,10 +85,15 @@ impl Door {
 
     /// Runs a host's shell line in which `$SSH` is the client with all its options.
     pub fn shell(&self, line: &str) -> Output {
+        self.shell_within(PATIENCE, line)
+    }
+
+    /// The same for what takes longer: so many seconds.
+    pub fn shell_within(&self, seconds: &str, line: &str) -> Output {
         let ssh = self.ssh(&[]);
         let words: Vec<&str> = ssh.get_args().skip(1).map(|arg| arg.to_str().unwrap()).collect();
         let mut shell = Command::new("timeout");
-        shell.args([PATIENCE, "bash", "-c", line]).env("SSH", words.join(" ")).stdin(Stdio::null());
+        shell.args([seconds, "bash", "-c", line]).env("SSH", words.join(" ")).stdin(Stdio::null());
         shell.output().unwrap()
     }
 

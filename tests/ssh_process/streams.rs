@@ -203,7 +203,8 @@ fn many_sessions(door: &Door) {
     let before = fds();
     let options = shared.options().join(" ");
     let line = format!("for i in $(seq 300); do echo $i | $SSH {options} cat; done");
-    let output = door.shell(&line);
-    assert_eq!(text(&output).lines().count(), 300, "{output:?}");
+    // Each is a client of its own: 30 ms, and more where others want the processors too.
+    let output = door.shell_within("90", &line);
+    assert!(output.status.success() && text(&output).lines().count() == 300, "{output:?}");
     wait_for(|| (fds() == before).then_some(()));
 }

@@ -178,6 +178,7 @@ fn a_lender_maps_ids_as_root_does_and_shifts_no_owner() {
     assert_eq!((&lender.ahead, &lender.inside), (&root.ahead, &root.inside));
     assert_eq!(lender.clone, [Cloning::Clone { group: None, owner: 2000 }]);
     assert_eq!(lender.outside, [Outside::MapIds(ids), Outside::Release, Outside::WriteDown]);
-    let owners = lender.before.iter().filter_map(|op| if let Before::Keep { uid, .. } = op { Some(*uid) } else { None });
+    let owners =
+        lender.before.iter().filter_map(|op| if let Before::Keep { uid, .. } = op { Some(*uid) } else { None });
     assert_eq!(owners.collect::<Vec<_>>(), [2000, 3000]);
 }
