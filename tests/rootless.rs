@@ -14,14 +14,13 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead as _, BufReader},
     net::TcpListener,
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _, chown},
         process::ExitStatusExt as _,
     },
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use nix::sys::signal::Signal;
@@ -484,11 +483,9 @@ fn an_ordinary_user_to_whom_ids_are_granted_opens_a_door() {
     let program = user.dir.join("cellblock").display().to_string();
     let dir = user.home().join("try");
     let shown = dir.display().to_string();
-    let mut command = known(&user, &[], &[&program, "try", "--dir", &shown]);
-    let mut tried = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(tried.stdout.take().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("no control groups")), "what it does without is said");
-    assert!(lines.any(|line| line == "ready"), "it did not get ready");
+    let mut tried = Running::start(known(&user, &[], &[&program, "try", "--dir", &shown]));
+    tried.expect("no control groups");
+    tried.expect("ready");
     let config = format!("{shown}/ssh_config");
     let ssh = |tenant: &str, line: &str, input: &[u8]| {
         let ran = run_bounded(known(&user, &[], &["ssh", "-F", &config, tenant, line]), input);
@@ -502,24 +499,40 @@ fn an_ordinary_user_to_whom_ids_are_granted_opens_a_door() {
     let links = "readlink /proc/self/ns/{mnt,pid,net,ipc,uts,user,cgroup} | sort -u | wc -l";
     assert_eq!(ssh("alice", &format!("bash -c '{links}'"), b""), "7");
     // Alice's cell stays while Eve's is looked at: numbers of namespaces come again.
-    let mut kept = known(&user, &[], &["ssh", "-F", &config, "alice", "echo up; exec cat"]);
-    let mut kept = kept.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut up = BufReader::new(kept.stdout.take().unwrap()).lines().map_while(Result::ok);
-    assert_eq!(up.next().as_deref(), Some("up"));
+    let mut kept = Running::start(known(&user, &[], &["ssh", "-F", &config, "alice", "echo up; exec cat"]));
+    assert_eq!(kept.line(), "up");
     let links = "readlink /proc/self/ns/*";
     let (alice, eve) = (ssh("alice", links, b""), ssh("eve", links, b""));
     assert!(alice.lines().all(|link| !eve.contains(link) || link.starts_with("time")), "{alice}\n{eve}");
+    // What is root's elsewhere is the user's here, and as closed: init, the host's files, the user's own.
+    let tried_by_eve = format!(
+        "cat /proc/1/environ /proc/1/maps 2>/dev/null && echo init; touch /usr/x 2>/dev/null && echo usr; \
+         mount -o remount,rw /usr 2>/dev/null && echo mount; [ -e {} ] && echo home; echo tried",
+        user.home().display()
+    );
+    assert_eq!(ssh("eve", &tried_by_eve, b""), "tried");
+    // A bomb of hers stops at `limits.pids`, and alice gets in.
+    let bomb = "exec python3 -c '\nimport os, signal\npids = []\ntry:\n  while len(pids) < 400:\n    pid = os.fork()\n    \
+                if pid == 0: signal.pause()\n    pids.append(pid)\nexcept OSError as why: print(len(pids), why.errno)\n\
+                for pid in pids: os.kill(pid, 9)\n'";
+    let ran = ssh("eve", bomb, b"");
+    let (most, errno) = ran.split_once(' ').unwrap();
+    assert!((200..=256).contains(&most.parse::<u32>().unwrap()) && errno == "11", "{ran}");
+    assert_eq!(ssh("alice", "echo in", b""), "in");
     let bytes = vec![b'x'; 1 << 20];
     assert_eq!(ssh("bob", "wc -c", &bytes), bytes.len().to_string());
 
     // Each tenant, and the process that reads the network, has ids that are nobody else's.
     let ours = |first: u32, count: u32| {
-        let uids = procfs::pids().into_iter().filter_map(procfs::uid);
-        uids.filter(|uid| (first..first + count).contains(uid)).collect::<BTreeSet<u32>>()
+        let of = |pid: &i32| procfs::uid(*pid).is_some_and(|uid| (first..first + count).contains(&uid));
+        procfs::pids().into_iter().filter(of).collect::<Vec<i32>>()
     };
-    assert!(ours(GRANTED, 1).len() == 1, "the ssh process runs as {GRANTED}");
-    let of_alice = ours(GRANTED + 1, 3 * 16_384);
-    assert!(!of_alice.is_empty(), "{of_alice:?}");
+    let names = |pids: Vec<i32>| {
+        let name = |pid| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        pids.into_iter().map(name).collect::<BTreeSet<String>>()
+    };
+    assert_eq!(names(ours(GRANTED, 1)), BTreeSet::from(["cellblock-ssh\n".to_owned()]));
+    assert!(names(ours(GRANTED + 1, 3 * 16_384)).contains("cat\n"));
     let owner = |tenant: &str| {
         let home = dir.join("state/tenants").join(tenant).join("home");
         fs::metadata(home).unwrap().uid()
@@ -527,22 +540,21 @@ fn an_ordinary_user_to_whom_ids_are_granted_opens_a_door() {
     let owners: BTreeSet<u32> = ["alice", "bob", "eve"].map(owner).into();
     assert!(owners.len() == 3 && owners.iter().all(|uid| *uid > GRANTED && *uid < GRANTED + 65_536), "{owners:?}");
 
-    procfs::kill(tried.id() as i32, Signal::SIGTERM);
-    assert!(tried.wait().unwrap().success());
-    kept.wait().unwrap();
+    procfs::kill(tried.child.id() as i32, Signal::SIGTERM);
+    assert_eq!(tried.wait(), 0);
+    kept.wait();
     assert!(!dir.exists(), "nothing of it stays");
     soon("no process of a tenant's is left", || ours(GRANTED, 65_536).is_empty());
 
     // In a directory of its own, which goes too.
-    let mut command = known(&user, &[], &[&program, "try"]);
-    let mut tried = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(tried.stdout.take().unwrap()).lines().map_while(Result::ok);
-    let line = lines.find(|line| line.contains("ssh -F ")).unwrap();
+    let mut tried = Running::start(known(&user, &[], &[&program, "try"]));
+    let line = tried.expect("ssh -F ");
+    let line = line.lines().last().unwrap();
     let at = PathBuf::from(line.split_whitespace().nth(2).unwrap()).parent().unwrap().to_owned();
-    assert!(lines.any(|line| line == "ready"), "it did not get ready");
+    tried.expect("ready");
     assert!(at.exists());
-    procfs::kill(tried.id() as i32, Signal::SIGTERM);
-    assert!(tried.wait().unwrap().success());
+    procfs::kill(tried.child.id() as i32, Signal::SIGTERM);
+    assert_eq!(tried.wait(), 0);
     assert!(!at.exists(), "{}", at.display());
 }
 

@@ -11,6 +11,7 @@ mod passwd;
 mod reload;
 mod serve;
 mod try_door;
+mod try_place;
 mod verify;
 
 use std::{

@@ -4,14 +4,9 @@
 //! directory holds nothing but files that may be removed.
 
 use std::{
-    env,
-    fs::{self, File},
-    io,
+    env, io,
     net::{Ipv4Addr, TcpListener},
-    os::{
-        fd::{AsFd as _, AsRawFd as _},
-        unix::fs::{DirBuilderExt as _, PermissionsExt as _},
-    },
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -21,15 +16,16 @@ use clap::Args;
 use crate::account::start_logging;
 use crate::auth::host_account;
 use crate::base::{Result, escape, fail};
+use crate::jail::Rights;
 use crate::jail::subordinate::{self, Grant};
-use crate::jail::{Rights, can_shift};
-use crate::listen::{self, Held, Options, Programs, Stop, make_ed25519};
+use crate::listen::{self, HeldPrograms, Options, Programs, Stop, make_ed25519};
 use crate::sys::file::{Crash, write_atomic};
+use crate::sys::poll;
 use crate::sys::process::{self, Ended, Forked};
 use crate::sys::signal::{self, Signals};
-use crate::sys::{poll, random};
 
 use super::serve::ProgramArgs;
+use super::try_place::Place;
 use super::{Trouble, output};
 
 /// Who can log in, and what their tables hold.
@@ -42,18 +38,6 @@ const POOL_COUNT: u32 = 1_000_000;
 const POOLS: u32 = 150;
 /// What an ordinary user's door does without, and shares out of fewer ids.
 const FEWER: &str = "ids = 16384\nlimits = { enforce = \"best-effort\" }\n";
-/// What this verb makes in its directory.
-const OURS: [&str; 9] = [
-    "state",
-    "run",
-    "audit.jsonl",
-    "cellblock.toml",
-    "ssh_config",
-    "known_hosts",
-    "id_ed25519",
-    "id_ed25519.pub",
-    "host_ed25519",
-];
 
 /// The arguments of `try`.
 #[derive(Debug, Args)]
@@ -80,84 +64,21 @@ impl TryDoor {
         let programs = self.programs.programs();
         // An ordinary user's door sees the host's directories only: ours may lie elsewhere.
         let held = if grant.is_none() { None } else { Some(programs.hold()?) };
-        let programs = held.as_ref().map_or(programs, Held::by_number);
+        let programs = held.as_ref().map_or(programs, HeldPrograms::by_number);
+        // What a tenant has left is removed with a descriptor for each level of directories.
+        process::allow_many_files().map_err(|errno| fail("raising", "the limit of open files", errno))?;
         let place = Place::make(self.dir.as_deref(), rights)?;
         let served = grant
             .map_or(Ok(()), |grant| grant.become_root(&place.dir))
             .and_then(|()| lay_out(&place.dir, self.port, rights))
             .and_then(|()| serve_in_child(&place.dir, programs, rights, signals));
         let removed = place.remove();
+        if let (Err(_), Err(failure)) = (&served, &removed) {
+            output::complain(failure);
+        }
         served.and(removed)?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// The directory of one try.
-struct Place {
-    dir: PathBuf,
-    /// What it was made in; none: it was there.
-    made_in: Option<File>,
-}
-
-impl Place {
-    fn make(given: Option<&Path>, rights: Rights) -> Result<Self> {
-        let dir = match given {
-            Some(dir) => std::path::absolute(dir).map_err(|cause| fail("finding", dir.display(), cause))?,
-            None => {
-                let bytes: [u8; 4] = random::bytes().map_err(|errno| fail("naming", "a directory", errno))?;
-                // Homes are shifted to their tenants' ids; /tmp may be a tmpfs that cannot be.
-                let above = if rights != Rights::Root || can_shift(Path::new("/tmp"))? { "/tmp" } else { "/var/tmp" };
-                PathBuf::from(format!("{above}/cellblock-try-{:08x}", u32::from_ne_bytes(bytes)))
-            }
-        };
-        match fs::DirBuilder::new().mode(0o700).create(&dir) {
-            Ok(()) => Self::found(&dir, true),
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists && given.is_some() => {
-                Self::take_over(&dir)?;
-                Self::found(&dir, false)
-            }
-            Err(cause) => Err(fail("making", dir.display(), cause)),
-        }
-    }
-
-    /// By its path without links.
-    fn found(dir: &Path, made: bool) -> Result<Self> {
-        let failed = |cause| fail("finding", dir.display(), cause);
-        let opened = File::open(dir).map_err(failed)?;
-        let dir = fs::read_link(by_number(&opened)).map_err(failed)?;
-        let made_in = if made { dir.parent().map(File::open).transpose().map_err(failed)? } else { None };
-        Ok(Self { dir, made_in })
-    }
-
-    /// Refuses a directory that holds what we would write over, and closes it to others.
-    fn take_over(dir: &Path) -> Result<()> {
-        if let Some(name) = OURS.iter().find(|name| dir.join(name).symlink_metadata().is_ok()) {
-            let cause = format!("{name} is there already");
-            return Err(fail("using", dir.display(), cause).hint("name an empty or a new directory"));
-        }
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
-            .map_err(|cause| fail("closing", dir.display(), cause))
-    }
-
-    /// Removes what was made, and nothing else. Links in homes are removed, not followed.
-    fn remove(self) -> Result<()> {
-        for name in OURS.iter().copied().chain(["host_ed25519.pub"]) {
-            let path = self.dir.join(name);
-            let gone = match path.symlink_metadata() {
-                Err(_missing) => continue,
-                Ok(meta) if meta.is_dir() => fs::remove_dir_all(&path),
-                Ok(_file) => fs::remove_file(&path),
-            };
-            gone.map_err(|cause| fail("removing", path.display(), cause))?;
-        }
-        let (Some(above), Some(name)) = (self.made_in, self.dir.file_name()) else { return Ok(()) };
-        // By number: an ordinary user's door does not see what lies above.
-        fs::remove_dir(by_number(&above).join(name)).map_err(|cause| fail("removing", self.dir.display(), cause))
-    }
-}
-
-fn by_number(file: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// Writes keys, config and what the client needs.
@@ -278,7 +199,7 @@ fn options(dir: &Path, programs: Programs, rights: Rights) -> Options {
 fn announce(dir: &Path, rights: Rights) -> Result<()> {
     let at = escape(&dir.to_string_lossy());
     // Whoever came by sudo has another terminal that is not root's, and the key is root's alone.
-    let sudo = if env::var_os("SUDO_UID").is_some() { "sudo " } else { "" };
+    let sudo = if rights == Rights::Root && env::var_os("SUDO_UID").is_some() { "sudo " } else { "" };
     let mut text = String::from("A door is open on this machine. Paste one of these into another terminal:\n\n");
     for (name, table) in TENANTS {
         let about = if table.is_empty() { "an ordinary user" } else { "root in a jail of their own" };
@@ -286,7 +207,7 @@ fn announce(dir: &Path, rights: Rights) -> Result<()> {
     }
     if rights != Rights::Root {
         text.push_str(
-            "\nMade by your own rights: no control groups, so limits on memory, processors and processes are not kept.\n",
+            "\nMade by your own rights: no control groups, so limits on memory and processors are not kept.\n",
         );
     }
     text.push_str("\nPress ^C to end it; nothing of it stays.\nready");

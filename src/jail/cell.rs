@@ -40,12 +40,14 @@ const RLIMIT_SIGPENDING: u32 = 11;
 /// How long to wait for a cell that is ending to be gone: its TERM grace and then some.
 const END_WAIT: Duration = Duration::from_secs(30);
 
-/// How long to wait for a cell in all, where one after another ends before it can be entered.
+/// After how long nothing more is begun, where one cell after another ends before it can be entered.
 const ENTER_WAIT: Duration = Duration::from_secs(120);
 
-/// How long the first look at an ending or starting cell waits for it to change; each waits twice as long,
-/// up to the second, so that many that wait leave the processors to what they wait for.
-const LOOK_AGAIN: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(40));
+/// How long the first look at an ending or starting cell waits for it to change.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// The most that one looks, twice as long each time: many that wait leave the processors to what they wait for.
+const LONGEST_LOOK: Duration = Duration::from_millis(40);
 
 /// How long init may take to say that it takes orders.
 const WELCOME_WAIT: Duration = Duration::from_secs(10);
@@ -137,7 +139,8 @@ impl Cells {
         if let Some(controls) = cgroups::prepare(&facts.groups)? {
             facts.controls = controls;
         }
-        Self::assemble(&server.run_dir, facts, Ids::new(server), Filters::compile()?, init_program)
+        let ids = if rights == Rights::Root { Ids::new(server) } else { Ids::of_namespace(server) };
+        Self::assemble(&server.run_dir, facts, ids, Filters::compile()?, init_program)
     }
 
     /// With what is known of the host, who has which ids, and who may call what.
@@ -213,9 +216,10 @@ impl Cells {
         let name = &tenant.name;
         let place = Place::new(&self.run_dir, name);
         let deadline = Instant::now() + ENTER_WAIT;
-        let (mut look_again, longest) = LOOK_AGAIN;
+        let mut look_again = LOOK_AGAIN;
         let mut awaited: Option<(Pid, Instant)> = None;
         while Instant::now() < deadline {
+            let began = Instant::now();
             let (pid, ending) = match join(&place, name, WELCOME_WAIT)? {
                 Joined::Cell(cell) => return Ok(*cell),
                 Joined::Ending(pid, pidfd) => (pid, pidfd),
@@ -233,14 +237,14 @@ impl Cells {
                 }
             };
             let now = Instant::now();
-            let until = awaited.filter(|(other, _)| *other == pid).map_or(now + END_WAIT, |(_, until)| until);
+            let until = awaited.filter(|(other, _)| *other == pid).map_or(began + END_WAIT, |(_, until)| until);
             if now >= until {
                 return Err(fail("entering the cell of", name, "the one that runs takes nobody and does not end"));
             }
             awaited = Some((pid, until));
             poll::wait_readable(&[ending.as_fd()], Some(now + look_again))
                 .map_err(|errno| fail("waiting for the cell of", name, errno))?;
-            look_again = (look_again * 2).min(longest);
+            look_again = (look_again * 2).min(LONGEST_LOOK);
         }
         Err(fail("entering the cell of", name, "they end as fast as they start"))
     }

@@ -28,7 +28,7 @@ use super::{
     facts::Rights,
     filters::Filters,
     handover::{Answer, Word},
-    plan::{Cloning, Inside, owner_in},
+    plan::{Cloning, Inside, most_in, owner_in},
     state::Record,
 };
 
@@ -86,7 +86,8 @@ impl Child {
         // The maker's soft limit at the clone becomes that of all the cell's users together, unless the
         // maker is root (`enforced_nproc_rlimit` in the kernel). The hard one stays: raising it takes
         // CAP_SYS_RESOURCE, which root in a container may lack.
-        credentials::set_limit(LIMIT_PROCESSES, most.1, most.1).map_err(failed)?;
+        let together = most_in(clone).map_or(most.1, |bound| u64::from(bound).min(most.1));
+        credentials::set_limit(LIMIT_PROCESSES, together, most.1).map_err(failed)?;
         let cloned = credentials::act_as_owner(owner).and_then(|()| process::clone_into(kinds, group));
         if !matches!(cloned, Ok(Forked::Child)) {
             credentials::be_root_again().map_err(failed)?;
@@ -142,7 +143,7 @@ impl Child {
             Cloning::ResetOomScore => self.write("oom_score_adj", "0"),
             Cloning::ResetPriority => credentials::reset_priority_of(self.record.pid).map_err(|errno| failed(&errno)),
             // Done: there is a child.
-            Cloning::Clone { group: _, owner: _ } => Ok(()),
+            Cloning::Clone { group: _, owner: _ } | Cloning::BoundProcesses { most: _ } => Ok(()),
         }
     }
 

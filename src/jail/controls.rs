@@ -48,6 +48,12 @@ impl Controls {
         Self { there: there.into_iter().collect(), has_swap, io_weight_file: None }
     }
 
+    /// These, and one more.
+    pub(super) fn and(mut self, control: Control) -> Self {
+        self.there.insert(control);
+        self
+    }
+
     /// Whether the host has what is needed for it.
     #[must_use]
     pub fn has(&self, control: Control) -> bool {

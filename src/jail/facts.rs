@@ -11,7 +11,7 @@ use crate::config::settings::Server;
 use crate::sys::{cgroup, landlock, mount};
 
 use super::{
-    controls::{self, Controls},
+    controls::{self, Control, Controls},
     etc::LENT,
 };
 
@@ -111,7 +111,9 @@ impl Facts {
         match rights {
             Rights::Root => Self::gather(server),
             Rights::Lender | Rights::User { .. } => {
-                Self::with(rights, server.state_dir.clone(), Groups::V1(Vec::new()))
+                let facts = Self::with(rights, server.state_dir.clone(), Groups::V1(Vec::new()))?;
+                // By the user namespace (`Cloning::BoundProcesses`).
+                Ok(Self { controls: facts.controls.and(Control::Pids), ..facts })
             }
         }
     }
@@ -146,7 +148,9 @@ impl Facts {
             }
         }
         let resolver = read_host_file(Path::new("/etc/resolv.conf"))?;
-        let oom_adjusted = read_host_file(Path::new("/proc/self/oom_score_adj"))?.trim() != "0";
+        let score = read_host_file(Path::new("/proc/self/oom_score_adj"))?;
+        // What makes an ordinary user's processes likelier to be killed is not theirs to undo.
+        let oom_adjusted = if rights == Rights::Root { score.trim() != "0" } else { score.starts_with('-') };
         let controls = Controls::gather(&groups)?;
         let disks = if controls.has(controls::Control::Io) { controls::disks()? } else { Vec::new() };
         let landlock = landlock::version();

@@ -70,6 +70,8 @@ pub struct Ids {
     owners: PathBuf,
     lock: PathBuf,
     pool: IdPool,
+    /// Whether the host's files name ids of the pool's kind: not those of a namespace.
+    of_host: bool,
 }
 
 impl Ids {
@@ -78,7 +80,12 @@ impl Ids {
     pub fn new(server: &Server) -> Self {
         let registry = server.state_dir.join("ids.toml");
         let owners = server.state_dir.join("owners.toml");
-        Self { registry, owners, lock: server.state_dir.join("ids.lock"), pool: server.id_pool }
+        Self { registry, owners, lock: server.state_dir.join("ids.lock"), pool: server.id_pool, of_host: true }
+    }
+
+    /// Out of a pool that is a user namespace's own, and nobody else's.
+    pub(super) fn of_namespace(server: &Server) -> Self {
+        Self { of_host: false, ..Self::new(server) }
     }
 
     /// None: an ordinary user's cells have the user's own.
@@ -89,6 +96,7 @@ impl Ids {
             owners: state_dir.join("owners.toml"),
             lock: state_dir.join("ids.lock"),
             pool,
+            of_host: false,
         }
     }
 
@@ -187,6 +195,9 @@ impl Ids {
     fn taken(&self, ranges: &[(TenantName, IdRange)]) -> Result<Vec<(u64, u64)>> {
         let own = ranges.iter().map(|(_, range)| *range).chain(self.owners_taken()?);
         let mut taken: Vec<(u64, u64)> = own.map(|range| (u64::from(range.first), range.end())).collect();
+        if !self.of_host {
+            return Ok(taken);
+        }
         for path in ["/etc/subuid", "/etc/subgid"] {
             taken.extend(subordinate_ranges(&read_registry(Path::new(path))?));
         }
@@ -264,6 +275,16 @@ fn find_last_gap(pool: IdPool, mut taken: Vec<(u64, u64)>, count: u32) -> Option
     }
     let first = end.checked_sub(u64::from(count)).filter(|first| *first > u64::from(pool.first))?;
     Some(IdRange { first: u32::try_from(first).ok()?, count })
+}
+
+/// The first id after all that the host has granted.
+pub(super) fn end_of_grants() -> Result<u64> {
+    let mut end = 0;
+    for path in ["/etc/subuid", "/etc/subgid"] {
+        let ranges = subordinate_ranges(&read_registry(Path::new(path))?);
+        end = ranges.into_iter().map(|(_first, end)| end).fold(end, u64::max);
+    }
+    Ok(end)
 }
 
 /// `name:first:count` lines (subuid(5)); others are passed over, as shadow does.

@@ -45,6 +45,11 @@ pub(super) fn owner_in(clone: &[Cloning]) -> Option<u32> {
     clone.iter().find_map(|op| if let Cloning::Clone { owner, .. } = op { Some(*owner) } else { None })
 }
 
+/// How many processes it lets the cell have by itself.
+pub(super) fn most_in(clone: &[Cloning]) -> Option<u32> {
+    clone.iter().find_map(|op| if let Cloning::BoundProcesses { most } = op { Some(*most) } else { None })
+}
+
 /// What to put into a kept directory when it is first made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fill {
@@ -122,6 +127,12 @@ pub enum Cloning {
         /// instances, queued signals, message queues) it counts for the owner too, and the owner's
         /// are not to be used up by a tenant (docs/kernel.md).
         owner: u32,
+    },
+    /// Let the namespace hold no more processes than this, in place of what a group would count
+    /// (`RLIMIT_NPROC` at the clone, user_namespaces(7)).
+    BoundProcesses {
+        /// init among them.
+        most: u32,
     },
     /// Make the child killable again where the monitor is not (docs/kernel.md, E).
     ResetOomScore,

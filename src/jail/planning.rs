@@ -96,14 +96,13 @@ pub(super) fn takes_spare(plan: &Plan, facts: &Facts) -> bool {
 /// To make the child, and what can only be set from outside.
 fn clone(group: Option<PathBuf>, owner: u32, facts: &Facts) -> Vec<Cloning> {
     let mut ops = vec![Cloning::Clone { group, owner }];
-    // What an ordinary user was given, they may not better; they gave it to themselves, or root did.
-    if facts.rights != Rights::Root {
-        return ops;
-    }
     if facts.oom_adjusted {
         ops.push(Cloning::ResetOomScore);
     }
-    ops.push(Cloning::ResetPriority);
+    // What an ordinary user was given, they may not better; they gave it to themselves, or root did.
+    if facts.rights == Rights::Root {
+        ops.push(Cloning::ResetPriority);
+    }
     ops
 }
 
@@ -249,6 +248,10 @@ impl Planner<'_> {
     /// processes beside a group below.
     fn v1_groups(&mut self, hierarchies: &[(String, PathBuf)], ids: IdRange) -> (Vec<Inside>, Vec<(String, Tree)>) {
         self.clone = clone(None, ids.first, self.facts);
+        if self.facts.rights == Rights::Lender {
+            let most = self.jail.limits.pids.saturating_add(1);
+            self.clone.push(Cloning::BoundProcesses { most });
+        }
         let (mut lends, mut watches, mut shown) = (Vec::new(), Vec::new(), Vec::new());
         for (controller, mount) in hierarchies {
             let init = mount.join(self.tenant.name.as_str());

@@ -119,7 +119,7 @@ impl Outsider {
             Ended::Exited(0) => Ok(()),
             Ended::Exited(_) | Ended::Killed { .. } => {
                 Err(fail("mapping", "your ids", "newuidmap or newgidmap failed; what it said is above")
-                    .hint("see newuidmap(1); without your lines in /etc/subuid and /etc/subgid, one id has to do"))
+                    .hint("see newuidmap(1)"))
             }
         }
     }

@@ -28,6 +28,9 @@ const MAX_RECORD: u64 = 4096;
 /// processor).
 const LOCK_TIME: Duration = Duration::from_secs(60);
 
+/// The same for whoever does not wait for locks: the listener, which has others to serve.
+const LOCK_TIME_AT_ONCE: Duration = Duration::from_secs(1);
+
 /// Where a cell is written down.
 #[derive(Debug, Clone)]
 pub(super) struct Place(PathBuf);
@@ -90,7 +93,7 @@ impl Place {
     pub(super) fn hold(&self, wait: Wait) -> Result<Option<Held>> {
         let path = self.0.join("lock");
         let failed = |error: io::Error| failed("locking", &path, &error);
-        let until = Instant::now() + LOCK_TIME;
+        let until = Instant::now() + if wait == Wait::Yes { LOCK_TIME } else { LOCK_TIME_AT_ONCE };
         while Instant::now() < until {
             let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
             let file = match opened {

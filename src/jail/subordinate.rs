@@ -19,6 +19,7 @@ use crate::sys::{
     process,
 };
 
+use super::ids::end_of_grants;
 use super::ranges::{Granted, Wanted};
 use super::rootless::become_root_of_own;
 
@@ -27,6 +28,9 @@ pub const FIRST: u32 = 1_700_000_000;
 
 /// How many there are to give: as many as useradd(8) grants to an account.
 pub const COUNT: u32 = 65_536;
+
+/// Directories of the host's root without which no cell can be made.
+const NEEDED: [&str; 5] = ["dev", "etc", "proc", "sys", "usr"];
 
 /// The ids that a user may give.
 #[derive(Debug, Clone, Copy)]
@@ -49,14 +53,12 @@ impl Grant {
 }
 
 fn too_few(account: &str) -> Failure {
-    let last = 200_000 + COUNT - 1;
-    fail(
-        "keeping tenants apart",
-        "by ids of their own",
-        format_args!("root of this host grants you fewer than {COUNT} of them, or has no newuidmap(1)"),
-    )
-    .hint(format!(
-        "sudo apt-get install uidmap && sudo usermod --add-subuids 200000-{last} --add-subgids 200000-{last} {account}; \
+    let cause = format!("root of this host grants you fewer than {COUNT} of them, or has no newuidmap(1)");
+    // After all that others have; where useradd(8) begins, if nobody has any.
+    let first = end_of_grants().unwrap_or_default().max(100_000);
+    let range = format!("{first}-{}", first.saturating_add(u64::from(COUNT)).saturating_sub(1));
+    fail("keeping tenants apart", "by ids of their own", cause).hint(format!(
+        "sudo apt-get install uidmap && sudo usermod --add-subuids {range} --add-subgids {range} {account}; \
          or run it with sudo; or `cellblock enter --rootless`, a jail without a door"
     ))
 }
@@ -72,6 +74,10 @@ fn take_own_root(directory: &Path) -> Result<()> {
         })
         .collect();
     let failed = |errno: Errno| fail("making", "a root directory of one's own", errno);
+    if names.first().is_some_and(|first| NEEDED.iter().any(|needed| first == needed)) {
+        return Err(fail("using", directory.display(), "jails are made of what lies beside it")
+            .hint("name a directory below /tmp or your home"));
+    }
     let shown =
         mount::clone_tree_at(directory, Extent::One).map_err(|errno| fail("using", directory.display(), errno))?;
     let flags = attributes::NO_SUID | attributes::NO_DEV;
@@ -107,8 +113,8 @@ fn show(entry: &fs::DirEntry, root: &OwnedFd) -> Result<()> {
     }
     let tree = match mount::clone_tree_at(&path, Extent::All) {
         Ok(tree) => tree,
-        // Not for the user to look at, or a network's that does not answer.
-        Err(Errno::EACCES | Errno::ENOTCONN | Errno::ENOENT) => return Ok(()),
+        // Not for the user to look at, a network's that does not answer, or one that cannot be shown elsewhere.
+        Err(Errno::EACCES | Errno::ENOTCONN | Errno::ENOENT | Errno::EINVAL) => return Ok(()),
         Err(errno) => return Err(failed(&errno)),
     };
     mount::make_directory(root.as_fd(), name, 0o755)

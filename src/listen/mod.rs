@@ -20,5 +20,5 @@ mod sockets;
 mod startups;
 
 pub use host_keys::make_ed25519;
-pub use programs::{Held, Programs};
+pub use programs::{HeldPrograms, Programs};
 pub use serve::{Options, Stop, serve};

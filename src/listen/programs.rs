@@ -25,12 +25,12 @@ pub struct Programs {
 
 /// Programs that are found even where their paths lead nowhere any more.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldPrograms {
     ssh: File,
     init: File,
 }
 
-impl Held {
+impl HeldPrograms {
     /// Where this process, and whatever forks from it, finds them while this value lives.
     #[must_use]
     pub fn by_number(&self) -> Programs {
@@ -41,9 +41,9 @@ impl Held {
 
 impl Programs {
     /// Opens them.
-    pub fn hold(&self) -> Result<Held> {
+    pub fn hold(&self) -> Result<HeldPrograms> {
         let ssh = open(&find("cellblock-ssh", self.ssh.as_deref())?)?;
-        Ok(Held { ssh, init: open(&find("cellblock-init", self.init.as_deref())?)? })
+        Ok(HeldPrograms { ssh, init: open(&find("cellblock-init", self.init.as_deref())?)? })
     }
 
     /// A sealed copy of `cellblock-ssh`.

@@ -12,6 +12,7 @@ use std::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt as _,
     },
+    path::Path,
 };
 
 use crate::base::{Failure, Result, fail};
@@ -109,12 +110,8 @@ fn lay_out(
 fn map_and_check(pid: Pid, uid: u32, gid: u32) -> Result<()> {
     write_map(pid, "uid_map", uid)?;
     write_map(pid, "gid_map", gid)?;
-    // What protects the listener from the OOM killer is not for its children (docs/kernel.md, E). What makes it
-    // likelier to be killed is, and only the host's root could undo it.
     let score = format!("/proc/{pid}/oom_score_adj");
-    if fs::read(&score).map_err(|error| fail("reading", &score, error))?.starts_with(b"-") {
-        write_proc(&score, "0")?;
-    }
+    process::reset_oom_score(Path::new(&score)).map_err(|errno| fail("writing", &score, errno))?;
     for link in NAMESPACE_LINKS {
         let path = format!("/proc/{pid}/ns/{link}");
         let stat = |path: &str| fs::metadata(path).map_err(|error| fail("looking at", path, error));

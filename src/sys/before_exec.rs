@@ -2,7 +2,7 @@
 //! nothing else.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd},
     path::Path,
 };
@@ -45,8 +45,7 @@ pub fn start_afresh<const N: usize>(fds: [Option<BorrowedFd<'_>>; N]) -> SysResu
     // Whoever signals our group means us.
     process::new_session()?;
     signal::reset_all()?;
-    // What protects the listener from the OOM killer is not for its children (docs/kernel.md, E).
-    fs::write("/proc/self/oom_score_adj", "0")?;
+    process::reset_oom_score(Path::new("/proc/self/oom_score_adj"))?;
     lay_out(fds)?;
     process::enter_directory(Path::new("/"))?;
     credentials::new_session_keyring()

@@ -318,6 +318,18 @@ pub fn effective_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// What protects the listener from the OOM killer is not for its children (docs/kernel.md, E): writes 0 into a
+/// process's `oom_score_adj`. What the host's root has made likelier to be killed stays so, where it is not for us to
+/// undo that (`EACCES`).
+pub fn reset_oom_score(file: &std::path::Path) -> SysResult<()> {
+    match std::fs::write(file, "0") {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            if std::fs::read(file)?.starts_with(b"-") { Err(error.into()) } else { Ok(()) }
+        }
+        written => Ok(written?),
+    }
+}
+
 /// setrlimit(2): raises the soft limit of open files to the hard one.
 pub fn allow_many_files() -> SysResult<()> {
     let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);

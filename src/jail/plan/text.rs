@@ -33,6 +33,7 @@ impl fmt::Display for Cloning {
                     "clone, as uid {owner}: user, mount, pid and cgroup namespaces, into {group}; exec cellblock-init"
                 )
             }
+            Self::BoundProcesses { most } => write!(f, "no more than {most} processes"),
             Self::ResetOomScore => f.write_str("set oom_score_adj 0"),
             Self::ResetPriority => f.write_str("set nice 0, the ordinary scheduler and io class"),
         }

@@ -145,7 +145,7 @@ fn without_root_the_plan_is_the_same_with_fewer_operations() {
     let of = |ids, rights| plan(&tenant(Root::Host), ids, &none(rights));
     let root = of(IdRange { first: 1000, count: 65_536 }, Rights::Root);
     let user = of(IdRange { first: 0, count: 1 }, Rights::User { others: 0 });
-    assert_eq!(user.clone, [Cloning::Clone { group: None, owner: 0 }]);
+    assert_eq!(user.clone, [Cloning::Clone { group: None, owner: 0 }, Cloning::ResetOomScore]);
     assert_eq!(user.outside, [Outside::MapOne { id: 1000 }, Outside::Release, Outside::WriteDown]);
     assert_eq!(user.ahead, root.ahead);
     assert_eq!(user.inside.len(), root.inside.len());
@@ -176,7 +176,9 @@ fn a_lender_maps_ids_as_root_does_and_shifts_no_owner() {
     let ids = IdRange { first: 2000, count: 16_384 };
     let [root, lender] = [Rights::Root, Rights::Lender].map(|rights| plan(&tenant(Root::Host), ids, &facts(rights)));
     assert_eq!((&lender.ahead, &lender.inside), (&root.ahead, &root.inside));
-    assert_eq!(lender.clone, [Cloning::Clone { group: None, owner: 2000 }]);
+    let most = tenant(Root::Host).jail.limits.pids + 1;
+    let cloned = Cloning::Clone { group: None, owner: 2000 };
+    assert_eq!(lender.clone, [cloned, Cloning::ResetOomScore, Cloning::BoundProcesses { most }]);
     assert_eq!(lender.outside, [Outside::MapIds(ids), Outside::Release, Outside::WriteDown]);
     let owners =
         lender.before.iter().filter_map(|op| if let Before::Keep { uid, .. } = op { Some(*uid) } else { None });
