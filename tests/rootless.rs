@@ -103,6 +103,15 @@ impl User {
 /// What is in every config here: the limits that only control groups keep are gone without.
 const BEST_EFFORT: &str = "[defaults]\nlimits = { enforce = \"best-effort\" }\n";
 
+/// Forks until it may not, `most` times at most; prints how often, and the error.
+fn bomb(most: u32) -> String {
+    format!(
+        "exec python3 -c '\nimport os, signal\npids = []\ntry:\n  while len(pids) < {most}:\n    pid = os.fork()\n    \
+                if pid == 0: signal.pause()\n    pids.append(pid)\nexcept OSError as why: print(len(pids), why.errno)\n\
+                for pid in pids: os.kill(pid, 9)\n'"
+    )
+}
+
 impl Drop for User {
     /// Cells with processes would live on.
     fn drop(&mut self) {
@@ -354,10 +363,7 @@ fn processes_are_bounded_although_there_are_no_control_groups() {
     }
     let user = User::new();
     let config = "[tenant.me]\nlimits = { enforce = \"best-effort\", pids = 20 }\n";
-    let bomb = "exec python3 -c '\nimport os, signal\npids = []\ntry:\n  while len(pids) < 100:\n    pid = os.fork()\n    \
-                if pid == 0: signal.pause()\n    pids.append(pid)\nexcept OSError as why: print(len(pids), why.errno)\n\
-                for pid in pids: os.kill(pid, 9)\n'";
-    let ran = user.with_config(config, bomb);
+    let ran = user.with_config(config, &bomb(100));
     assert_eq!((ran.text().as_str(), ran.status), ("19 11", 0), "{ran:?}");
     // The user's other processes do not count, nor are they held to it.
     assert_eq!(user.with_config(config, "echo in").text(), "in");
@@ -512,10 +518,7 @@ fn an_ordinary_user_to_whom_ids_are_granted_opens_a_door() {
     );
     assert_eq!(ssh("eve", &tried_by_eve, b""), "tried");
     // A bomb of hers stops at `limits.pids`, and alice gets in.
-    let bomb = "exec python3 -c '\nimport os, signal\npids = []\ntry:\n  while len(pids) < 400:\n    pid = os.fork()\n    \
-                if pid == 0: signal.pause()\n    pids.append(pid)\nexcept OSError as why: print(len(pids), why.errno)\n\
-                for pid in pids: os.kill(pid, 9)\n'";
-    let ran = ssh("eve", bomb, b"");
+    let ran = ssh("eve", &bomb(400), b"");
     let (most, errno) = ran.split_once(' ').unwrap();
     assert!((200..=256).contains(&most.parse::<u32>().unwrap()) && errno == "11", "{ran}");
     assert_eq!(ssh("alice", "echo in", b""), "in");

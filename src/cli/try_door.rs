@@ -18,7 +18,7 @@ use crate::auth::host_account;
 use crate::base::{Result, escape, fail};
 use crate::jail::Rights;
 use crate::jail::subordinate::{self, Grant};
-use crate::listen::{self, HeldPrograms, Options, Programs, Stop, make_ed25519};
+use crate::listen::{self, Options, Programs, Stop, make_ed25519};
 use crate::sys::file::{Crash, write_atomic};
 use crate::sys::poll;
 use crate::sys::process::{self, Ended, Forked};
@@ -60,11 +60,13 @@ impl TryDoor {
             .map_err(|errno| fail("blocking", "signals", errno))?;
 
         let grant = grant()?;
-        let rights = if grant.is_none() { Rights::Root } else { Rights::Lender };
         let programs = self.programs.programs();
         // An ordinary user's door sees the host's directories only: ours may lie elsewhere.
-        let held = if grant.is_none() { None } else { Some(programs.hold()?) };
-        let programs = held.as_ref().map_or(programs, HeldPrograms::by_number);
+        let held = grant.map(|_| programs.hold()).transpose()?;
+        let (rights, programs) = match &held {
+            None => (Rights::Root, programs),
+            Some(held) => (Rights::Lender, held.by_number()),
+        };
         // What a tenant has left is removed with a descriptor for each level of directories.
         process::allow_many_files().map_err(|errno| fail("raising", "the limit of open files", errno))?;
         let place = Place::make(self.dir.as_deref(), rights)?;

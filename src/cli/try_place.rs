@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io,
     os::{
-        fd::AsRawFd as _,
+        fd::AsFd as _,
         unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
@@ -14,6 +14,7 @@ use std::{
 use crate::base::{Failure, Result, fail};
 use crate::jail::{Rights, can_shift};
 use crate::sys::file::{Links, TrustedDir};
+use crate::sys::path::by_descriptor;
 use crate::sys::{process, random};
 
 /// What is made in it.
@@ -66,7 +67,7 @@ impl Place {
     fn open(dir: &Path, made: bool, rights: Rights) -> Result<Self> {
         let failed = |cause| fail("using", dir.display(), cause);
         let opened = File::open(dir).map_err(failed)?;
-        let dir = fs::read_link(by_number(&opened)).map_err(failed)?;
+        let dir = fs::read_link(by_descriptor(opened.as_fd())).map_err(failed)?;
         let refused = |cause: &dyn std::fmt::Display| -> Failure { fail("using", dir.display(), cause) };
         let found = opened.metadata().map_err(|cause| refused(&cause))?;
         if found.uid() != process::effective_uid() {
@@ -79,7 +80,8 @@ impl Place {
                 None => refused(&untrusted),
             })?;
         }
-        if let Some(name) = OURS.iter().find(|name| by_number(&opened).join(name).symlink_metadata().is_ok()) {
+        if let Some(name) = OURS.iter().find(|name| by_descriptor(opened.as_fd()).join(name).symlink_metadata().is_ok())
+        {
             let hint = "name an empty or a new directory";
             return Err(refused(&format_args!("{name} is there already")).hint(hint));
         }
@@ -92,7 +94,7 @@ impl Place {
     pub(super) fn remove(self) -> Result<()> {
         let mut removed = Ok(());
         for name in OURS {
-            let path = by_number(&self.opened).join(name);
+            let path = by_descriptor(self.opened.as_fd()).join(name);
             let gone = match path.symlink_metadata() {
                 Err(_missing) => continue,
                 Ok(meta) if meta.is_dir() => fs::remove_dir_all(&path),
@@ -104,10 +106,7 @@ impl Place {
         removed?;
         let (Some(above), Some(name)) = (self.made_in, self.dir.file_name()) else { return Ok(()) };
         // An ordinary user's door does not see what lies above.
-        fs::remove_dir(by_number(&above).join(name)).map_err(|cause| fail("removing", self.dir.display(), cause))
+        fs::remove_dir(by_descriptor(above.as_fd()).join(name))
+            .map_err(|cause| fail("removing", self.dir.display(), cause))
     }
-}
-
-fn by_number(file: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }

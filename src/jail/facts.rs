@@ -111,7 +111,7 @@ impl Facts {
         match rights {
             Rights::Root => Self::gather(server),
             Rights::Lender | Rights::User { .. } => {
-                let facts = Self::with(rights, server.state_dir.clone(), Groups::V1(Vec::new()))?;
+                let facts = Self::gather_for_user(rights, &server.state_dir)?;
                 // By the user namespace (`Cloning::BoundProcesses`).
                 Ok(Self { controls: facts.controls.and(Control::Pids), ..facts })
             }
@@ -127,8 +127,8 @@ impl Facts {
     }
 
     /// Looks at the host, for an ordinary user: no control group is theirs.
-    pub(super) fn gather_for_user(state_dir: &Path, others: u32) -> Result<Self> {
-        Self::with(Rights::User { others }, state_dir.to_owned(), Groups::V1(Vec::new()))
+    pub(super) fn gather_for_user(rights: Rights, state_dir: &Path) -> Result<Self> {
+        Self::with(rights, state_dir.to_owned(), Groups::V1(Vec::new()))
     }
 
     fn with(rights: Rights, state_dir: PathBuf, groups: Groups) -> Result<Self> {

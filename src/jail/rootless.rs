@@ -9,7 +9,7 @@ use std::{
     fs::{self, DirBuilder, File},
     io,
     os::{
-        fd::AsRawFd as _,
+        fd::AsFd as _,
         unix::fs::{DirBuilderExt as _, MetadataExt as _},
     },
     path::{Path, PathBuf},
@@ -17,7 +17,7 @@ use std::{
 
 use crate::base::{Failure, Result, fail};
 use crate::config::settings::{CallSet, Enforce, Jail, Network, Root, Tenant};
-use crate::sys::{Errno, credentials, namespace, process};
+use crate::sys::{Errno, credentials, namespace, path::by_descriptor, process};
 
 use super::{
     Cell, Cells, Facts, IdRange, Ids,
@@ -58,7 +58,8 @@ impl Cells {
             None => None,
         };
         become_root_of_own(granted)?;
-        let facts = Facts::gather_for_user(&state_dir, granted.map_or(0, |granted| granted.count))?;
+        let facts =
+            Facts::gather_for_user(Rights::User { others: granted.map_or(0, |granted| granted.count) }, &state_dir)?;
         // Most of the time of a start would go into lists for others.
         let filters = Filters::compile_for([tenant.jail.syscalls.clone()])?;
         Self::assemble(&run_dir, facts, Ids::none(&state_dir), filters, init_program)
@@ -138,7 +139,7 @@ fn make_private(directory: &Path) -> Result<PathBuf> {
     if found.mode() & 0o077 != 0 {
         return Err(failed(&"others can enter it").hint(format!("chmod 700 {}", directory.display())));
     }
-    fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).map_err(|error| failed(&error))
+    fs::read_link(by_descriptor(opened.as_fd())).map_err(|error| failed(&error))
 }
 
 /// Becomes root of a user namespace of its own, with the ids that root of the host has granted; or else with none but

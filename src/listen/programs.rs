@@ -4,7 +4,7 @@ use std::{
     ffi::CStr,
     fs::{self, File, Metadata},
     os::{
-        fd::{AsRawFd as _, OwnedFd},
+        fd::{AsFd as _, OwnedFd},
         unix::fs::MetadataExt as _,
     },
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use std::{
 
 use crate::base::{Result, fail};
 use crate::config::{PAM_PROGRAM, installed};
-use crate::sys::memfd;
+use crate::sys::{memfd, path::by_descriptor};
 
 /// Where the admin says that they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl HeldPrograms {
     /// Where this process, and whatever forks from it, finds them while this value lives.
     #[must_use]
     pub fn by_number(&self) -> Programs {
-        let path = |file: &File| Some(PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd())));
+        let path = |file: &File| Some(by_descriptor(file.as_fd()));
         Programs { ssh: path(&self.ssh), init: path(&self.init) }
     }
 }

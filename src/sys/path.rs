@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs::File,
     os::{
-        fd::{AsRawFd as _, BorrowedFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd},
         unix::ffi::OsStringExt as _,
     },
     path::{Path, PathBuf},
@@ -41,7 +41,7 @@ pub fn by_descriptor(file: BorrowedFd<'_>) -> PathBuf {
 /// The absolute path of what is at `path`, links followed, as the kernel knows it. Needs `/proc`.
 pub fn resolve(path: &Path) -> SysResult<PathBuf> {
     let place = openat(CWD, path, OpenFlags::PATH | OpenFlags::CLOEXEC, Mode::empty())?;
-    let name = readlinkat(CWD, format!("/proc/self/fd/{}", place.as_raw_fd()), Vec::new())?;
+    let name = readlinkat(CWD, by_descriptor(place.as_fd()), Vec::new())?;
     Ok(OsString::from_vec(name.into_bytes()).into())
 }
 
