@@ -22,15 +22,13 @@ use nix::sys::signal::Signal;
 use support::caller::{call, caller, events, hex};
 use support::{Host, Running, patience, procfs, root, run_bounded, soon, until};
 
-/// Longer than anything that is waited for here, and short enough that no kernel is left with it.
-const LINGER: u32 = 90;
-
-/// `lingering()` is a socket whose last close takes [`LINGER`] seconds as long as this process lives, `leave(s)`
-/// sends one over `s` and keeps no copy, unless the kernel refuses to take it.
+/// `lingering()` is a socket whose last close takes longer than anything that is waited for here, as long as this
+/// process lives, `leave(s)` sends one over `s` and keeps no copy, unless the kernel refuses to take it.
 fn attack(script: &str) -> String {
+    let linger = patience(90).as_secs();
     format!(
         r#"
-import struct
+import struct, threading
 kept = []
 def lingering():
     one = socket.socket(); one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -41,13 +39,14 @@ def lingering():
     try:
         while True: full.send(b'x' * 65536)
     except BlockingIOError: pass
-    full.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, {LINGER}))
+    full.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, {linger}))
     return full
 def leave(where, data=b'x'):
     full = lingering()
     try: where.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [full.fileno()]))])
     except OSError: kept.append(full); return
-    full.close()
+    # By another: whoever it was for may have let go of it already, and then this is the last close.
+    threading.Thread(target=full.close, daemon=True).start()
 def connect():
     one = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); one.connect('/run/cellblock/enter.sock')
     kept.append(one); return one
@@ -156,7 +155,7 @@ fn no_caller_puts_its_monitor_to_sleep() {
                 host.door.signal(Signal::SIGSTOP);
             }
             let running = Running::start(caller(&host, account, &attack(script)));
-            while running.line() != "done" {}
+            running.expect("done");
             host.door.signal(Signal::SIGCONT);
             let ended = until(patience(30), || of("connection_end") > number && monitors(&host).is_empty());
             assert!(ended, "{what}: {:?}\n{}", monitors(&host), host.door.log());

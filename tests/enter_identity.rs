@@ -185,6 +185,32 @@ fn root_enters_whom_it_names_and_no_class_keeps_it_out() {
     assert!(!ran.text().contains("203.0.113"), "{}", ran.text());
 }
 
+/// As `bwrap` and `incus exec` have it: nothing takes the words apart, and no shell of the tenant's is in between.
+#[test]
+fn root_runs_a_program_and_no_shell_of_the_tenants() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "shell = \"/bin/false\"\n");
+    assert_eq!(host.entered("root", &["bob", "--", "printf", "%s|", "a  b", "$HOME", ""]), "a  b|$HOME||");
+    assert_eq!(host.entered("root", &["bob", "--", "/bin/echo", "by a path"]), "by a path");
+    assert_eq!(host.entered("root", &["bob", "--", "sh", "-c", "cat /proc/$PPID/comm"]), "cellblock-init");
+    let fails = |words: &[&str]| {
+        let ran = run_bounded(host.enter("root", &[&["bob", "--"], words].concat()), b"");
+        (ran.status, ran.err)
+    };
+    let (status, told) = fails(&["no-such-program"]);
+    assert!(status == 127 && told.contains("cellblock: no-such-program: "), "{status} {told}");
+    let (status, told) = fails(&["/etc/passwd"]);
+    assert!(status == 126 && told.contains("cellblock: /etc/passwd: "), "{status} {told}");
+    assert_eq!(fails(&[""]).0, 127);
+    // The tenant's own words go to their shell, which may be what keeps them from running anything.
+    let ran = run_bounded(host.enter("bob", &["--", "echo", "no"]), b"");
+    assert_eq!((ran.status, ran.text()), (1, String::new()), "{}", ran.err);
+    let started = events(&host, "session_start");
+    assert_eq!(started[0]["command"], "'printf' '%s|' 'a  b' '$HOME' ''", "{started:?}");
+}
+
 /// "the request bounded and typed": each kind of lie ends its connection, and nothing starts
 #[test]
 fn whoever_lies_is_hung_up_on_and_gets_nothing() {

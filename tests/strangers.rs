@@ -195,6 +195,8 @@ fn what_breaks_the_protocol_behind_the_monitor_counts_as_a_crash() {
     soon("the block is turned away", || penalties(&door).len() == 1);
     assert_eq!(penalties(&door)[0]["source"], "127.0.7.0/24");
     assert_eq!(penalties(&door)[0]["cause"], "crash");
+    soon("the end is on record", || events(&door, "connection_end").len() == 1);
+    assert_eq!(events(&door, "connection_end")[0]["reason"], "ssh process crashed");
     assert!(!is_served(&door, [127, 0, 7, 2]));
     assert!(is_served(&door, [127, 0, 7, 9]));
     assert!(is_served(&door, [127, 0, 8, 1]));

@@ -112,7 +112,7 @@ impl Allowance {
     fn take(&self, tenant: u64, lengths: &[u64], now: u64) -> io::Result<usize> {
         let mut file = self.open()?;
         // Until `file` is dropped; nobody waits with it.
-        lock::wait_byte(file.as_fd(), 0).map_err(|errno| io::Error::from_raw_os_error(errno.raw()))?;
+        lock::wait_byte(file.as_fd(), 0)?;
         let mut bytes = Vec::new();
         file.by_ref().take((MOST_ROWS * ROW).try_into().unwrap_or(0)).read_to_end(&mut bytes)?;
         let rows: Vec<Row> = bytes.as_chunks::<ROW>().0.iter().map(|row| Row::parse(*row).at(now)).collect();

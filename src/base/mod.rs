@@ -11,6 +11,7 @@ mod name;
 mod secret;
 mod session_id;
 mod units;
+mod words;
 
 pub use block::{Block, BlockError};
 pub use escape::{escape, escape_bytes, escape_bytes_to, escape_to};
@@ -20,3 +21,4 @@ pub use name::{ClassName, NameError, TenantName};
 pub use secret::Secret;
 pub use session_id::{SessionId, SessionIdError};
 pub use units::{Bytes, Cores, Span, UnitError};
+pub use words::command_line;

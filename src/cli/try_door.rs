@@ -17,7 +17,8 @@ use crate::account::start_logging;
 use crate::auth::host_account;
 use crate::base::{Result, escape, fail};
 use crate::jail::Rights;
-use crate::jail::subordinate::{self, Grant};
+use crate::jail::rootless::SCOPE;
+use crate::jail::subordinate::{self, Grant, Held};
 use crate::listen::{self, Options, Programs, Stop, make_ed25519};
 use crate::sys::file::{Crash, write_atomic};
 use crate::sys::poll;
@@ -71,9 +72,9 @@ impl TryDoor {
         process::allow_many_files().map_err(|errno| fail("raising", "the limit of open files", errno))?;
         let place = Place::make(self.dir.as_deref(), rights)?;
         let served = grant
-            .map_or(Ok(()), |grant| grant.become_root(&place.dir))
-            .and_then(|()| lay_out(&place.dir, self.port, rights))
-            .and_then(|()| serve_in_child(&place.dir, programs, rights, signals));
+            .map_or(Ok(Held::ToLimits), |grant| grant.become_root(&place.dir))
+            .and_then(|held| lay_out(&place.dir, self.port, rights).map(|()| held))
+            .and_then(|held| serve_in_child(&place.dir, programs, (rights, held), signals));
         let removed = place.remove();
         if let (Err(_), Err(failure)) = (&served, &removed) {
             output::complain(failure);
@@ -159,13 +160,13 @@ fn grant() -> Result<Option<Grant>> {
     Grant::look_up(account.as_deref().unwrap_or("$USER")).map(Some)
 }
 
-fn serve_in_child(dir: &Path, programs: Programs, rights: Rights, mut signals: Signals) -> Result<()> {
+fn serve_in_child(dir: &Path, programs: Programs, (rights, held): (Rights, Held), mut signals: Signals) -> Result<()> {
     match process::fork().map_err(|errno| fail("forking", "the listener", errno))? {
         Forked::Child => {
             drop(signals);
             let served = process::die_with_parent(signal::SIGTERM)
                 .map_err(|errno| fail("following", "the parent process", errno))
-                .and_then(|()| listen::serve(&options(dir, programs, rights), || announce(dir, rights)));
+                .and_then(|()| listen::serve(&options(dir, programs, rights), || announce(dir, rights, held)));
             if let Err(failure) = &served {
                 output::complain(failure);
             }
@@ -198,7 +199,7 @@ fn options(dir: &Path, programs: Programs, rights: Rights) -> Options {
     Options { config: dir.join("cellblock.toml"), programs, rights, stop: Stop::StopSessions }
 }
 
-fn announce(dir: &Path, rights: Rights) -> Result<()> {
+fn announce(dir: &Path, rights: Rights, held: Held) -> Result<()> {
     let at = escape(&dir.to_string_lossy());
     // Whoever came by sudo has another terminal that is not root's, and the key is root's alone.
     let sudo = if rights == Rights::Root && env::var_os("SUDO_UID").is_some() { "sudo " } else { "" };
@@ -207,10 +208,11 @@ fn announce(dir: &Path, rights: Rights) -> Result<()> {
         let about = if table.is_empty() { "an ordinary user" } else { "root in a jail of their own" };
         text.push_str(&format!("    {sudo}ssh -F {at}/ssh_config {name}    # {about}\n"));
     }
-    if rights != Rights::Root {
-        text.push_str(
-            "\nMade by your own rights: no control groups, so limits on memory and processors are not kept.\n",
-        );
+    if held == Held::ToNone {
+        text.push_str(&format!(
+            "\nMade by your own rights: no control groups, so limits on memory and processors are not kept.\n\
+             `{SCOPE} cellblock try` has some.\n"
+        ));
     }
     text.push_str("\nPress ^C to end it; nothing of it stays.\nready");
     output::say(text).map_err(|cause| fail("printing", "the ssh lines", cause))

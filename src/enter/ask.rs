@@ -109,39 +109,12 @@ fn is_named(program: &[u8], name: &[u8]) -> bool {
     program.rsplit(|byte| *byte == b'/').next() == Some(name)
 }
 
-/// A command line of these words, for a shell; none: a login shell.
+/// These words; none: a login shell.
 pub(super) fn of_words(words: &[OsString]) -> Program {
     if words.is_empty() {
         return Program::Shell;
     }
-    let mut line = Vec::new();
-    for (number, word) in words.iter().enumerate() {
-        if number > 0 {
-            line.push(b' ');
-        }
-        // The first may be a word of the shell's own, or look like an assignment.
-        if number > 0 && is_plain(word.as_bytes()) {
-            line.extend(word.as_bytes());
-        } else {
-            quote(word.as_bytes(), &mut line);
-        }
-    }
-    Program::Command(line)
-}
-
-fn is_plain(word: &[u8]) -> bool {
-    !word.is_empty() && word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"_@%+:,./-".contains(byte))
-}
-
-fn quote(word: &[u8], line: &mut Vec<u8>) {
-    line.push(b'\'');
-    for byte in word {
-        match byte {
-            b'\'' => line.extend(b"'\\''"),
-            byte => line.push(*byte),
-        }
-    }
-    line.push(b'\'');
+    Program::Words(words.iter().map(|word| word.as_bytes().to_vec()).collect())
 }
 
 #[cfg(test)]

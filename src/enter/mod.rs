@@ -88,7 +88,7 @@ pub fn forced() -> Program {
     ask::original(variable(ask::ORIGINAL))
 }
 
-/// A command line of these words, as they are; none: a login shell.
+/// These words, as they are; none: a login shell.
 #[must_use]
 pub fn of_words(words: &[OsString]) -> Program {
     ask::of_words(words)

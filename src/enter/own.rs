@@ -114,7 +114,7 @@ impl Starter for Init {
                 self.state = State::Ended;
                 Said::Ended(exit)
             }
-            // Limits are of control groups, of which there are none.
+            Report::LimitHit { hit, sessions, .. } if sessions.contains(&SESSION) => Said::Notice(hit.sentence()),
             Report::LimitHit { .. } => Said::Nothing,
             Report::Started { .. }
             | Report::NotStarted { .. }

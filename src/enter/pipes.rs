@@ -1,5 +1,6 @@
-//! The program's pipes, relayed to whatever the caller has for input and output: a thread for each, which
-//! waits in the kernel. (This process is the caller's own; it has no rights and forks nobody.)
+//! The program's pipes, relayed to whatever the caller has for input and output: a thread for each on which
+//! something comes, which waits in the kernel. (This process is the caller's own; it has no rights and forks
+//! nobody.)
 //!
 //! The end of a stream and a broken pipe travel as they would without us: what has ended or broken on one
 //! side is closed on the other.
@@ -9,6 +10,7 @@ use std::{
     io::{self, Write as _},
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     thread,
+    time::Instant,
 };
 
 use crate::base::{Result, fail};
@@ -33,9 +35,44 @@ const BUFFER: usize = 64 << 10;
 /// Threads need no more than the buffer and some calls.
 const STACK: usize = 256 << 10;
 
+/// A stream on which nothing has come yet.
+#[derive(Debug)]
+struct Idle {
+    name: &'static str,
+    from: OwnedFd,
+    to: OwnedFd,
+    /// Whether pages may be moved instead of bytes.
+    splices: bool,
+    /// Of a stream out of the cell, to whose other end we alone listen: gone once all was passed on.
+    working: Option<OwnedFd>,
+}
+
+impl Idle {
+    /// Whether what has come is nothing but the end: nobody can write any more, and nothing is left. (That nothing
+    /// is left alone means little: a program can read its own output back by `/proc/self/fd`.)
+    fn has_ended(&self) -> bool {
+        let from = self.from.as_fd();
+        let hung_up = || poll::wait(&[Watch::Broken(from)], Some(Instant::now()));
+        self.working.is_some() && hung_up() == Ok(vec![true]) && fd::waiting(from) == Ok(0)
+    }
+
+    /// Moves what comes from now on, beside the rest.
+    fn begin(self) -> Result<()> {
+        let Self { name, from, to, splices, working } = self;
+        let ours = if working.is_some() { &from } else { &to };
+        // Fewer turns for much data. Who has many pipes gets small ones, which do as well.
+        fd::set_pipe_size(ours.as_fd(), MOST).unwrap_or_default();
+        start(name, move || {
+            pump(&from, &to, splices);
+            drop(working);
+        })
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Pipes {
+    idle: Vec<Idle>,
     done: OwnedFd,
     notices: File,
 }
@@ -52,20 +89,15 @@ impl Pipes {
         // Pages of a file that were spliced into a pipe are the host's own, and the cell holds its end: we
         // do not do that. Whoever fills the caller's pipe might have (docs/threat-model.md).
         let splices = fd::is_stream(from.as_fd()).map_err(&failed)?;
-        for pipe in [&stdin, &stdout] {
-            // Fewer turns for much data. Who has many pipes gets small ones, which do as well.
-            if fd::set_pipe_size(pipe.as_fd(), MOST).is_err() {}
+        let mut idle = vec![
+            Idle { name: "stdout", from: stdout, to: out, splices: true, working: Some(working) },
+            Idle { name: "stderr", from: stderr, to: err, splices: true, working: Some(working_too) },
+        ];
+        // Nothing ever comes from there, and the program sees the end at once.
+        if !fd::is_null(from.as_fd()).map_err(&failed)? {
+            idle.push(Idle { name: "stdin", from, to: stdin, splices, working: None });
         }
-        start("stdin", move || pump(&from, &stdin, splices))?;
-        start("stdout", move || {
-            pump(&stdout, &out, true);
-            drop(working);
-        })?;
-        start("stderr", move || {
-            pump(&stderr, &err, true);
-            drop(working_too);
-        })?;
-        Ok(Self { done, notices })
+        Ok(Self { idle, done, notices })
     }
 }
 
@@ -76,6 +108,27 @@ impl Relay for Pipes {
 
     fn hung_up(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    fn watched(&self) -> Vec<Watch<'_>> {
+        fn both(idle: &Idle) -> [Watch<'_>; 2] {
+            [Watch::Readable(idle.from.as_fd()), Watch::Broken(idle.to.as_fd())]
+        }
+        self.idle.iter().flat_map(both).collect()
+    }
+
+    fn woken(&mut self, ready: &[bool]) -> Result<()> {
+        let mut ready = ready.chunks(2);
+        for idle in std::mem::take(&mut self.idle) {
+            match ready.next() {
+                // Closed on both sides.
+                Some([_, true]) => drop(idle),
+                Some([true, _]) if idle.has_ended() => drop(idle),
+                Some([true, _]) => idle.begin()?,
+                _nothing_yet => self.idle.push(idle),
+            }
+        }
+        Ok(())
     }
 
     /// As sshd, which waits until nobody holds the pipes any more.

@@ -14,7 +14,7 @@ use crate::base::{Result, SessionId, TenantName, fail};
 use crate::config::settings::{Allow, Tenant};
 use crate::config::{Report, default_jail, load_own};
 use crate::jail::Cells;
-use crate::jail::rootless::{self, Place};
+use crate::jail::rootless::{self, Place, SCOPE};
 use crate::policy::{Ask, Ends, Told, grant};
 use crate::sys::{credentials, process, pty, random};
 use crate::wire::session::Program;
@@ -76,7 +76,7 @@ fn enter(own: Own) -> Result<Ending> {
     if tells {
         // Groups can be given up where others are mapped.
         let groups = if cells.has_one_id() { groups.len() } else { 0 };
-        tell(&lacks(cells.has_one_id(), &cells.goes_without(&tenant), groups));
+        tell(&lacks(cells.has_one_id(), (cells.has_groups(), &cells.goes_without(&tenant)), groups));
     }
     let init = Init::enter(Box::new(move || cells.enter_by_own_rights(&tenant)), start, grant.takes_signals())?;
     let mut session = Session::begin(init, with_terminal)?;
@@ -125,14 +125,19 @@ fn bound_processes(rlimits: &mut Vec<(u32, u64, u64)>, most: u32) {
 }
 
 /// What a jail that root makes has beyond this one.
-fn lacks(one_id: bool, limits: &[&str], groups: usize) -> Vec<String> {
+fn lacks(one_id: bool, (has_groups, limits): (bool, &[&str]), groups: usize) -> Vec<String> {
     let mut lacks =
         vec!["no listener: nothing is recorded, and `cellblock list` and `kill` do not see the jail".to_owned()];
     if one_id {
         lacks.push("one id: the jail's own files, in /etc and /run, are its programs' to change".to_owned());
     }
     if !limits.is_empty() {
-        lacks.push(format!("no control groups: {} not enforced", list(limits)));
+        let list = list(limits);
+        lacks.push(if has_groups {
+            format!("systemd has not delegated all controllers: {list} not enforced")
+        } else {
+            format!("no control groups: {list} not enforced; `{SCOPE} cellblock …` has some")
+        });
     }
     if groups > 0 {
         lacks.push(format!("your groups besides your own stay, {groups} of them: they cannot be given up"));
@@ -159,10 +164,10 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_said_by_name() {
-        let lines = lacks(true, &["limits.memory", "limits.cpu"], 2);
+        let lines = lacks(true, (false, &["limits.memory", "limits.cpu"]), 2);
         assert!(lines.iter().any(|line| line.contains("limits.memory, limits.cpu are not enforced")), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains("2 of them")), "{lines:?}");
-        assert_eq!(lacks(false, &[], 0).len(), 1);
+        assert_eq!(lacks(false, (true, &[]), 0).len(), 1);
     }
 
     #[test]

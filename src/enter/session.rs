@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::base::{Result, fail};
-use crate::sys::poll;
+use crate::sys::poll::{self, Watch};
 use crate::sys::signal::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH, Signals};
 use crate::wire::LinkError;
 use crate::wire::link::exactly;
@@ -34,6 +34,10 @@ pub(super) trait Relay {
     fn done(&self) -> BorrowedFd<'_>;
     /// Readable once the caller's terminal is gone; none where there is none.
     fn hung_up(&self) -> Option<BorrowedFd<'_>>;
+    /// What else to wait for; nothing, most of the time.
+    fn watched(&self) -> Vec<Watch<'_>>;
+    /// Which of these has come.
+    fn woken(&mut self, ready: &[bool]) -> Result<()>;
     /// The program has ended, by itself or not: what others still write is not waited for without end.
     fn exited(&mut self, by_itself: bool);
     /// Tells the caller something.
@@ -140,7 +144,8 @@ impl<S: Starter> Session<S> {
                 (!done).then(|| relay.done()),
                 relay.hung_up().filter(|_| ended.is_none()),
             ];
-            let [signalled, told, finished, hung_up] = wait(fds)?;
+            let ([signalled, told, finished, hung_up], more) = wait(fds, relay.watched())?;
+            relay.woken(&more)?;
             if signalled && let Some(ending) = self.take_signal(relay)? {
                 return Ok(ending);
             }
@@ -202,11 +207,13 @@ impl<S: Starter> Session<S> {
     }
 }
 
-/// Waits until one of those that are there can be read.
-fn wait<const N: usize>(fds: [Option<BorrowedFd<'_>>; N]) -> Result<[bool; N]> {
-    let there: Vec<BorrowedFd<'_>> = fds.iter().flatten().copied().collect();
-    let mut ready = poll::wait_readable(&there, None).map_err(failed("waiting"))?.into_iter();
-    Ok(fds.map(|fd| fd.is_some() && ready.next().unwrap_or(false)))
+/// Waits until one of those that are there can be read, or something else comes.
+fn wait<const N: usize>(fds: [Option<BorrowedFd<'_>>; N], more: Vec<Watch<'_>>) -> Result<([bool; N], Vec<bool>)> {
+    let there = fds.iter().flatten().map(|fd| Watch::Readable(*fd));
+    let watched: Vec<Watch<'_>> = there.chain(more).collect();
+    let mut ready = poll::wait(&watched, None).map_err(failed("waiting"))?.into_iter();
+    let own = fds.map(|fd| fd.is_some() && ready.next().unwrap_or(false));
+    Ok((own, ready.collect()))
 }
 
 fn unexpected(name: &str) -> crate::base::Failure {

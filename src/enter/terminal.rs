@@ -10,8 +10,9 @@ use std::{
 };
 
 use crate::base::Result;
+use crate::sys::poll::{self, Watch};
 use crate::sys::signal::{SIGHUP, SIGTERM, SIGWINCH};
-use crate::sys::{Errno, SysResult, fd, poll, pty};
+use crate::sys::{Errno, SysResult, fd, pty};
 use crate::wire::modes;
 use crate::wire::session::{LAST_BYTES, LAST_WORDS, Terminal as Wanted, WindowSize};
 
@@ -109,6 +110,14 @@ impl Relay for Terminal {
 
     fn hung_up(&self) -> Option<BorrowedFd<'_>> {
         Some(self.hung_up.as_fd())
+    }
+
+    fn watched(&self) -> Vec<Watch<'_>> {
+        Vec::new()
+    }
+
+    fn woken(&mut self, _ready: &[bool]) -> Result<()> {
+        Ok(())
     }
 
     fn exited(&mut self, by_itself: bool) {

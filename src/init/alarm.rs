@@ -11,6 +11,7 @@ use crate::wire::init::{Hit, Victim};
 
 use super::{
     gauges::{Gauge, Gauges},
+    suspects::Suspects,
     victims,
 };
 
@@ -20,10 +21,11 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// The kernel says that memory has run out (v1), then counts the process that it has chosen, then
 /// kills it, and then that begins to end: so long and so often it is looked for.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
-const LOOKS: u32 = 50;
+const SEARCH: Duration = Duration::from_millis(100);
 
-/// Between two looks at who is biggest, while memory is short.
-const SUSPECT_AGAIN: Duration = Duration::from_millis(200);
+/// And so much longer while a suspect is still there: its limit on the processor holds for its end too.
+const LOOK_LATER: Duration = Duration::from_millis(20);
+const LONGER_SEARCH: Duration = Duration::from_secs(1);
 
 /// How often v1's counter of refused processes is read while there is somebody to tell: it wakes nobody.
 const TICK: Duration = Duration::from_secs(1);
@@ -94,11 +96,7 @@ pub(super) struct Alarm {
     pids: Tally,
     /// Victims that were counted and not found yet.
     missing: u64,
-    /// Who was biggest when memory was short (v2): its parent may bury it before we hear of its end,
-    /// since events less than 10 ms apart are told as one.
-    suspect: Option<victims::Seen>,
-    suspected: Option<Instant>,
-    strained: u64,
+    suspects: Suspects,
     /// The last victim that was not spoken of, and whose it was.
     last: Option<Victim>,
     to: BTreeSet<Pid>,
@@ -108,7 +106,8 @@ pub(super) struct Alarm {
     known: Vec<(Pid, u64)>,
     /// Victims that are sessions' first processes, until they are reaped.
     first: BTreeSet<Pid>,
-    looks: u32,
+    /// Since when victims are looked for.
+    since: Option<Instant>,
     again: Option<Instant>,
     looked: Instant,
 }
@@ -120,15 +119,13 @@ impl Alarm {
             memory: Tally::default(),
             pids: Tally::default(),
             missing: 0,
-            suspect: None,
-            suspected: None,
-            strained: 0,
+            suspects: Suspects::default(),
             last: None,
             to: BTreeSet::new(),
             to_all: false,
             known: Vec::new(),
             first: BTreeSet::new(),
-            looks: 0,
+            since: None,
             again: None,
             looked: Instant::now(),
         }
@@ -155,30 +152,27 @@ impl Alarm {
         self.looked = now;
         let event = self.gauges.take_memory_event();
         let stopped = self.memory.count(self.gauges.stopped());
-        if event || stopped > 0 {
-            self.looks = LOOKS;
+        // Others that follow do not prolong it: somebody waits for a word about the first.
+        if (event || stopped > 0) && self.missing == 0 {
+            self.since = Some(now);
         }
         self.missing = self.missing.saturating_add(stopped);
         let mut words = Vec::new();
         if self.missing > 0 {
             words.extend(self.find_victims(sessions));
-            if self.missing > 0 && child == Child::Ended {
-                self.looks = 1;
-            }
-            if self.missing == 0 {
-                self.looks = 0;
+            if self.missing == 0 || child == Child::Ended {
+                self.since = None;
             }
         }
-        self.looks = self.looks.saturating_sub(1);
-        self.again = (self.looks > 0).then(|| now + LOOK_AGAIN);
-        if self.looks == 0 && self.missing > 0 {
-            self.last = self.suspect.take_if(|suspect| victims::is_gone(suspect)).map(|seen| seen.victim());
+        self.again = self.since.and_then(|since| self.next_look(now, since));
+        if self.again.is_none() && self.missing > 0 {
+            self.last = self.suspects.take_gone(now).map(|seen| seen.victim());
             self.to_all = true;
             self.missing = 0;
         }
         if self.missing == 0 {
             words.extend(self.memory_word(now));
-            self.suspect(now);
+            self.suspects.look(now, self.gauges.strained());
         }
         self.pids.count(self.gauges.refused());
         words.extend(self.pids.say(now).map(|refused| Word {
@@ -186,6 +180,15 @@ impl Alarm {
             to: Audience::All,
         }));
         words
+    }
+
+    /// When to look again for victims that are looked for `since` then; none: it was long enough.
+    fn next_look(&self, now: Instant, since: Instant) -> Option<Instant> {
+        let waited = now.saturating_duration_since(since);
+        if waited < SEARCH {
+            return Some(now + LOOK_AGAIN);
+        }
+        (self.missing > 0 && waited < LONGER_SEARCH && self.suspects.first_is_there()).then(|| now + LOOK_LATER)
     }
 
     /// Whether this first process of a session, which is being reaped, was a victim.
@@ -205,6 +208,7 @@ impl Alarm {
         let mut words = Vec::new();
         for seen in &new {
             self.known.push(seen.identity());
+            self.suspects.forget(seen);
             if sessions.contains(&seen.pid) {
                 self.first.insert(seen.pid);
                 words.push(self.word(1, Some(seen.victim()), Audience::These(BTreeSet::from([seen.pid]))));
@@ -219,16 +223,6 @@ impl Alarm {
             }
         }
         words
-    }
-
-    fn suspect(&mut self, now: Instant) {
-        let strained = self.gauges.strained();
-        let may = self.suspected.is_none_or(|last| now >= last + SUSPECT_AGAIN);
-        if strained > self.strained && may {
-            self.strained = strained;
-            self.suspected = Some(now);
-            self.suspect = victims::biggest();
-        }
     }
 
     fn memory_word(&mut self, now: Instant) -> Option<Word> {

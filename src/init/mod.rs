@@ -15,6 +15,7 @@ mod open;
 mod openers;
 mod sessions;
 mod spawn;
+mod suspects;
 mod victims;
 
 use std::{

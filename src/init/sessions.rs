@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, os::fd::OwnedFd, time::Instant};
 
-use crate::base::SessionId;
+use crate::base::{SessionId, command_line};
 use crate::sys::{
     Errno, namespace,
     process::{self, Ended, Pid, Reaped, Rusage},
@@ -209,8 +209,10 @@ impl Sessions {
 }
 
 fn shown(program: &Program) -> Program {
+    let cut = |command: &[u8]| Program::Command(command.iter().copied().take(MAX_SHOWN).collect());
     match program {
-        Program::Command(command) => Program::Command(command.iter().copied().take(MAX_SHOWN).collect()),
+        Program::Command(command) => cut(command),
+        Program::Words(words) => cut(&command_line(words)),
         Program::Shell => Program::Shell,
         Program::Probe => Program::Probe,
         Program::Sftp(access) => Program::Sftp(*access),

@@ -14,6 +14,7 @@ use std::{
     path::Path,
 };
 
+use crate::base::escape_bytes;
 use crate::sys::{
     Errno, cgroup, credentials, fd, mount,
     process::{self, Forked, Pid},
@@ -114,7 +115,10 @@ struct Streams {
 
 /// What exec needs, made before the fork so that the child cannot fail at it.
 struct Command {
-    path: CString,
+    /// What the tenant is told that could not be started.
+    name: String,
+    /// The first that is there.
+    paths: Vec<CString>,
     args: Vec<CString>,
     environment: Vec<CString>,
 }
@@ -205,7 +209,7 @@ fn open_pipes(account: &Account, program: &Program) -> Result<Streams, (Step, Er
     let mut streams = Streams { inner: [stdin, stdout, stderr], records: None, outer, terminal: false };
     match program {
         Program::Sftp(_) => prepare_for_sftp(&mut streams).map_err(failed)?,
-        Program::Shell | Program::Command(_) | Program::Subsystem(_) | Program::Probe => {}
+        Program::Shell | Program::Command(_) | Program::Words(_) | Program::Subsystem(_) | Program::Probe => {}
     }
     Ok(streams)
 }
@@ -228,11 +232,20 @@ fn command(start: &Start, terminal_name: Option<String>) -> Result<Command, (Ste
     let string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_nul| ("preparing the command", Errno::EINVAL));
     let shell = &start.account.shell;
     let name = shell.rsplit('/').next().unwrap_or(shell);
+    let (mut called, mut paths) = (shell.clone(), vec![string(shell.clone().into_bytes())?]);
     let args = match &start.program {
         Program::Shell => vec![string(format!("-{name}").into_bytes())?],
         Program::Command(command) => vec![string(name.into())?, c"-c".into(), string(command.clone())?],
         Program::Probe => vec![string(PROBE.into())?],
         Program::Sftp(access) => vec![string(SFTP.into())?, string(access.word().into())?],
+        Program::Words(words) => {
+            let path = start.environment.iter().find(|(name, _)| name == "PATH");
+            let word = words.first().map(Vec::as_slice).unwrap_or_default();
+            let found = search(word, path.map_or("", |(_, directories)| directories.as_str()));
+            called = escape_bytes(word);
+            paths = found.into_iter().map(string).collect::<Result<_, _>>()?;
+            words.iter().map(|word| string(word.clone())).collect::<Result<_, _>>()?
+        }
         Program::Subsystem(_) => return Err(("preparing the command", Errno::ENOTSUP)),
     };
     let mut environment = Vec::new();
@@ -244,7 +257,30 @@ fn command(start: &Start, terminal_name: Option<String>) -> Result<Command, (Ste
     for (name, value) in term.into_iter().chain(tty).chain(given) {
         environment.push(string(format!("{name}={value}").into_bytes())?);
     }
-    Ok(Command { path: string(shell.clone().into_bytes())?, args, environment })
+    Ok(Command { name: called, paths, args, environment })
+}
+
+/// Where a program of this name may be, as execvp(3) looks for it; not in the working directory, nor from there.
+fn search(name: &[u8], directories: &str) -> Vec<Vec<u8>> {
+    if name.is_empty() || name.contains(&b'/') {
+        return vec![name.to_vec()];
+    }
+    let directories = directories.split(':').filter(|directory| directory.starts_with('/'));
+    directories.map(|directory| [directory.as_bytes(), b"/", name].concat()).collect()
+}
+
+/// Becomes the first program that is there. As execvp(3), one that may not be run is passed over, and told of
+/// if there is no other.
+fn exec_first(command: &Command) -> Errno {
+    let mut told = Errno::ENOENT;
+    for path in &command.paths {
+        match process::exec_path(path, &command.args, &command.environment) {
+            Errno::ENOENT | Errno::ENOTDIR => {}
+            Errno::EACCES => told = Errno::EACCES,
+            errno => return errno,
+        }
+    }
+    told
 }
 
 /// The child. Ends in exec, or with a sentence on the session's stderr.
@@ -254,10 +290,10 @@ fn run(start: &Start, tools: (Option<&Groups>, &Bounds), streams: &Streams, comm
         Ok(own) => {
             let errno = match own {
                 Some(own) => process::exec(own.as_fd(), &command.args, &command.environment),
-                None => process::exec_path(&command.path, &command.args, &command.environment),
+                None => exec_first(command),
             };
             let status = if errno == Errno::ENOENT { NOT_FOUND } else { NOT_EXECUTABLE };
-            (format!("cellblock: {}: {errno}\r\n", start.account.shell), status)
+            (format!("cellblock: {}: {errno}\r\n", command.name), status)
         }
     };
     // Nobody may be reading; the status says the same.
@@ -286,7 +322,7 @@ fn become_session(
         Program::Probe | Program::Sftp(_) => {
             Some(process::own_program().map_err(|errno| ("opening init's own program", errno))?)
         }
-        Program::Shell | Program::Command(_) | Program::Subsystem(_) => None,
+        Program::Shell | Program::Command(_) | Program::Words(_) | Program::Subsystem(_) => None,
     };
     give_up(&start.account, bounds)?;
     greeting::arrive(start);

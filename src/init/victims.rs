@@ -39,8 +39,19 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    fn is_killed(&self) -> bool {
+    /// Whether only its status is left.
+    pub(super) fn is_zombie(&self) -> bool {
+        self.zombie
+    }
+
+    pub(super) fn is_killed(&self) -> bool {
         self.flags & KILLED == KILLED
+    }
+
+    /// Pages it holds; or held at most, once it gives them back. The kernel chooses by that, unless one
+    /// changes what it thinks of them (`oom_score_adj`).
+    pub(super) fn size(&self) -> u64 {
+        if self.is_killed() { self.resident.max(self.touched) } else { self.resident }
     }
 
     /// Which process this is, for good.
@@ -67,12 +78,6 @@ pub(super) fn seen(pid: Pid) -> Option<Seen> {
     parse(pid, &String::from_utf8_lossy(&line))
 }
 
-/// The process that holds most memory: whom the kernel will choose, unless one changes what it thinks
-/// of them (`oom_score_adj`).
-pub(super) fn biggest() -> Option<Seen> {
-    processes().into_iter().max_by_key(|seen| seen.resident)
-}
-
 /// Whether it has ended and is forgotten.
 pub(super) fn is_gone(known: &Seen) -> bool {
     seen(known.pid).is_none_or(|now| now.identity() != known.identity())
@@ -86,7 +91,7 @@ pub(super) fn killed() -> Vec<Seen> {
     killed
 }
 
-fn parse(pid: Pid, line: &str) -> Option<Seen> {
+pub(super) fn parse(pid: Pid, line: &str) -> Option<Seen> {
     // The name may hold anything, parentheses and spaces too.
     let (before, after) = line.rsplit_once(") ")?;
     let name = before.split_once(" (")?.1.to_owned();

@@ -135,10 +135,7 @@ impl Cells {
                 }
             })?;
         }
-        let mut facts = Facts::gather_for(server, rights)?;
-        if let Some(controls) = cgroups::prepare(&facts.groups)? {
-            facts.controls = controls;
-        }
+        let facts = Facts::gather_for(server, rights)?;
         let ids = if rights == Rights::Root { Ids::new(server) } else { Ids::of_namespace(server) };
         Self::assemble(&server.run_dir, facts, ids, Filters::compile()?, init_program)
     }

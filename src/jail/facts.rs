@@ -11,7 +11,9 @@ use crate::config::settings::Server;
 use crate::sys::{cgroup, landlock, mount};
 
 use super::{
+    cgroups,
     controls::{self, Control, Controls},
+    delegated,
     etc::LENT,
 };
 
@@ -106,14 +108,17 @@ pub enum Groups {
 }
 
 impl Facts {
-    /// Looks at the host, for whoever serves this config.
+    /// Looks at the host, for whoever serves this config, and makes the directory that groups lie in.
     pub(super) fn gather_for(server: &Server, rights: Rights) -> Result<Self> {
         match rights {
-            Rights::Root => Self::gather(server),
+            Rights::Root => Self::gather(server)?.prepare(),
             Rights::Lender | Rights::User { .. } => {
-                let facts = Self::gather_for_user(rights, &server.state_dir)?;
-                // By the user namespace (`Cloning::BoundProcesses`).
-                Ok(Self { controls: facts.controls.and(Control::Pids), ..facts })
+                let mut facts = Self::gather_for_user(rights, &server.state_dir, delegated::take()?)?;
+                // By the user namespace (`Cloning::BoundProcesses`). Where there are groups, what is met is written.
+                if facts.groups == delegated::none() {
+                    facts.controls = facts.controls.and(Control::Pids);
+                }
+                Ok(facts)
             }
         }
     }
@@ -126,9 +131,17 @@ impl Facts {
         Self::with(Rights::Root, server.state_dir.clone(), groups)
     }
 
-    /// Looks at the host, for an ordinary user: no control group is theirs.
-    pub(super) fn gather_for_user(rights: Rights, state_dir: &Path) -> Result<Self> {
-        Self::with(rights, state_dir.to_owned(), Groups::V1(Vec::new()))
+    /// Looks at the host, for an ordinary user who has these control groups.
+    pub(super) fn gather_for_user(rights: Rights, state_dir: &Path, groups: Groups) -> Result<Self> {
+        Self::with(rights, state_dir.to_owned(), groups)?.prepare()
+    }
+
+    /// Makes the directory that groups lie in, and finds what they can hold a tenant to.
+    pub(super) fn prepare(mut self) -> Result<Self> {
+        if let Some(controls) = cgroups::prepare(&self.groups)? {
+            self.controls = controls;
+        }
+        Ok(self)
     }
 
     fn with(rights: Rights, state_dir: PathBuf, groups: Groups) -> Result<Self> {
@@ -197,24 +210,9 @@ fn group_name(run_dir: &Path) -> String {
 /// Which hierarchies to use, from the text of `/proc/self/mounts`, and our directory `name` in each.
 /// `place` is the text of `/proc/self/cgroup`.
 fn groups(mounts: &str, place: &str, name: &str) -> Result<Groups> {
-    let mut v1: Vec<(String, PathBuf)> = Vec::new();
-    let mut v2 = None;
-    for line in mounts.lines() {
-        let mut fields = line.split(' ').skip(1);
-        let (Some(at), Some(kind), Some(options)) = (fields.next(), fields.next(), fields.next()) else { continue };
-        match kind {
-            "cgroup2" => v2 = v2.or(Some(PathBuf::from(at))),
-            "cgroup" => {
-                let first = options.split(',').find(|option| V1_CONTROLLERS.contains(option));
-                if let Some(controller) = first.filter(|found| v1.iter().all(|(known, _)| known != found)) {
-                    v1.push((controller.to_owned(), Path::new(at).join(name)));
-                }
-            }
-            _other => {}
-        }
-    }
+    let (v1, v2) = hierarchies(mounts);
     if !v1.is_empty() {
-        return Ok(Groups::V1(v1));
+        return Ok(Groups::V1(v1.into_iter().map(|(controller, at)| (controller, at.join(name))).collect()));
     }
     let Some(path) = v2 else {
         return Err(
@@ -226,6 +224,36 @@ fn groups(mounts: &str, place: &str, name: &str) -> Result<Groups> {
         Ok(false) => Err(fail("looking at", path.display(), "something else is mounted over cgroup2")),
         Err(errno) => Err(fail("looking at", path.display(), errno)),
     }
+}
+
+/// The v2 group that the calling process lies in, where there is no v1; from the same texts.
+pub(super) fn own_group(mounts: &str, place: &str) -> Option<PathBuf> {
+    let (v1, v2) = hierarchies(mounts);
+    let own = place.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    // What lies outside of the namespace's root is shown from there (cgroup_namespaces(7)).
+    let inside = !own.split('/').any(|part| part == "..");
+    v2.filter(|_| v1.is_empty() && inside).map(|mount| mount.join(own))
+}
+
+/// Where the v1 hierarchies that matter are mounted, with their controllers, and where v2 is.
+fn hierarchies(mounts: &str) -> (Vec<(String, PathBuf)>, Option<PathBuf>) {
+    let mut v1: Vec<(String, PathBuf)> = Vec::new();
+    let mut v2 = None;
+    for line in mounts.lines() {
+        let mut fields = line.split(' ').skip(1);
+        let (Some(at), Some(kind), Some(options)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        match kind {
+            "cgroup2" => v2 = v2.or(Some(PathBuf::from(at))),
+            "cgroup" => {
+                let first = options.split(',').find(|option| V1_CONTROLLERS.contains(option));
+                if let Some(controller) = first.filter(|found| v1.iter().all(|(known, _)| known != found)) {
+                    v1.push((controller.to_owned(), at.into()));
+                }
+            }
+            _other => {}
+        }
+    }
+    (v1, v2)
 }
 
 /// Leaf in which systemd starts the listener (`DelegateSubgroup=` in the unit).
@@ -257,6 +285,17 @@ mod tests {
         let cpu = ("cpu".to_owned(), PathBuf::from("/sys/fs/cgroup/cpu,cpuacct/ours"));
         assert_eq!(groups(mounts, "", "ours").unwrap(), Groups::V1(vec![cpu]));
         assert!(groups("proc /proc proc rw 0 0\n", "", "ours").is_err());
+    }
+
+    #[test]
+    fn ones_own_group_is_where_there_is_v2_alone_and_inside_of_what_is_shown() {
+        let v2 = "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n";
+        let own = |mounts: &str, place: &str| own_group(mounts, place).map(|path| path.display().to_string());
+        assert_eq!(own(v2, "0::/user.slice/a.scope\n").as_deref(), Some("/sys/fs/cgroup/user.slice/a.scope"));
+        assert_eq!(own(v2, "0::/../a.scope\n"), None);
+        assert_eq!(own(v2, "3:cpu:/\n"), None);
+        assert_eq!(own("proc /proc proc rw 0 0\n", "0::/a\n"), None);
+        assert_eq!(own(&format!("{v2}cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n"), "0::/a\n"), None);
     }
 
     #[test]

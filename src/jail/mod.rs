@@ -13,6 +13,7 @@ pub mod cell;
 mod cgroups;
 mod child;
 mod controls;
+mod delegated;
 mod etc;
 mod facts;
 mod filters;

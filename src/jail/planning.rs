@@ -244,14 +244,19 @@ impl Planner<'_> {
         }
     }
 
-    /// v1: made while the child mounts. The cell's view of its groups starts where init is; v1 allows
-    /// processes beside a group below.
-    fn v1_groups(&mut self, hierarchies: &[(String, PathBuf)], ids: IdRange) -> (Vec<Inside>, Vec<(String, Tree)>) {
-        self.clone = clone(None, ids.first, self.facts);
+    /// The clone. Where the host's root does not serve, processes are bounded by it, whatever groups there are.
+    fn clone(&mut self, group: Option<PathBuf>, ids: IdRange) {
+        self.clone = clone(group, ids.first, self.facts);
         if self.facts.rights == Rights::Lender {
             let most = self.jail.limits.pids.saturating_add(1);
             self.clone.push(Cloning::BoundProcesses { most });
         }
+    }
+
+    /// v1: made while the child mounts. The cell's view of its groups starts where init is; v1 allows
+    /// processes beside a group below.
+    fn v1_groups(&mut self, hierarchies: &[(String, PathBuf)], ids: IdRange) -> (Vec<Inside>, Vec<(String, Tree)>) {
+        self.clone(None, ids);
         let (mut lends, mut watches, mut shown) = (Vec::new(), Vec::new(), Vec::new());
         for (controller, mount) in hierarchies {
             let init = mount.join(self.tenant.name.as_str());
@@ -286,7 +291,7 @@ impl Planner<'_> {
         self.before.push(Before::GiveGroup { path: sessions, uid: ids.first });
         // The cgroup namespace starts where the clone is put. It must hold both leaves: with
         // nsdelegate (systemd) no process moves to where its namespace does not reach.
-        self.clone = clone(Some(own.clone()), ids.first, self.facts);
+        self.clone(Some(own.clone()), ids);
         let tree = self.next_tree();
         self.groups.push(Outside::MoveIn { path: init });
         self.groups.extend(limits::v2(&self.jail.limits, &self.facts.controls, &own, &self.facts.disks));

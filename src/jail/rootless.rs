@@ -3,7 +3,8 @@
 //! The caller's process moves into a user namespace of its own, in which its one id is 0 and no other is mapped, with
 //! a mount namespace below it. There it is to its cell what root of the host is to a tenant's: it attaches the host
 //! view, and the cell's user namespace, which lies below, gets a copy whose attributes the kernel locks (docs/kernel.md,
-//! A). What takes more than that is left out: other ids, owners that are shifted, control groups, another's priority.
+//! A). What takes more than that is left out: other ids, owners that are shifted, another's priority; and control groups,
+//! but where systemd has delegated one (`delegated.rs`).
 
 use std::{
     fs::{self, DirBuilder, File},
@@ -22,6 +23,7 @@ use crate::sys::{Errno, credentials, namespace, path::by_descriptor, process};
 use super::{
     Cell, Cells, Facts, IdRange, Ids,
     cell::{refuse_readable_dumps, take_defined_limits},
+    delegated,
     facts::Rights,
     filters::Filters,
     limits, planning,
@@ -30,6 +32,9 @@ use super::{
 
 /// The one id, as the namespace around the cell has it.
 const OWN: IdRange = IdRange { first: 0, count: 1 };
+
+/// What gives a command of an ordinary user control groups of its own.
+pub const SCOPE: &str = "systemd-run --user --scope -p Delegate=yes";
 
 /// How many user namespaces a user may have (namespaces(7)).
 const MOST_NAMESPACES: &str = "user.max_user_namespaces";
@@ -57,9 +62,14 @@ impl Cells {
             Some(account) => Granted::look_up(account, process::effective_uid(), Wanted::AROUND)?,
             None => None,
         };
+        // Their files are the user's, whom programs in the jail are, too: mounted read-only. Who may mount can mount
+        // the hierarchy anew, and lift its own limits.
+        let mounts = tenant.jail.syscalls.contains(&CallSet::Nesting);
+        let groups = if mounts { delegated::none() } else { delegated::take()? };
         become_root_of_own(granted)?;
-        let facts =
-            Facts::gather_for_user(Rights::User { others: granted.map_or(0, |granted| granted.count) }, &state_dir)?;
+        let rights = Rights::User { others: granted.map_or(0, |granted| granted.count) };
+        let facts = Facts::gather_for_user(rights, &state_dir, groups)?;
+        refuse_unmet(tenant, &facts)?;
         // Most of the time of a start would go into lists for others.
         let filters = Filters::compile_for([tenant.jail.syscalls.clone()])?;
         Self::assemble(&run_dir, facts, Ids::none(&state_dir), filters, init_program)
@@ -67,13 +77,26 @@ impl Cells {
 
     /// Joins the user's cell of this name, or starts one; `tenant` has passed [`check`].
     pub fn enter_by_own_rights(&self, tenant: &Tenant) -> Result<Cell> {
-        self.enter_by(tenant, || Ok(planning::plan(tenant, OWN, self.facts())))
+        let cell = self.enter_by(tenant, || Ok(planning::plan(tenant, OWN, self.facts())))?;
+        // Whoever started it may have had no groups.
+        if !cell.started && tenant.jail.limits.enforce == Enforce::Strict && !delegated::holds_cell(cell.pid)? {
+            let cause = "the jail that runs was started without control groups, and may be missing none";
+            return Err(fail("entering the cell of", &tenant.name, format_args!("(limits): {cause}"))
+                .hint("end what runs there, or limits.enforce = \"best-effort\""));
+        }
+        Ok(cell)
     }
 
     /// Whether there are no ids in the cell but one.
     #[must_use]
     pub fn has_one_id(&self) -> bool {
         self.facts().rights == Rights::User { others: 0 }
+    }
+
+    /// Whether there are control groups for the cell.
+    #[must_use]
+    pub fn has_groups(&self) -> bool {
+        self.facts().groups != delegated::none()
     }
 
     /// The keys of `tenant`'s limits that nothing here enforces. Processes are bounded all the same, by
@@ -87,7 +110,7 @@ impl Cells {
 
 /// Refuses a jail that an ordinary user's rights do not reach to, by the name of its key.
 pub fn check(tenant: &Tenant) -> Result<()> {
-    let Jail { root, network, no_new_privs, syscalls, limits, .. } = &tenant.jail;
+    let Jail { root, network, no_new_privs, syscalls, .. } = &tenant.jail;
     let refused = |key: &str, why: &str, hint: &str| {
         Err(fail("making a jail without root", format_args!("({key})"), why).hint(hint))
     };
@@ -105,14 +128,21 @@ pub fn check(tenant: &Tenant) -> Result<()> {
             return refused("syscalls", "what it needs besides is root's to give", &format!("leave out \"{name}\""));
         }
     }
-    match limits.enforce {
-        Enforce::BestEffort => Ok(()),
-        Enforce::Strict => refused(
-            "limits",
-            "memory and processors are limited by control groups, which are root's",
-            "limits.enforce = \"best-effort\" goes without",
-        ),
+    Ok(())
+}
+
+/// Refuses limits that may not be missing and are.
+fn refuse_unmet(tenant: &Tenant, facts: &Facts) -> Result<()> {
+    let unmet = limits::unmet(&tenant.jail.limits, &facts.controls);
+    if unmet.is_empty() || tenant.jail.limits.enforce == Enforce::BestEffort {
+        return Ok(());
     }
+    Err(fail(
+        "making a jail without root",
+        "(limits)",
+        format!("no control group of yours enforces {}", unmet.join(", ")),
+    )
+    .hint(format!("limits.enforce = \"best-effort\" goes without; or run it by `{SCOPE}`, where systemd gives some")))
 }
 
 /// Gives up every capability in the namespace around the cell.
@@ -204,14 +234,12 @@ mod tests {
     #[test]
     fn what_takes_root_is_refused_by_its_key() {
         assert_eq!(refused(jail()), None);
-        let strict = Limits { enforce: Enforce::Strict, ..jail().limits };
         for (key, asked) in [
             ("(root)", Jail { root: Root::Directory("/srv/a".into()), ..jail() }),
             ("(network)", Jail { network: Network::Host, ..jail() }),
             ("(no_new_privs)", Jail { no_new_privs: false, ..jail() }),
             ("(syscalls)", Jail { syscalls: [CallSet::Ping].into(), ..jail() }),
             ("(syscalls)", Jail { syscalls: [CallSet::Nesting, CallSet::Fuse].into(), ..jail() }),
-            ("(limits)", Jail { limits: strict, ..jail() }),
         ] {
             let why = refused(asked).unwrap();
             assert!(why.contains(key) && why.contains("hint: "), "{key}: {why}");

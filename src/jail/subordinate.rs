@@ -3,7 +3,7 @@
 //!
 //! The ids are those that root of the host has granted (subuid(5)). In there the user is to the listener, its monitors
 //! and cells what the host's root is elsewhere, but for what no user namespace has a say in: owners on disk are not
-//! shifted, control groups and device files are the host's.
+//! shifted, device files are the host's, and so are control groups, but where systemd has delegated one.
 
 use std::{
     ffi::OsStr,
@@ -19,6 +19,7 @@ use crate::sys::{
     process,
 };
 
+use super::delegated;
 use super::ids::end_of_grants;
 use super::ranges::{Granted, Wanted};
 use super::rootless::become_root_of_own;
@@ -31,6 +32,15 @@ pub const COUNT: u32 = 65_536;
 
 /// Directories of the host's root without which no cell can be made.
 const NEEDED: [&str; 5] = ["dev", "etc", "proc", "sys", "usr"];
+
+/// What tenants are held to in memory and processor time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// Their limits, as far as the host's controllers go.
+    ToLimits,
+    /// Nothing: there are no control groups.
+    ToNone,
+}
 
 /// The ids that a user may give.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +56,12 @@ impl Grant {
     /// Moves the calling process, which must have one thread and not be root's, into such a namespace. It keeps the
     /// paths of the host's directories, and that of `directory`, which is the user's own and has no links in its path;
     /// what lies beside that one, up to the root, is not seen any more.
-    pub fn become_root(self, directory: &Path) -> Result<()> {
+    pub fn become_root(self, directory: &Path) -> Result<Held> {
+        // With whoever is forked from here.
+        let groups = delegated::take()?;
         become_root_of_own(Some(self.0))?;
-        take_own_root(directory)
+        take_own_root(directory)?;
+        Ok(if groups == delegated::none() { Held::ToNone } else { Held::ToLimits })
     }
 }
 
@@ -82,6 +95,8 @@ fn take_own_root(directory: &Path) -> Result<()> {
         mount::clone_tree_at(directory, Extent::One).map_err(|errno| fail("using", directory.display(), errno))?;
     let flags = attributes::NO_SUID | attributes::NO_DEV;
     let root = mount::create("tmpfs", &[("mode", "0755"), ("size", "256k")], flags).map_err(failed)?;
+    // First, since before Linux 6.15 nothing is attached to what is attached nowhere. Paths still lead below it.
+    mount::attach_at(root.as_fd(), Path::new("/")).map_err(failed)?;
     for entry in fs::read_dir("/").map_err(|error| fail("reading", "/", error))? {
         let entry = entry.map_err(|error| fail("reading", "/", error))?;
         if names.first() != Some(&entry.file_name().as_os_str()) {
@@ -94,7 +109,6 @@ fn take_own_root(directory: &Path) -> Result<()> {
         at = mount::locate(at.as_fd(), Path::new(name), Kind::Directory).map_err(failed)?;
     }
     mount::attach(shown.as_fd(), at.as_fd()).map_err(failed)?;
-    mount::attach_at(root.as_fd(), Path::new("/")).map_err(failed)?;
     mount::pivot(root.as_fd()).map_err(failed)
 }
 

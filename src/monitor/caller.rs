@@ -80,6 +80,7 @@ pub fn attend(mut caller: Caller, socket: OwnedFd, tied: &Tied, house: &mut Hous
         | End::Grace
         | End::Tries
         | End::GaveUp(_)
+        | End::Crashed
         | End::Told
         | End::Full
         | End::Hours

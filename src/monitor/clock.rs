@@ -131,6 +131,7 @@ fn warning(left: Duration, end: &End) -> String {
         | End::Grace
         | End::Tries
         | End::GaveUp(_)
+        | End::Crashed
         | End::OutOfTurn(_)
         | End::Wrong(_)
         | End::Told

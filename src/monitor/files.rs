@@ -21,6 +21,10 @@ use crate::wire::sftp::{Entry, MAX_ENTRY, Record};
 /// Bytes that are read at a time, before others have their turn.
 const PIECE: usize = 32 << 10;
 
+/// How long a pipe that was read is left alone: whoever writes to it wakes nobody meanwhile. A server
+/// whose pipe is full waits for longer (`sftp/journal.rs`).
+const REST: Duration = Duration::from_millis(20);
+
 /// Pieces that are read when a session has ended: more than its pipe holds.
 const LAST_PIECES: usize = 64;
 
@@ -49,6 +53,8 @@ struct Pipe {
     /// `None`: it has ended, or brought what is no entry.
     from: Option<File>,
     held: Vec<u8>,
+    /// Not read before then.
+    rests: Option<Instant>,
     unlisted: u64,
     said: Instant,
 }
@@ -63,20 +69,29 @@ impl Files {
     /// A session has started, and this is its pipe.
     pub(super) fn add(&mut self, session: &str, pipe: OwnedFd) -> SysResult<()> {
         fd::set_nonblocking(pipe.as_fd(), true)?;
-        let pipe = Pipe { from: Some(pipe.into()), held: Vec::new(), unlisted: 0, said: Instant::now() };
+        let from = Some(pipe.into());
+        let pipe = Pipe { from, held: Vec::new(), rests: None, unlisted: 0, said: Instant::now() };
         self.pipes.insert(session.to_owned(), pipe);
         Ok(())
     }
 
+    /// Ends the rest of those who have rested; when the next one has.
+    pub(super) fn rouse(&mut self, now: Instant) -> Option<Instant> {
+        for pipe in self.pipes.values_mut() {
+            pipe.rests = pipe.rests.filter(|until| *until > now);
+        }
+        self.pipes.values().filter_map(|pipe| pipe.rests).min()
+    }
+
     /// What to wait for, in the order of [`Files::hear`]'s numbers.
     pub(super) fn watched(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.pipes.values().filter_map(|pipe| pipe.from.as_ref()).map(|from| from.as_fd())
+        self.pipes.values().filter(|pipe| pipe.is_watched()).filter_map(|pipe| Some(pipe.from.as_ref()?.as_fd()))
     }
 
     /// Reads a piece of the one with this number, and writes it down.
     pub(super) fn hear(&mut self, number: usize, whose: Whose<'_>, mut book: Book<'_>) {
-        let open = self.pipes.iter_mut().filter(|(_, pipe)| pipe.from.is_some());
-        let Some((session, pipe)) = open.into_iter().nth(number) else { return };
+        let mut watched = self.pipes.iter_mut().filter(|(_, pipe)| pipe.is_watched());
+        let Some((session, pipe)) = watched.nth(number) else { return };
         pipe.write_down(session, whose, &mut book);
     }
 
@@ -93,6 +108,10 @@ impl Files {
 }
 
 impl Pipe {
+    fn is_watched(&self) -> bool {
+        self.from.is_some() && self.rests.is_none()
+    }
+
     /// False: there is nothing more now.
     fn write_down(&mut self, session: &str, whose: Whose<'_>, book: &mut Book<'_>) -> bool {
         let more = self.fill();
@@ -135,6 +154,7 @@ impl Pipe {
             Ok(0) => self.from = None,
             Ok(length) => {
                 self.held.extend(piece.iter().take(length));
+                self.rests = (length < PIECE).then(|| Instant::now() + REST);
                 return true;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return true,

@@ -11,7 +11,6 @@ use super::ssh::End;
 pub struct Tally {
     tried: Cell<bool>,
     nobody: Cell<bool>,
-    crashed: Cell<bool>,
 }
 
 impl Tally {
@@ -25,17 +24,11 @@ impl Tally {
         self.nobody.set(nobody);
     }
 
-    /// The ssh process crashed.
-    pub(super) fn crashed(&self) {
-        self.crashed.set(true);
-    }
-
     /// What this connection, which ended by `end` with nobody logged in, counts as; nothing, where the
     /// end says nothing about the client.
     pub(super) fn outcome(&self, end: &End) -> Option<Outcome> {
         match end {
-            End::OutOfTurn(_) | End::Wrong(_) => Some(Outcome::Crash),
-            End::Closed if self.crashed.get() => Some(Outcome::Crash),
+            End::Crashed | End::OutOfTurn(_) | End::Wrong(_) => Some(Outcome::Crash),
             End::Grace => Some(Outcome::GraceExceeded),
             End::Closed | End::Tries | End::GaveUp(_) => Some(match (self.tried.get(), self.nobody.get()) {
                 (false, _) => Outcome::NoAuth,
@@ -63,8 +56,7 @@ mod tests {
         tally.named_nobody(false);
         assert_eq!(tally.outcome(&End::Tries), Some(Outcome::AuthFail));
         assert_eq!(tally.outcome(&End::Failed("of ours".into())), None);
-        tally.crashed();
-        assert_eq!(tally.outcome(&End::Closed), Some(Outcome::Crash));
+        assert_eq!(tally.outcome(&End::Crashed), Some(Outcome::Crash));
         assert_eq!(Tally::default().outcome(&End::OutOfTurn("LogIn")), Some(Outcome::Crash));
     }
 }

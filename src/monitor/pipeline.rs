@@ -160,7 +160,9 @@ pub fn converse(conn: &Conn, link: Link<Reply, Request>, pidfd: OwnedFd, house: 
         End::Closed | End::Told | End::Grace | End::Tries | End::GaveUp(_) | End::Full | End::Hours | End::Time => {
             info!("{} from {peer} ended: {end}", conn.id)
         }
-        End::OutOfTurn(_) | End::Wrong(_) | End::Failed(_) => error!("{} from {peer} ended: {end}", conn.id),
+        End::Crashed | End::OutOfTurn(_) | End::Wrong(_) | End::Failed(_) => {
+            error!("{} from {peer} ended: {end}", conn.id)
+        }
     }
     if tenant.is_none()
         && let Some(outcome) = house.tally.outcome(&end)
@@ -186,11 +188,8 @@ fn story(
 ) -> Result<(), End> {
     let mut ssh = Ssh::new(link, pidfd)?;
 
-    let met = wait_for_identity(&mut ssh, conn, house).inspect_err(|end| {
-        if *end == End::Closed && ssh.has_crashed() {
-            house.tally.crashed();
-        }
-    });
+    let met = wait_for_identity(&mut ssh, conn, house);
+    let met = met.map_err(|end| if end == End::Closed && ssh.has_crashed() { End::Crashed } else { end });
     let Proved { identity, tenant, methods, pam } = met?;
     *who = Some(identity.tenant().clone());
     record_login(house, conn, &identity, &methods);

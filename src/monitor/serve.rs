@@ -141,7 +141,8 @@ impl<'a> Served<'a> {
         }
     }
 
-    fn wait(&self) -> Result<Wake, End> {
+    fn wait(&mut self) -> Result<Wake, End> {
+        let rested = self.files.rouse(Instant::now());
         let [link, pidfd] = self.ssh.fds();
         let mut fds = vec![self.house.told(), link, pidfd];
         if let Some(cell) = &self.cell {
@@ -149,7 +150,8 @@ impl<'a> Served<'a> {
         }
         let urgent = fds.len();
         fds.extend(self.files.watched());
-        let ready = poll::wait_readable(&fds, self.clock.next()).map_err(|errno| End::Failed(errno.to_string()))?;
+        let next = [self.clock.next(), rested].into_iter().flatten().min();
+        let ready = poll::wait_readable(&fds, next).map_err(|errno| End::Failed(errno.to_string()))?;
         let (ready, of_files) = ready.split_at_checked(urgent).unwrap_or((&ready, &[]));
         Ok(match ready {
             [true, ..] => Wake::Told,
@@ -179,6 +181,7 @@ impl<'a> Served<'a> {
             | End::Grace
             | End::Tries
             | End::GaveUp(_)
+            | End::Crashed
             | End::OutOfTurn(_)
             | End::Wrong(_)
             | End::Full
@@ -249,7 +252,7 @@ impl<'a> Served<'a> {
         let start = match ask.program {
             // For `verify`, which comes by the enter door as root of this host.
             Program::Probe => self.grant.probe(number, id).ok_or(Refusal::NotAllowed),
-            Program::Shell | Program::Command(_) | Program::Subsystem(_) | Program::Sftp(_) => {
+            Program::Shell | Program::Command(_) | Program::Words(_) | Program::Subsystem(_) | Program::Sftp(_) => {
                 self.grant.session(number, id, ask, self.told)
             }
         };
@@ -416,7 +419,7 @@ impl<'a> Served<'a> {
         let channels: Vec<u32> = sessions.iter().filter_map(|number| self.sessions.running_on(*number)).collect();
         channels
             .into_iter()
-            .try_for_each(|channel| self.ssh.reply(&Reply::SessionNotice { channel, text: limits::sentence(hit) }, &[]))
+            .try_for_each(|channel| self.ssh.reply(&Reply::SessionNotice { channel, text: hit.sentence() }, &[]))
     }
 
     fn ended(&mut self, session: &Session, exit: Exit, usage: Option<Usage>) -> Result<(), End> {

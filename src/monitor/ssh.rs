@@ -34,6 +34,8 @@ const PANICKED: i32 = 101;
 pub(super) enum End {
     /// The ssh process is done: the client went, or it gave up on it.
     Closed,
+    /// The ssh process was killed, by its list of system calls as likely as not, or panicked.
+    Crashed,
     /// Nobody was logged in when the time was up.
     Grace,
     /// Too many failed logins.
@@ -60,6 +62,7 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("closed"),
+            Self::Crashed => f.write_str("ssh process crashed"),
             Self::Grace => f.write_str("not logged in within login_grace"),
             Self::Tries => f.write_str("too many login attempts"),
             Self::GaveUp(why) => f.write_str(why.sentence()),

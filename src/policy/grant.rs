@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crate::base::{SessionId, TenantName};
+use crate::base::{SessionId, TenantName, command_line};
 use crate::config::settings::{Allow, KeyOptions, Linger, Tenant};
 use crate::wire::init::{Greeting, Start};
 use crate::wire::login::{LoggedIn, Refusal};
@@ -214,6 +214,12 @@ impl Grant {
 
     /// What runs.
     fn runs(&self, asked: Program) -> Result<Runs, Refusal> {
+        let asked = match asked {
+            Program::Words(words) if are_too_long(&words) => return Err(Refusal::TooLong),
+            Program::Words(words) if *self.identity.proof() == Proof::HostRoot => return of_words(words),
+            Program::Words(words) => Program::Command(command_line(&words)),
+            Program::Shell | Program::Command(_) | Program::Subsystem(_) | Program::Probe | Program::Sftp(_) => asked,
+        };
         let forced = self.forced();
         if let Some(options) = forced.and_then(internal_sftp) {
             return self.sftp(&options.ok_or(Refusal::NotAllowed)?);
@@ -233,7 +239,7 @@ impl Grant {
                 }
                 Some(name.as_bytes())
             }
-            Program::Probe | Program::Sftp(_) => return Err(Refusal::NotAllowed),
+            Program::Probe | Program::Sftp(_) | Program::Words(_) => return Err(Refusal::NotAllowed),
         };
         match forced {
             None => Ok(Runs { program: asked, original: None, umask: None }),
@@ -300,6 +306,19 @@ pub(super) fn linger(linger: Linger) -> Option<Duration> {
         Linger::For(time) => Some(time),
         Linger::Forever => None,
     }
+}
+
+/// Each word counts as what a shell's command line would have of it, with two quotes and a blank.
+fn are_too_long(words: &[Vec<u8>]) -> bool {
+    words.iter().map(|word| word.len() + 3).sum::<usize>() > MAX_COMMAND
+}
+
+/// What root of the host runs: nothing but the kernel holds for it.
+fn of_words(words: Vec<Vec<u8>>) -> Result<Runs, Refusal> {
+    if words.is_empty() || words.iter().any(|word| word.contains(&0)) {
+        return Err(Refusal::NotAllowed);
+    }
+    Ok(Runs { program: Program::Words(words), original: None, umask: None })
 }
 
 #[cfg(test)]

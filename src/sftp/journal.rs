@@ -1,7 +1,7 @@
 //! What was done to files, on its way to the audit file: a pipe to the monitor.
 //!
-//! Written before the client is told, as far as the pipe takes it. A monitor that is slow holds up
-//! nobody: what has no room in pipe and buffer is counted instead.
+//! Written before the client is told, and a full pipe is waited for a moment. A monitor that is stuck
+//! holds up nobody for longer: what has no room in pipe and buffer is counted instead.
 
 use std::{
     fs::File,
@@ -18,6 +18,10 @@ use super::reply::Status;
 /// Bytes that wait beside the pipe's own.
 const MOST_HELD: usize = 64 << 10;
 
+/// How long a full pipe is waited for, once until it has taken all: more than the monitor leaves it alone
+/// (`monitor/files.rs`), so that no burst of operations outruns one that works.
+const PATIENCE: Duration = Duration::from_millis(50);
+
 /// How long the end of a session waits for the last of them to be taken.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -27,13 +31,15 @@ pub(super) struct Journal {
     /// `None`: nobody reads any more.
     to: Option<File>,
     held: Vec<u8>,
+    /// A full pipe was waited for in vain.
+    is_stuck: bool,
     missing: u64,
 }
 
 impl Journal {
     pub(super) fn new(to: File) -> io::Result<Self> {
-        fd::set_nonblocking(to.as_fd(), true).map_err(|errno| io::Error::from_raw_os_error(errno.raw()))?;
-        Ok(Self { to: Some(to), held: Vec::new(), missing: 0 })
+        fd::set_nonblocking(to.as_fd(), true)?;
+        Ok(Self { to: Some(to), held: Vec::new(), is_stuck: false, missing: 0 })
     }
 
     /// Something was done, or not.
@@ -62,8 +68,21 @@ impl Journal {
         Entry::Done(record).append_to(&mut self.held);
     }
 
-    /// Writes what the pipe takes now.
+    /// Writes what the pipe takes, for which a monitor that works is waited for.
     pub(super) fn flush(&mut self) {
+        self.write();
+        let deadline = Instant::now() + PATIENCE;
+        while !self.held.is_empty() && !self.is_stuck {
+            let Some(to) = &self.to else { return };
+            let waited = poll::wait(&[poll::Watch::Writable(to.as_fd())], Some(deadline));
+            self.is_stuck = waited.is_err() || Instant::now() >= deadline;
+            self.write();
+        }
+        self.is_stuck &= !self.held.is_empty();
+    }
+
+    /// Writes what the pipe takes now.
+    fn write(&mut self) {
         let mut written = 0;
         while let (Some(to), Some(rest)) = (&mut self.to, self.held.get(written..).filter(|rest| !rest.is_empty())) {
             match to.write(rest) {
@@ -84,7 +103,7 @@ impl Journal {
     pub(super) fn end(mut self) {
         let deadline = Instant::now() + LAST_WORDS;
         loop {
-            self.flush();
+            self.write();
             if self.held.is_empty() && self.missing > 0 {
                 Entry::Missing(std::mem::take(&mut self.missing)).append_to(&mut self.held);
                 continue;
@@ -116,6 +135,37 @@ pub(super) fn opening(read: bool, write: bool) -> Operation {
 mod tests {
     use super::*;
     use std::{io::Read as _, os::fd::OwnedFd};
+
+    #[test]
+    fn a_burst_waits_for_a_monitor_that_rests_and_loses_nothing() {
+        let (read, write) = io::pipe().unwrap();
+        let mut journal = Journal::new(File::from(OwnedFd::from(write))).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "nothing is forked in this test")]
+        let reader = std::thread::spawn(move || {
+            let (mut read, mut stream, mut piece) = (File::from(OwnedFd::from(read)), Vec::new(), vec![0; 32 << 10]);
+            loop {
+                std::thread::sleep(Duration::from_millis(5));
+                match read.read(&mut piece).unwrap() {
+                    0 => return stream,
+                    length => stream.extend_from_slice(&piece[..length]),
+                }
+            }
+        });
+        let noted = 500;
+        for _ in 0..noted {
+            journal.note(Operation::Rename, &[b'x'; MAX_NAME], Some(&[b'y'; MAX_NAME]), &Ok(()));
+        }
+        journal.flush();
+        assert!(journal.held.is_empty(), "before the client is told");
+        drop(journal);
+        let stream = reader.join().unwrap();
+        let (mut at, mut lines) = (0, 0);
+        while let Some((entry, length)) = Entry::first_of(&stream[at..]).unwrap() {
+            assert!(matches!(entry, Entry::Done(_)), "{entry:?}");
+            (at, lines) = (at + length, lines + 1);
+        }
+        assert_eq!((lines, at), (noted, stream.len()));
+    }
 
     #[test]
     fn a_monitor_that_does_not_read_loses_lines_and_not_their_number() {

@@ -42,7 +42,7 @@ pub fn run() -> ExitCode {
 }
 
 fn serve() -> io::Result<()> {
-    let own = |number| fd::inherited(number).map(File::from).map_err(|errno| io::Error::from_raw_os_error(errno.raw()));
+    let own = |number| io::Result::Ok(File::from(fd::inherited(number)?));
     let (mut input, mut replies) = (Input::new(own(0)?), Replies::new(own(1)?));
     let journal = Journal::new(own(SFTP_RECORDS)?)?;
     let word = env::args_os().nth(1).unwrap_or_default();

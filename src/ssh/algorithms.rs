@@ -106,7 +106,8 @@ pub(crate) fn config(setup: &Setup) -> Result<Arc<Config>, End> {
         window_size: flow::WINDOW,
         maximum_packet_size: 32 << 10,
         channel_buffer_size: 1,
-        event_buffer_size: 64,
+        // Packets that are made at once: what they come from and what comes of it fit into a processor's cache.
+        event_buffer_size: 8,
         preferred: Preferred {
             kex: Cow::Borrowed(KEX),
             key: Cow::Borrowed(KEYS),

@@ -13,7 +13,7 @@ use cellblock::wire::session::{Terminal, WindowSize};
 use russh::{ChannelId, ChannelWriteHalf, server::Msg};
 use tokio::task::AbortHandle;
 
-use super::session::Descriptor;
+use super::descriptor::Descriptor;
 
 /// Channels at once, whatever the setup says: each holds three descriptors.
 pub(crate) const MOST_CHANNELS: usize = 128;

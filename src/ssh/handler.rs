@@ -21,6 +21,7 @@ use russh::{
 };
 
 use super::{
+    ahead::Ahead,
     algorithms,
     channels::{Channels, Preparing},
     confirmations::Confirmations,
@@ -53,6 +54,7 @@ pub(crate) struct Translator {
     ends: Ends,
     forwards: Forwards,
     flow: Flow,
+    ahead: Ahead,
     channels: Channels,
     banner: Option<String>,
     activity: Activity,
@@ -83,11 +85,13 @@ impl Translator {
     pub(crate) fn new(given: Given) -> Self {
         let Given { monitor, ends, forwards, flow, channels, banner, activity, login_is_through } = given;
         let (logged_in, next_number, opened) = (None, 0, 0);
+        let ahead = forwards.ahead();
         Self {
             monitor,
             ends,
             forwards,
             flow,
+            ahead,
             channels,
             banner,
             activity,
@@ -138,6 +142,8 @@ impl Translator {
                 session.channel_success(id)?;
                 let running = session::Session {
                     writer: preparing.writer,
+                    way: self.ahead.way(u32::from(id)),
+                    terminal: preparing.terminal.as_ref().map(|_it| self.ahead.terminal()),
                     handle: session.handle(),
                     flow: self.flow.clone(),
                     news,
@@ -486,6 +492,11 @@ impl Handler for Translator {
 
     fn adjust_window(&mut self, id: ChannelId, target: u32) -> u32 {
         self.flow.granted(u32::from(id), target)
+    }
+
+    async fn window_adjusted(&mut self, id: ChannelId, window: u32, _session: &mut Session) -> Result<(), End> {
+        self.ahead.given(u32::from(id), window);
+        Ok(())
     }
 
     async fn data(&mut self, id: ChannelId, data: &[u8], session: &mut Session) -> Result<(), End> {

@@ -4,9 +4,12 @@
 //! translates between SSH and the messages of `wire::login`, moves bytes, and holds no privilege
 //! and no secret but the host keys. It must never open a file, a socket or a process.
 
+mod ahead;
 mod algorithms;
+mod answers;
 mod channels;
 mod confirmations;
+mod descriptor;
 mod end;
 mod filter;
 mod flow;

@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use super::{
+    ahead::Ahead,
     algorithms,
     channels::Channels,
     end::End,
@@ -79,9 +80,10 @@ fn prepare(connection: OwnedFd, link: &OwnedFd) -> Result<(Runtime, Parts)> {
         let _inside = runtime.enter();
         fd::set_nonblocking(link.as_fd(), true).map_err(|errno| fail("preparing the link", "", errno))?;
         let login_is_through = Arc::new(AtomicBool::new(false));
+        let line = fd::duplicate(connection.as_fd()).map_err(|errno| fail("preparing the connection", "", errno))?;
         let socket = Socket::new(connection, Arc::clone(&login_is_through))?;
         let voice = Voice::new(copy()?).map_err(failed)?;
-        let forwards = Forwards::new(voice.clone(), Flow::default());
+        let forwards = Forwards::new(voice.clone(), Flow::default(), Ahead::new(line));
         let (ear, ends, answers) = Ear::new(copy()?, forwards.clone()).map_err(failed)?;
         Parts { socket, login_is_through, voice, ear, ends, forwards, answers }
     };

@@ -5,94 +5,52 @@
 //! reported as soon as it is known.
 
 use std::{
-    fs::File,
     future::pending,
-    io::{self, Read as _, Write as _},
-    os::fd::{AsFd as _, OwnedFd},
+    io,
+    os::fd::OwnedFd,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Instant,
 };
 
-use cellblock::sys::{fd, pty, stream};
+use bytes::Bytes;
 use cellblock::wire::{
     LinkError, link,
-    session::{Exit, LAST_BYTES, LAST_WORDS, MEMORY_LIMIT_STATUS, WindowSize},
+    session::{Exit, LAST_BYTES, LAST_WORDS, MEMORY_LIMIT_STATUS},
 };
 use russh::{
     ChannelWriteHalf, Sig,
     server::{Handle, Msg},
 };
-use tokio::{
-    io::{AsyncWrite, AsyncWriteExt as _, Interest, unix::AsyncFd},
-    time::sleep,
-};
+use tokio::{io::AsyncWrite, task::yield_now, time::sleep};
 
 use super::{
+    ahead::{Terminal, Way},
+    answers::Answers,
+    descriptor::{Buffer, Descriptor},
     end::End,
     flow::Flow,
     idle::{self, Activity, Step},
     monitor::{Ends, News},
-    ready, requests,
+    requests,
 };
-
-/// As much as a pipe holds: one read empties it.
-const BUFFER: usize = 64 << 10;
 
 /// Extended data type for standard error (RFC 4254, 5.2).
 const STDERR: u32 = 1;
 
-/// One end of a stream of a program.
-#[derive(Debug)]
-pub(crate) struct Descriptor(AsyncFd<File>);
-
-impl Descriptor {
-    /// Has the runtime watch `fd`, which becomes non-blocking.
-    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
-        fd::set_nonblocking(fd.as_fd(), true).map_err(|errno| io::Error::from_raw_os_error(errno.raw()))?;
-        Ok(Self(ready::watch(File::from(fd), Interest::READABLE | Interest::WRITABLE)?))
-    }
-
-    /// Waits for what there is to read; 0 is the end.
-    pub(crate) async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let mut ready = self.0.readable().await?;
-            if let Ok(read) = ready.try_io(|file| file.get_ref().read(buffer)) {
-                return read;
-            }
-        }
-    }
-
-    /// Writes what fits, once some does.
-    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        loop {
-            let mut ready = ready!(self.0.poll_write_ready(cx))?;
-            if let Ok(written) = ready.try_io(|file| file.get_ref().write(bytes)) {
-                return Poll::Ready(written);
-            }
-        }
-    }
-
-    /// Lets the peer read the end, if this is a socket.
-    pub(crate) fn end_sending(&self) {
-        // Not connected any more: then the peer has read it.
-        stream::end_sending(self.0.as_fd()).unwrap_or_default();
-    }
-
-    /// Sets the size, if this is a terminal's master.
-    pub(crate) fn resize(&self, size: WindowSize) -> bool {
-        pty::set_size(self.0.as_fd(), size.columns, size.rows, size.width, size.height).is_ok()
-    }
-}
+/// Less than this is an answer that somebody waits for: it is sent before more is looked for. Much less
+/// than a terminal gives at once, of which many are to go out together.
+const FEW: usize = 256;
 
 /// A descriptor to write to, and where it is noted that something was.
-struct Sink(Arc<Descriptor>, Activity);
+struct Sink(Arc<Descriptor>, Activity, Answers);
 
 impl AsyncWrite for Sink {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(self.0.poll_write(cx, bytes))?;
         self.1.moved();
+        self.2.asked(written);
         Poll::Ready(Ok(written))
     }
 
@@ -150,6 +108,10 @@ impl Streams {
 pub(crate) struct Session {
     /// Sends data, bounded by the client's window.
     pub(crate) writer: ChannelWriteHalf<Msg>,
+    /// When to send more.
+    pub(crate) way: Way,
+    /// If it has a terminal.
+    pub(crate) terminal: Option<Terminal>,
     /// Sends what the writer cannot.
     pub(crate) handle: Handle,
     /// Brings what the client sends.
@@ -168,27 +130,30 @@ impl Session {
     /// Serves the session until the channel can be closed, and closes it.
     pub(crate) async fn run(self, streams: Streams) {
         let channel = u32::from(self.writer.id());
-        let Self { writer, handle, flow, news, activity, number, ends } = self;
+        let Self { writer, way, terminal, handle, flow, news, activity, number, ends } = self;
         let idle = async {
             let mut warned = false;
             while let Step::Warn(left) = activity.step(&mut warned).await {
                 ends.notice(number, idle::warning("this session", left));
             }
         };
-        let client = Client { writer, handle };
+        let client = Client { writer, way, handle };
         match streams {
             Streams::Terminal(master) => {
-                let input = flow.pump(channel, Sink(Arc::clone(&master), activity.clone()));
-                let served = during(input, serve_terminal(&client, &master, news, &activity));
-                tokio::select! { () = served => {} () = idle => {} }
+                let answers = Answers::to_keys();
+                let input = flow.pump(channel, Sink(Arc::clone(&master), activity.clone(), answers.clone()));
+                let served = during(input, serve_terminal(&client, &master, news, &activity, &answers));
+                tokio::select! { () = served => {} () = idle => {} () = answers.attend() => {} }
             }
             Streams::Pipes { stdin, stdout, stderr } => {
                 // Ends with the client's last byte, and closes the program's standard input.
-                let input = flow.pump(channel, Sink(stdin, activity.clone()));
-                let served = during(input, serve_pipes(&client, &stdout, &stderr, news, &activity));
-                tokio::select! { () = served => {} () = idle => {} }
+                let answers = Answers::to_requests();
+                let input = flow.pump(channel, Sink(stdin, activity.clone(), answers.clone()));
+                let served = during(input, serve_pipes(&client, (&stdout, &answers), &stderr, news, &activity));
+                tokio::select! { () = served => {} () = idle => {} () = answers.attend() => {} }
             }
         }
+        drop(terminal);
         flow.discard(channel);
         client.close().await;
     }
@@ -206,12 +171,17 @@ async fn during(side: impl Future<Output = ()>, main: impl Future<Output = ()>) 
     }
 }
 
-async fn serve_pipes(client: &Client, stdout: &Descriptor, stderr: &Descriptor, news: News, activity: &Activity) {
+async fn serve_pipes(
+    client: &Client,
+    (stdout, answers): (&Descriptor, &Answers),
+    stderr: &Descriptor,
+    news: News,
+    activity: &Activity,
+) {
     let News { exit, mut notices } = news;
     let output = async {
-        let out = copy(stdout, client.writer.make_writer(), activity);
-        let err = copy(stderr, client.writer.make_writer_ext(Some(STDERR)), activity);
-        tokio::join!(out, err);
+        let stdout = copy(stdout, client, None, activity, || answers.came());
+        tokio::join!(stdout, copy(stderr, client, Some(STDERR), activity, || {}));
     };
     let end = async {
         if let Ok(exit) = exit.await {
@@ -220,9 +190,8 @@ async fn serve_pipes(client: &Client, stdout: &Descriptor, stderr: &Descriptor, 
     };
     // Ends with the exit, after which there are none. A client that reads nothing holds up no exit.
     let notices = async {
-        let mut to = std::pin::pin!(client.writer.make_writer_ext(Some(STDERR)));
         while let Some(text) = notices.recv().await {
-            if to.write_all(format!("{text}\n").as_bytes()).await.is_err() {
+            if client.send(Some(STDERR), format!("{text}\n")).await.is_err() {
                 return;
             }
         }
@@ -230,23 +199,22 @@ async fn serve_pipes(client: &Client, stdout: &Descriptor, stderr: &Descriptor, 
     tokio::join!(output, end, notices);
 }
 
-/// Copies until the program closes the stream or the client's side is gone.
-async fn copy(from: &Descriptor, to: impl AsyncWrite, activity: &Activity) {
-    let mut to = std::pin::pin!(to);
-    let mut buffer = vec![0; BUFFER];
-    while let Ok(length) = from.read(&mut buffer).await {
-        let bytes = buffer.get(..length).unwrap_or_default();
-        if bytes.is_empty() || to.write_all(bytes).await.is_err() {
+/// Copies until the program closes the stream or the client's side is gone, and says each time that
+/// something `came`.
+async fn copy(from: &Descriptor, client: &Client, kind: Option<u32>, activity: &Activity, came: impl Fn()) {
+    let mut buffer = Buffer::default();
+    while let Ok(bytes) = from.read(&mut buffer).await {
+        came();
+        if bytes.is_empty() || client.send(kind, bytes).await.is_err() {
             return;
         }
         activity.moved();
     }
 }
 
-async fn serve_terminal(client: &Client, master: &Descriptor, news: News, activity: &Activity) {
+async fn serve_terminal(client: &Client, master: &Descriptor, news: News, activity: &Activity, answers: &Answers) {
     let News { mut exit, mut notices } = news;
-    let mut writer = std::pin::pin!(client.writer.make_writer());
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = Buffer::default();
     let mut exited = false;
     let (mut after_exit, mut patience) = (0, LAST_WORDS);
     while after_exit < LAST_BYTES {
@@ -255,7 +223,7 @@ async fn serve_terminal(client: &Client, master: &Descriptor, news: News, activi
             biased;
             // Before the exit, which may be because of it. The terminal may be in raw mode.
             Some(text) = notices.recv() => {
-                if writer.write_all(format!("\r\n{text}\r\n").as_bytes()).await.is_err() {
+                if client.send(None, format!("\r\n{text}\r\n")).await.is_err() {
                     break;
                 }
             }
@@ -268,12 +236,13 @@ async fn serve_terminal(client: &Client, master: &Descriptor, news: News, activi
             }
             // EIO: the last process on the terminal is gone (ioctl_tty(2)).
             read = master.read(&mut buffer) => {
-                let bytes = buffer.get(..read.unwrap_or(0)).unwrap_or_default();
+                let bytes = read.unwrap_or_default();
                 if exited {
                     after_exit += bytes.len();
                     patience = patience.saturating_sub(asked.elapsed());
                 }
-                if bytes.is_empty() || writer.write_all(bytes).await.is_err() {
+                answers.came();
+                if bytes.is_empty() || client.send(None, bytes).await.is_err() {
                     break;
                 }
                 activity.moved();
@@ -290,10 +259,27 @@ async fn serve_terminal(client: &Client, master: &Descriptor, news: News, activi
 /// session too: nothing is left to do about it here.
 struct Client {
     writer: ChannelWriteHalf<Msg>,
+    way: Way,
     handle: Handle,
 }
 
 impl Client {
+    /// Sends data, or extended data of a `kind`, as far as the client's window allows, and waits for that.
+    async fn send(&self, kind: Option<u32>, bytes: impl Into<Bytes>) -> Result<(), russh::Error> {
+        let bytes = bytes.into();
+        let length = bytes.len();
+        self.way.turn().await;
+        match kind {
+            None => self.writer.data_bytes(bytes).await?,
+            Some(kind) => self.writer.extended_data_bytes(kind, bytes).await?,
+        }
+        self.way.sent(length);
+        if length < FEW {
+            yield_now().await;
+        }
+        Ok(())
+    }
+
     async fn report(&self, exit: Exit) {
         match exit {
             Exit::Status(status) => drop(self.writer.exit_status(u32::from(status)).await),

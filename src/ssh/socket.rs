@@ -4,7 +4,7 @@ use std::{
     error::Error,
     fmt,
     future::Future as _,
-    io,
+    io::{self, IoSliceMut},
     net::TcpStream as StdStream,
     os::fd::{AsFd as _, OwnedFd},
     pin::Pin,
@@ -17,7 +17,7 @@ use std::{
 };
 
 use cellblock::base::{Failure, Result, fail};
-use cellblock::sys::{Errno, fd, tcp};
+use cellblock::sys::{fd, tcp};
 use cellblock::wire::login::GaveUp;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -25,7 +25,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::overheard;
+use super::{flow::ReadBoth, overheard};
 
 /// A client that has gone without a word is noticed after three minutes of silence. There is no
 /// `TCP_USER_TIMEOUT`: it also ends connections whose living client has stopped reading
@@ -137,7 +137,7 @@ impl Socket {
         };
         while exchange.over.as_mut().poll(cx).is_ready() {
             let still_sends = !by_client && exchange.moved >= STILL_SENDS && exchange.times < MOST_TIMES;
-            if exchange.spoke && !still_sends && tcp::unacknowledged(self.inner.as_fd()).map_err(raw)? == 0 {
+            if exchange.spoke && !still_sends && tcp::unacknowledged(self.inner.as_fd())? == 0 {
                 return Err(io::Error::other(Cut(GaveUp::KeyExchange)));
             }
             (exchange.moved, exchange.times) = (0, exchange.times.saturating_add(1));
@@ -156,32 +156,60 @@ impl Socket {
         }
     }
 
+    fn before_reading(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.is_logged_in() { self.watch_exchange(cx) } else { Ok(()) }
+    }
+
+    fn after_reading(&mut self, read: usize) -> io::Result<()> {
+        let read = u64::try_from(read).unwrap_or(u64::MAX);
+        if !self.is_logged_in() {
+            return self.count_early(read);
+        }
+        self.spoke(read);
+        Ok(())
+    }
+
     /// Fails where somebody who is not logged in sent more than can be of use.
     fn count_early(&mut self, read: u64) -> io::Result<()> {
-        tcp::acknowledge_at_once(self.inner.as_fd()).map_err(raw)?;
+        tcp::acknowledge_at_once(self.inner.as_fd())?;
         self.early = self.early.saturating_add(read);
         if self.early > MOST_EARLY { Err(io::Error::other(Cut(GaveUp::TooMuchEarly))) } else { Ok(()) }
     }
 }
 
-fn raw(errno: Errno) -> io::Error {
-    io::Error::from_raw_os_error(errno.raw())
-}
-
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
-        if socket.is_logged_in() {
-            socket.watch_exchange(cx)?;
-        }
+        socket.before_reading(cx)?;
         let before = buffer.filled().len();
         ready!(Pin::new(&mut socket.inner).poll_read(cx, buffer))?;
-        let read = u64::try_from(buffer.filled().len().saturating_sub(before)).unwrap_or(u64::MAX);
-        if socket.is_logged_in() {
-            socket.spoke(read);
-            return Poll::Ready(Ok(()));
+        let read = buffer.filled().len().saturating_sub(before);
+        Poll::Ready(socket.after_reading(read))
+    }
+}
+
+impl ReadBoth for Socket {
+    fn poll_read_both(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &mut ReadBuf<'_>,
+        second: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.before_reading(cx)?;
+        loop {
+            ready!(self.inner.poll_read_ready(cx))?;
+            let into = [first.initialize_unfilled(), second.initialize_unfilled()];
+            match self.inner.try_read_vectored(&mut into.map(IoSliceMut::new)) {
+                Ok(read) => {
+                    let in_first = read.min(first.remaining());
+                    first.advance(in_first);
+                    second.advance(read.saturating_sub(in_first));
+                    return Poll::Ready(self.after_reading(read));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
         }
-        Poll::Ready(socket.count_early(read))
     }
 }
 

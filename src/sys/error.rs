@@ -112,6 +112,12 @@ impl From<io::Error> for Errno {
     }
 }
 
+impl From<Errno> for io::Error {
+    fn from(errno: Errno) -> Self {
+        Self::from_raw_os_error(errno.0)
+    }
+}
+
 /// Makes a call again while a signal interrupts it.
 pub fn retry<T>(mut call: impl FnMut() -> SysResult<T>) -> SysResult<T> {
     loop {

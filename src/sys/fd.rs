@@ -26,6 +26,13 @@ pub fn duplicate_above(fd: BorrowedFd<'_>, at_least: RawFd) -> SysResult<OwnedFd
     Ok(rustix::io::fcntl_dupfd_cloexec(fd, at_least)?)
 }
 
+/// read(2) into what `buffer` has room for behind what it holds; the length of what came, 0 at the end.
+///
+/// `EAGAIN`: non-blocking, and nothing is there. The buffer must have spare capacity.
+pub fn read_more(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> SysResult<usize> {
+    retry(|| Ok(rustix::io::read(fd, rustix::buffer::spare_capacity(buffer))?))
+}
+
 /// dup3(2): makes the descriptor number `at` refer to `fd`, surviving exec; what was there is closed.
 ///
 /// For a process that is about to exec and lays out the numbers that the program expects.
@@ -107,6 +114,18 @@ pub fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, most: usize) -> SysResul
 pub fn is_stream(fd: BorrowedFd<'_>) -> SysResult<bool> {
     let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode);
     Ok(matches!(kind, rustix::fs::FileType::Fifo | rustix::fs::FileType::Socket))
+}
+
+/// fstat(2): whether it is `/dev/null` (null(4)).
+pub fn is_null(fd: BorrowedFd<'_>) -> SysResult<bool> {
+    let stat = rustix::fs::fstat(fd)?;
+    let is_device = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::CharacterDevice;
+    Ok(is_device && stat.st_rdev == rustix::fs::makedev(1, 3))
+}
+
+/// `FIONREAD`: bytes that can be read from a pipe now.
+pub fn waiting(pipe: BorrowedFd<'_>) -> SysResult<u64> {
+    Ok(rustix::io::ioctl_fionread(pipe)?)
 }
 
 /// read(2).

@@ -40,8 +40,18 @@ fn create(name: &CStr) -> SysResult<File> {
     Ok(File::from(fd))
 }
 
+/// How often the kernel is asked anew to seal: each time it has waited a sixth of a second itself.
+const ATTEMPTS: usize = 60;
+
 fn seal(file: File) -> SysResult<OwnedFd> {
-    fcntl_add_seals(file.as_fd(), SEALS)?;
+    // EBUSY: somebody holds one of its pages, who may write it later (mm/memfd.c). Nobody but the kernel has
+    // it: whoever moves pages together, or writes what memory is short of, lets it go again.
+    let mut attempts = 0..ATTEMPTS;
+    while let Err(errno) = fcntl_add_seals(file.as_fd(), SEALS) {
+        if errno != rustix::io::Errno::BUSY || attempts.next().is_none() {
+            return Err(errno.into());
+        }
+    }
     if fcntl_get_seals(file.as_fd())?.contains(SEALS) { Ok(file.into()) } else { Err(Errno::EPERM) }
 }
 

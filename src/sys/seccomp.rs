@@ -111,6 +111,7 @@ pub fn value(name: &str) -> Option<u32> {
         PR_GET_NO_NEW_PRIVS = i128::from(libc::PR_GET_NO_NEW_PRIVS),
         PR_GET_SECCOMP = i128::from(libc::PR_GET_SECCOMP),
         PROT_READ_WRITE = i128::from(libc::PROT_READ | libc::PROT_WRITE),
+        TCP_INFO = i128::from(libc::TCP_INFO),
         TCP_QUICKACK = i128::from(libc::TCP_QUICKACK),
         TIOCLINUX = i128::from(libc::TIOCLINUX),
         TIOCOUTQ = i128::from(libc::TIOCOUTQ),

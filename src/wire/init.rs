@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Bytes, SessionId};
+use crate::base::{Bytes, SessionId, escape};
 
 use super::forward::Socket;
 use super::session::{Exit, Program, Signal, Terminal, Usage};
@@ -283,6 +283,35 @@ pub enum Hit {
     },
 }
 
+impl Hit {
+    /// For the tenant's terminal or standard error: one line.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let what = match self {
+            Self::Memory { most, stopped, victim } => {
+                let who = match victim {
+                    Some(Victim { pid, name }) => format!("{} (pid {pid})", escape(name)),
+                    None => "a process".to_owned(),
+                };
+                let more = match stopped.saturating_sub(1) {
+                    0 => String::new(),
+                    1 => " and 1 more".to_owned(),
+                    more => format!(" and {more} more"),
+                };
+                let verb = if *stopped > 1 { "were" } else { "was" };
+                format!("memory limit reached ({most} for all of your sessions together): {who}{more} {verb} stopped")
+            }
+            Self::Pids { most, refused: _ } => {
+                format!(
+                    "process limit reached ({most} processes and threads for all of your sessions together): \
+                     no more can be started"
+                )
+            }
+        };
+        format!("cellblock: {what}; see /run/cellblock/usage")
+    }
+}
+
 /// A process that was stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Victim {
@@ -290,4 +319,27 @@ pub struct Victim {
     pub pid: i32,
     /// Its name, as it gave itself: at most 15 bytes (`PR_SET_NAME`).
     pub name: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_names_the_limit_and_who_was_stopped() {
+        let victim = Some(Victim { pid: 42, name: "evil\u{1b}[2J".into() });
+        let one = Hit::Memory { most: Bytes(512 << 20), stopped: 1, victim };
+        assert_eq!(
+            one.sentence(),
+            "cellblock: memory limit reached (512M for all of your sessions together): evil\\x1b[2J (pid 42) was \
+             stopped; see /run/cellblock/usage"
+        );
+        let several = Hit::Memory { most: Bytes(1 << 30), stopped: 3, victim: None }.sentence();
+        assert!(
+            several.contains("(1G for all of your sessions together): a process and 2 more were stopped"),
+            "{several}"
+        );
+        let pids = Hit::Pids { most: 256, refused: 9 }.sentence();
+        assert!(pids.contains("process limit reached (256 processes"), "{pids}");
+    }
 }

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::sftp::Access;
-use crate::base::{escape, escape_bytes};
+use crate::base::{command_line, escape, escape_bytes};
 
 /// Longest command line: what the kernel takes as one argument of a program, less the zero at its end
 /// (`MAX_ARG_STRLEN`, execve(2)). sshd takes longer ones, and then cannot start the shell.
@@ -24,6 +24,9 @@ pub enum Program {
     Probe,
     /// init's face that serves files by SFTP (`sftp`). Never at a client's request for it by this name.
     Sftp(Access),
+    /// These words, without a shell: the first is looked for in `PATH`. At the request of nobody but root of
+    /// the host; for others they are a [`Program::Command`], so that the shell of an account holds for it.
+    Words(Vec<Vec<u8>>),
 }
 
 impl Program {
@@ -32,7 +35,7 @@ impl Program {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Shell => "shell",
-            Self::Command(_) => "exec",
+            Self::Command(_) | Self::Words(_) => "exec",
             Self::Subsystem(_) => "subsystem",
             Self::Probe => "probe",
             Self::Sftp(_) => "sftp",
@@ -44,6 +47,7 @@ impl Program {
     pub fn command(&self) -> Option<String> {
         match self {
             Self::Command(command) => Some(escape_bytes(command)),
+            Self::Words(words) => Some(escape_bytes(&command_line(words))),
             Self::Subsystem(name) => Some(escape(name)),
             Self::Shell | Self::Probe | Self::Sftp(_) => None,
         }

@@ -198,7 +198,7 @@ impl FakeMonitor {
                 return self.reply(&Reply::SessionRefused { channel, why }, Vec::new());
             }
             Program::Command(line) => String::from_utf8_lossy(line).into_owned(),
-            Program::Subsystem(_) | Program::Probe | Program::Sftp(_) => {
+            Program::Words(_) | Program::Subsystem(_) | Program::Probe | Program::Sftp(_) => {
                 let why = Refusal::NotAllowed;
                 return self.reply(&Reply::SessionRefused { channel, why }, Vec::new());
             }

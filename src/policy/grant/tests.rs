@@ -274,6 +274,15 @@ fn a_host_account_is_held_by_its_class_and_root_of_the_host_by_nothing() {
     let root = by(Proof::HostRoot);
     assert_eq!(run(&root, Program::Shell, true).unwrap().program, Program::Shell);
     assert_eq!(run(&root, exec("id"), false).unwrap().program, exec("id"));
+    let words = || Program::Words(vec![b"ls".to_vec(), b"a b".to_vec()]);
+    assert_eq!(run(&root, words(), false).unwrap().program, words());
+    assert_eq!(run(&root, Program::Words(Vec::new()), false), Err(Refusal::NotAllowed));
+    assert_eq!(run(&root, Program::Words(vec![vec![b'a', 0]]), false), Err(Refusal::NotAllowed));
+    assert_eq!(run(&root, Program::Words(vec![vec![b'a'; MAX_COMMAND], vec![b'a']]), false), Err(Refusal::TooLong));
+    assert_eq!(run(&root, Program::Words(vec![Vec::new(); MAX_COMMAND / 3 + 1]), false), Err(Refusal::TooLong));
+    // The shell of an account holds for it.
+    let own = granted(|tenant, _| tenant.jail.allow = BTreeSet::from([Allow::Exec]));
+    assert_eq!(run(&own, words(), false).unwrap().program, exec("'ls' 'a b'"));
     // What runs as our own is ordered by nobody's request.
     assert_eq!(run(&root, Program::Probe, false), Err(Refusal::NotAllowed));
 }

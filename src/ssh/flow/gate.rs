@@ -33,8 +33,24 @@ const LONE: usize = 80;
 /// Read ahead at most: two of the largest data packets.
 const INPUT: usize = 64 << 10;
 
+/// From here on what the library asks for is the rest of a large packet, and read to where it is
+/// wanted: only this much of what follows is read ahead with it, enough for the next one's length.
+const DIRECT: usize = 8 << 10;
+const WITH_DIRECT: usize = 256;
+
 /// Output held back at most.
 const OUTPUT: usize = 64 << 10;
+
+/// A stream that is read into two buffers by one call, the second once the first is full.
+pub(crate) trait ReadBoth: AsyncRead + AsyncWrite + Unpin {
+    /// As [`AsyncRead::poll_read`]; ready with nothing in either is the end.
+    fn poll_read_both(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: &mut ReadBuf<'_>,
+        second: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>>;
+}
 
 /// A stream with gates.
 #[derive(Debug)]
@@ -73,7 +89,7 @@ impl Input {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
+impl<S: ReadBoth> Gate<S> {
     /// A gate over `inner`, opened and closed by `flow`.
     pub(crate) fn new(inner: S, flow: Flow) -> Self {
         let input = Input { bytes: vec![0; INPUT].into(), start: 0, end: 0, hold: None, in_vain: 0 };
@@ -112,6 +128,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         Poll::Ready(Ok(length))
     }
 
+    /// Reads the rest of a large packet to where it is wanted.
+    fn read_direct(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut ahead = ReadBuf::new(self.input.bytes.get_mut(..WITH_DIRECT).unwrap_or_default());
+        ready!(self.inner.poll_read_both(cx, buffer, &mut ahead))?;
+        (self.input.start, self.input.end) = (0, ahead.filled().len());
+        self.input.in_vain = 0;
+        Poll::Ready(Ok(()))
+    }
+
     /// Whether the lone packet that is held still has to wait. If so, this task is woken in time.
     fn still_held(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(timer) = &mut self.input.hold else { return false };
@@ -129,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
+impl<S: ReadBoth> AsyncRead for Gate<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
         // Held output must go out in time even if nothing more is written.
@@ -142,6 +167,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
                     return Poll::Ready(Ok(()));
                 }
                 (gate.input.start, gate.input.end) = (0, 0);
+                if buffer.remaining() >= DIRECT {
+                    return gate.read_direct(cx, buffer);
+                }
             }
             match gate.read_ahead(cx)? {
                 // The end, unless a packet is held: that goes first.
@@ -149,7 +177,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
                 Poll::Ready(0) => {}
                 Poll::Ready(length) => {
                     let first = gate.input.hold.take().is_none();
-                    if first && length <= LONE && gate.flow.state().policy.probe_can_wait() {
+                    // What is asked for in part already is the middle of a packet.
+                    let begins = buffer.filled().is_empty();
+                    if first && begins && length <= LONE && gate.flow.state().policy.probe_can_wait() {
                         gate.input.hold_lone_packet();
                     } else {
                         gate.input.in_vain = 0;
@@ -166,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
+impl<S: ReadBoth> AsyncWrite for Gate<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let gate = self.get_mut();
         if gate.output.len() < OUTPUT && gate.output_hold.is_none() && gate.flow.state().policy.output_held() {

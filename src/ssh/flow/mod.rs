@@ -23,9 +23,15 @@ use std::{
 
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-use self::{policy::Policy, queue::Queue};
+use self::{
+    policy::Policy,
+    queue::{Queue, Spares},
+};
 
-pub(crate) use self::{gate::Gate, policy::WINDOW};
+pub(crate) use self::{
+    gate::{Gate, ReadBoth},
+    policy::WINDOW,
+};
 
 /// The peer sent more than its window; the connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +51,7 @@ struct Inflow {
 struct State {
     policy: Policy,
     inflows: HashMap<u32, Inflow>,
+    spares: Spares,
     /// The gate, waiting for a channel to thaw.
     gate: Option<Waker>,
 }
@@ -79,7 +86,7 @@ impl Flow {
             return Ok(0);
         }
         let Some(inflow) = state.inflows.get_mut(&channel) else { return Ok(0) };
-        inflow.queue.push(data);
+        inflow.queue.push(data, &mut state.spares);
         let waiting = inflow.queue.len();
         if let Some(pump) = inflow.pump.take() {
             pump.wake();
@@ -135,6 +142,7 @@ impl Flow {
             if self.write(channel, &chunk, &mut program).await.is_err() {
                 return self.discard(channel);
             }
+            self.state().spares.keep(chunk);
         }
     }
 

@@ -6,6 +6,35 @@ use std::collections::VecDeque;
 /// allocation and one write.
 const CHUNK: usize = 4096;
 
+/// Room of a chunk for more than that: the largest packet that clients send.
+const LARGE: usize = 32 << 10;
+
+/// Large chunks that are kept for the next packets. Used again at once, they are still in the
+/// processor's cache; malloc would walk through all memory that it ever had.
+const MOST_SPARES: usize = 4;
+
+/// Large chunks that were written and can be filled again; of all channels together.
+#[derive(Debug, Default)]
+pub(super) struct Spares(Vec<Vec<u8>>);
+
+impl Spares {
+    /// Keeps `chunk`, if it is of use.
+    pub(super) fn keep(&mut self, mut chunk: Vec<u8>) {
+        if chunk.capacity() == LARGE && self.0.len() < MOST_SPARES {
+            chunk.clear();
+            self.0.push(chunk);
+        }
+    }
+
+    /// An empty chunk with room for `length`.
+    fn chunk(&mut self, length: usize) -> Vec<u8> {
+        if length <= CHUNK || length > LARGE {
+            return Vec::with_capacity(length.max(CHUNK));
+        }
+        self.0.pop().unwrap_or_else(|| Vec::with_capacity(LARGE))
+    }
+}
+
 /// A queue of bytes. Holds at most twice the memory of the bytes in it, and a chunk.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -15,7 +44,7 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Appends `data`.
-    pub(super) fn push(&mut self, data: &[u8]) {
+    pub(super) fn push(&mut self, data: &[u8], spares: &mut Spares) {
         if data.is_empty() {
             return;
         }
@@ -26,7 +55,7 @@ impl Queue {
             last.extend_from_slice(data);
             return;
         }
-        let mut chunk = Vec::with_capacity(data.len().max(CHUNK));
+        let mut chunk = spares.chunk(data.len());
         chunk.extend_from_slice(data);
         self.chunks.push_back(chunk);
     }
@@ -57,26 +86,44 @@ mod tests {
     #[test]
     fn bytes_come_out_in_order_and_whole() {
         let mut queue = Queue::default();
-        let mut expected = Vec::new();
+        let (mut spares, mut expected) = (Spares::default(), Vec::new());
         for length in [1, 0, 4095, 1, 40_000, 2, 3] {
             let data: Vec<u8> = (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect();
-            queue.push(&data);
+            queue.push(&data, &mut spares);
             expected.extend(data);
         }
         assert_eq!(queue.len(), expected.len());
         let mut out = Vec::new();
         while let Some(chunk) = queue.pop() {
             assert!(!chunk.is_empty());
-            out.extend(chunk);
+            out.extend_from_slice(&chunk);
+            spares.keep(chunk);
         }
         assert_eq!((out, queue.len()), (expected, 0));
+    }
+
+    #[test]
+    fn a_written_chunk_is_filled_again_and_few_are_kept() {
+        let (mut queue, mut spares) = (Queue::default(), Spares::default());
+        for _ in 0..MOST_SPARES + 2 {
+            queue.push(&[1; LARGE], &mut spares);
+        }
+        let mut last = std::ptr::null();
+        while let Some(chunk) = queue.pop() {
+            last = if spares.0.len() < MOST_SPARES { chunk.as_ptr() } else { last };
+            spares.keep(chunk);
+        }
+        assert_eq!(spares.0.len(), MOST_SPARES);
+        queue.push(&[2; CHUNK + 1], &mut spares);
+        let chunk = queue.pop().unwrap();
+        assert_eq!((chunk.as_ptr(), &*chunk), (last, &[2; CHUNK + 1][..]));
     }
 
     #[test]
     fn small_packets_share_a_chunk() {
         let mut queue = Queue::default();
         for _ in 0..CHUNK {
-            queue.push(b"x");
+            queue.push(b"x", &mut Spares::default());
         }
         assert_eq!(queue.chunks.len(), 1);
     }

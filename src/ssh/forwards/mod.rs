@@ -31,7 +31,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{flow::Flow, idle::Activity, monitor::Voice};
+use super::{ahead::Ahead, flow::Flow, idle::Activity, monitor::Voice};
 
 use listener::Listening;
 use stream::State;
@@ -86,6 +86,7 @@ pub(crate) struct Forwards {
     slots: Arc<Semaphore>,
     voice: Voice,
     flow: Flow,
+    ahead: Ahead,
     activity: Activity,
 }
 
@@ -117,15 +118,21 @@ pub(crate) enum Times {
 }
 
 impl Forwards {
-    /// An empty table, which asks by `voice`; `flow` brings what the client sends.
-    pub(crate) fn new(voice: Voice, flow: Flow) -> Self {
+    /// An empty table, which asks by `voice`; `flow` brings what the client sends, `ahead` knows how far to be
+    /// ahead of it.
+    pub(crate) fn new(voice: Voice, flow: Flow, ahead: Ahead) -> Self {
         let slots = Arc::new(Semaphore::new(MAX_FORWARDS));
-        Self { table: Arc::default(), slots, voice, flow, activity: Activity::new() }
+        Self { table: Arc::default(), slots, voice, flow, ahead, activity: Activity::new() }
     }
 
     /// Brings what the client sends.
     pub(crate) fn flow(&self) -> Flow {
         self.flow.clone()
+    }
+
+    /// How far channels may be ahead of the client.
+    pub(crate) fn ahead(&self) -> Ahead {
+        self.ahead.clone()
     }
 
     /// When something moved last on the connection that these are forwards of.
@@ -197,7 +204,8 @@ impl Forwards {
         let counts = Arc::new(Counts::default());
         let (state, states) = watch::channel(State::Open);
         self.table().open.insert(id, Open { number, counts: Arc::clone(&counts), state });
-        stream::run(&writer, socket, &self.flow, &counts, &self.activity, states).await;
+        let way = self.ahead.way(u32::from(id));
+        stream::run((&writer, &way), socket, &self.flow, &counts, &self.activity, states).await;
         self.flow.close(u32::from(id));
         let open = self.table().open.remove(&id);
         if let Some(open) = open {

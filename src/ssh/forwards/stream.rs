@@ -13,17 +13,15 @@ use std::{
 };
 
 use russh::{ChannelWriteHalf, server::Msg};
-use tokio::{
-    io::{AsyncWrite, AsyncWriteExt as _},
-    sync::watch,
-    time::sleep,
-};
+use tokio::{io::AsyncWrite, sync::watch, time::sleep};
 
 use super::Counts;
-use crate::ssh::{flow::Flow, idle::Activity, session::Descriptor};
-
-/// Read at once.
-const BUFFER: usize = 64 << 10;
+use crate::ssh::{
+    ahead::Way,
+    descriptor::{Buffer, Descriptor},
+    flow::Flow,
+    idle::Activity,
+};
 
 /// How long the socket may take to read what a client had sent before it closed the channel.
 const LAST_BYTES: Duration = Duration::from_secs(60);
@@ -65,7 +63,7 @@ impl AsyncWrite for Sink<'_> {
 
 /// Serves `socket` until both directions have ended, or the channel has.
 pub(super) async fn run(
-    writer: &ChannelWriteHalf<Msg>,
+    (writer, way): (&ChannelWriteHalf<Msg>, &Way),
     socket: OwnedFd,
     flow: &Flow,
     counts: &Arc<Counts>,
@@ -84,7 +82,7 @@ pub(super) async fn run(
         };
         let output = async {
             tokio::select! {
-                () = copy(&socket, writer, counts, activity) => {}
+                () = copy(&socket, writer, way, counts, activity) => {}
                 _ended = ended(states.clone()) => {}
             }
         };
@@ -97,14 +95,18 @@ pub(super) async fn run(
 }
 
 /// Copies until the socket has no more to send or the connection is ending.
-async fn copy(socket: &Descriptor, writer: &ChannelWriteHalf<Msg>, counts: &Counts, activity: &Activity) {
-    let mut to = std::pin::pin!(writer.make_writer());
-    let mut buffer = vec![0; BUFFER];
-    while let Ok(length) = socket.read(&mut buffer).await {
-        let bytes = buffer.get(..length).unwrap_or_default();
-        if bytes.is_empty() || to.write_all(bytes).await.is_err() {
+async fn copy(socket: &Descriptor, writer: &ChannelWriteHalf<Msg>, way: &Way, counts: &Counts, activity: &Activity) {
+    let mut buffer = Buffer::default();
+    while let Ok(bytes) = socket.read(&mut buffer).await {
+        let length = bytes.len();
+        if length == 0 {
             break;
         }
+        way.turn().await;
+        if writer.data_bytes(bytes).await.is_err() {
+            break;
+        }
+        way.sent(length);
         counts.to_client.fetch_add(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
         activity.moved();
     }
