@@ -80,10 +80,11 @@ impl Gauges {
         self.memory_events.as_ref().map_or(0, |file| entry(&read(file), "oom_kill").unwrap_or(0))
     }
 
-    /// How often memory was short, and something had to be given back first (v2; v1 does not say).
+    /// How often memory was short or nearly so, and something had to be given back first (v2; v1 does not say).
     pub(super) fn strained(&self) -> u64 {
-        let events = self.memory_events.as_ref().filter(|_| self.version == Version::V2);
-        events.map_or(0, |file| entry(&read(file), "max").unwrap_or(0))
+        let Some(file) = self.memory_events.as_ref().filter(|_| self.version == Version::V2) else { return 0 };
+        let events = read(file);
+        ["high", "max"].iter().filter_map(|key| entry(&events, key)).fold(0, u64::saturating_add)
     }
 
     /// How many new processes were refused.

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::victims::{self, Seen};
 
-/// Between two looks at who is there.
-const AGAIN: Duration = Duration::from_millis(200);
+/// Between two looks at who is there: at least so long, and so many times what the last look took.
+const AGAIN: Duration = Duration::from_millis(10);
+const REST: u32 = 20;
 
 /// Kept at once: the biggest.
 const MOST: usize = 8;
@@ -19,18 +20,19 @@ const REMEMBERED: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
     known: Vec<(Seen, Instant)>,
-    looked: Option<Instant>,
+    /// From when on it may be looked again.
+    rested: Option<Instant>,
     strained: u64,
 }
 
 impl Suspects {
     /// Looks at who is there, if memory was short since it did so last: `strained` counts how often it was.
     pub(super) fn look(&mut self, now: Instant, strained: u64) {
-        let may = self.looked.is_none_or(|last| now >= last + AGAIN);
-        if strained > self.strained && may {
+        if strained > self.strained && self.rested.is_none_or(|rested| now >= rested) {
             self.strained = strained;
-            self.looked = Some(now);
+            let start = Instant::now();
             self.note(now, victims::processes());
+            self.rested = Some(now + AGAIN.max(start.elapsed() * REST));
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use crate::base::{Failure, TenantName, fail};
+use crate::base::{Bytes, Failure, TenantName, fail};
 use crate::config::settings::{Enforce, Jail, Limits, Tenant};
 
 use super::controls::{Control, Controls};
@@ -127,7 +127,8 @@ pub(super) fn v2(limits: &Limits, controls: &Controls, own: &Path, disks: &[Stri
     }
     if controls.has(Control::Memory) {
         ops.push(set("memory.max", limits.memory.0.to_string()));
-        ops.extend(limits.memory_high.map(|high| set("memory.high", high.0.to_string())));
+        let brink = controls.has(Control::MemoryHigh).then(|| brink(limits.memory));
+        ops.extend(limits.memory_high.or(brink).map(|high| set("memory.high", high.0.to_string())));
         if controls.has(Control::Swap) {
             ops.push(set("memory.swap.max", limits.swap.0.to_string()));
         }
@@ -150,6 +151,13 @@ pub(super) fn v2(limits: &Limits, controls: &Controls, own: &Path, disks: &[Stri
     ops
 }
 
+/// Shortly before memory runs out: whoever goes on from here is held up for some milliseconds, and init is told. At
+/// the end itself the kernel tells when it has killed already, and by the time that init looks, the victim's parent
+/// may have buried it. Above 128 MiB nobody is held up: there is enough left for a look.
+fn brink(memory: Bytes) -> Bytes {
+    Bytes(memory.0.saturating_sub((memory.0 / 32).min(4 << 20)))
+}
+
 fn quota(limits: &Limits) -> u64 {
     u64::from(limits.cpu.thousandths()) * PERIOD / 1000
 }
@@ -168,7 +176,7 @@ fn io_rates(limits: &Limits) -> String {
 pub(super) fn board(jail: &Jail, controls: &Controls) -> String {
     let limits = &jail.limits;
     let unmet = unmet(limits, controls);
-    let size = |bytes: crate::base::Bytes| format!("\"{bytes}\"");
+    let size = |bytes: Bytes| format!("\"{bytes}\"");
     let rows: [(&str, Option<String>); 16] = [
         ("memory", Some(size(limits.memory))),
         ("memory_high", limits.memory_high.map(size)),
@@ -199,7 +207,7 @@ pub(super) fn board(jail: &Jail, controls: &Controls) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{Bytes, Cores};
+    use crate::base::Cores;
 
     fn written(ops: &[Outside]) -> Vec<String> {
         ops.iter().map(ToString::to_string).collect()
@@ -243,6 +251,17 @@ mod tests {
             "write 8:16 rbps=1048576 wiops=100 to /g/sessions/io.max",
         ];
         assert_eq!(written(&ops), expected);
+    }
+
+    #[test]
+    fn who_takes_all_memory_is_held_up_shortly_before_the_end() {
+        assert_eq!(brink(Bytes(64 << 20)), Bytes(62 << 20));
+        assert_eq!(brink(Bytes(1 << 30)), Bytes(1020 << 20));
+        let controls = |all: &[Control]| Controls::new(all.iter().copied(), true);
+        let on = |controls: &Controls| written(&v2(&Limits::default(), controls, Path::new("/g"), &[]));
+        let both = on(&controls(&[Control::Memory, Control::MemoryHigh]));
+        assert!(both.contains(&"write 532676608 to /g/sessions/memory.high".to_owned()), "{both:?}");
+        assert!(on(&controls(&[Control::Memory])).iter().all(|op| !op.contains("memory.high")));
     }
 
     #[test]
