@@ -1,8 +1,9 @@
-//! Links `cellblock-init` statically, whatever the other binaries do.
+//! Links `cellblock-init` and `cellblock` statically, whatever the other binaries do.
 //!
-//! It is exec'd as pid 1 of a cell after the cell's root has replaced ours: nothing of the host,
-//! not even a dynamic loader, is there for it to load, and nothing of the tenant's may be.
-//! `-C target-feature=+crt-static` cannot be set for one binary of a package, so the linker is
+//! The former is exec'd as pid 1 of a cell after the cell's root has replaced ours: nothing of the host,
+//! not even a dynamic loader, is there for it to load, and nothing of the tenant's may be. The latter is started
+//! for each session that comes by the enter door, and half of its start was the loader's.
+//! `-C target-feature=+crt-static` cannot be set for some binaries of a package, so the linker is
 //! told what that flag would have told it.
 
 use std::{env, error::Error, fs, path::PathBuf, process::Command};
@@ -28,7 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // GNU ld: rust-lld leaves a jump to the weak, undefined __gmon_start__ in a static PIE.
     for arg in ["-static-pie", "-fuse-ld=bfd", &search] {
-        println!("cargo::rustc-link-arg-bin=cellblock-init={arg}");
+        for binary in ["cellblock", "cellblock-init"] {
+            println!("cargo::rustc-link-arg-bin={binary}={arg}");
+        }
     }
     Ok(())
 }

@@ -284,7 +284,7 @@ fn others_than_root_are_told_so_and_a_silent_caller_holds_nothing_up() {
     }
     let door = Door::standard();
     let copy = std::env::temp_dir().join(format!("cellblock-admin-{}", std::process::id()));
-    fs::copy(env!("CARGO_BIN_EXE_cellblock"), &copy).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_cellblock-admin"), &copy).unwrap();
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
     for words in [&["list"][..], &["kill", "alice"], &["reload"]] {
         let mut command = Command::new(&copy);

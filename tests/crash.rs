@@ -30,7 +30,7 @@ fn cast(door: &Door) -> Cast {
         .filter(|&pid| {
             procfs::parent(pid) == Some(door.listener())
                 && procfs::uid(pid) == Some(0)
-                && procfs::exe(pid).ends_with("/cellblock")
+                && procfs::exe(pid).ends_with("/cellblock-admin")
         })
         .collect();
     assert_eq!(monitors.len(), 1, "{:?}", door.counts());
@@ -178,7 +178,7 @@ fn a_monitor_that_dies_at_any_moment_of_a_login_leaves_nothing() {
         let monitor = || {
             door.processes().into_iter().find(|&pid| {
                 procfs::parent(pid) == Some(door.listener())
-                    && procfs::exe(pid).ends_with("/cellblock")
+                    && procfs::exe(pid).ends_with("/cellblock-admin")
                     && procfs::uid(pid) == Some(0)
             })
         };

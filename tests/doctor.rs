@@ -168,7 +168,7 @@ fn what_only_root_can_look_at_is_unknown_to_others() {
     config(&scratch, |text| text);
     fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let copy = scratch.path().join("cellblock");
-    fs::copy(env!("CARGO_BIN_EXE_cellblock"), &copy).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_cellblock-admin"), &copy).unwrap();
     let told = doctor_as(&copy, &scratch.path().join("cellblock.toml"), 65_534);
     for id in ["namespaces", "config", "idmapped-mounts", "id-ranges", "host-keys", "sshd-port"] {
         told.is(id, "unknown", "");

@@ -461,8 +461,12 @@ fn our_binaries_are_the_same_after_a_cell_tried_to_overwrite_them() {
         return;
     }
     let door = Door::standard();
-    let binaries =
-        [env!("CARGO_BIN_EXE_cellblock"), env!("CARGO_BIN_EXE_cellblock-init"), env!("CARGO_BIN_EXE_cellblock-ssh")];
+    let binaries = [
+        env!("CARGO_BIN_EXE_cellblock"),
+        env!("CARGO_BIN_EXE_cellblock-admin"),
+        env!("CARGO_BIN_EXE_cellblock-init"),
+        env!("CARGO_BIN_EXE_cellblock-ssh"),
+    ];
     let hash = |path: &&str| digest(&SHA256, &fs::read(path).unwrap()).as_ref().to_vec();
     let before: Vec<_> = binaries.iter().map(hash).collect();
     door.run("eve", "printf '#!/proc/self/exe\\n' > /tmp/x; chmod 755 /tmp/x; /tmp/x; for p in /proc/[0-9]*; do echo overwritten > $p/exe; done 2>/dev/null");

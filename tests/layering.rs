@@ -161,7 +161,9 @@ fn links(symbols: &str, name: &str) -> bool {
 fn nothing_privileged_links_russh_or_tokio() {
     let ssh = symbols(env!("CARGO_BIN_EXE_cellblock-ssh"));
     assert!(links(&ssh, "russh") && links(&ssh, "tokio"), "the test would see them");
-    for binary in [env!("CARGO_BIN_EXE_cellblock"), env!("CARGO_BIN_EXE_cellblock-init")] {
+    let binaries =
+        [env!("CARGO_BIN_EXE_cellblock"), env!("CARGO_BIN_EXE_cellblock-admin"), env!("CARGO_BIN_EXE_cellblock-init")];
+    for binary in binaries {
         let symbols = symbols(binary);
         assert!(symbols.lines().count() > 100, "{binary} is stripped; nothing is proved");
         for name in ["russh", "tokio", "aws_lc_rs", "mio"] {
@@ -171,21 +173,29 @@ fn nothing_privileged_links_russh_or_tokio() {
 }
 
 #[test]
-fn init_is_static() {
-    let headers = Command::new("readelf")
-        .args(["-l", "-d"])
-        .arg(env!("CARGO_BIN_EXE_cellblock-init"))
-        .output()
-        .expect("readelf (binutils)");
-    let headers = String::from_utf8_lossy(&headers.stdout).into_owned();
-    assert!(headers.contains("LOAD"), "{headers}");
-    assert!(!headers.contains("INTERP") && !headers.contains("NEEDED"), "{headers}");
+fn init_and_callers_are_static() {
+    for binary in [env!("CARGO_BIN_EXE_cellblock-init"), env!("CARGO_BIN_EXE_cellblock")] {
+        let headers = Command::new("readelf").args(["-l", "-d", binary]).output().expect("readelf (binutils)");
+        let headers = String::from_utf8_lossy(&headers.stdout).into_owned();
+        assert!(headers.contains("LOAD"), "{headers}");
+        assert!(!headers.contains("INTERP") && !headers.contains("NEEDED"), "{headers}");
+    }
+}
+
+/// One lives as long as each session that came by the enter door
+#[test]
+fn callers_have_nothing_in_them_that_they_do_not_need() {
+    let symbols = symbols(env!("CARGO_BIN_EXE_cellblock"));
+    assert!(links(&symbols, "cellblock"), "the test would see it");
+    for name in ["clap_builder", "toml", "serde_json", "argon2", "ssh_key", "jiff"] {
+        assert!(!links(&symbols, name), "{name}");
+    }
 }
 
 /// CVE-2024-3094: "`ldd` of net process shows libc only"
 #[test]
 fn our_programs_load_the_c_library_and_no_other() {
-    for binary in [env!("CARGO_BIN_EXE_cellblock"), env!("CARGO_BIN_EXE_cellblock-ssh")] {
+    for binary in [env!("CARGO_BIN_EXE_cellblock-admin"), env!("CARGO_BIN_EXE_cellblock-ssh")] {
         let headers = Command::new("readelf").args(["-d", binary]).output().expect("readelf (binutils)");
         let headers = String::from_utf8_lossy(&headers.stdout).into_owned();
         let needed: Vec<_> = headers.lines().filter(|line| line.contains("(NEEDED)")).collect();

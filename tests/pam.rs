@@ -524,7 +524,7 @@ fn check_and_doctor_say_that_the_program_or_the_service_is_missing() {
     }
     let dir = Scratch::new();
     let copy = dir.join("cellblock");
-    fs::copy(env!("CARGO_BIN_EXE_cellblock"), &copy).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_cellblock-admin"), &copy).unwrap();
     let config = dir.write(
         "cellblock.toml",
         "[defaults]\nauth = [\"keyboard-interactive\"]\n[tenant.alice]\n[tenant.bob]\npam_service = \"no-such-service\"\n\

@@ -38,7 +38,7 @@ impl User {
     fn new() -> Self {
         let dir = Scratch::new();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        for name in ["cellblock", "cellblock-init", "cellblock-ssh"] {
+        for name in ["cellblock", "cellblock-admin", "cellblock-init", "cellblock-ssh"] {
             fs::copy(support::program(name), dir.join(name)).unwrap();
         }
         let user = Self { dir };

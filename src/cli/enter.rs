@@ -1,8 +1,8 @@
-//! `cellblock enter`: a session in a cell, for sshd's `ForceCommand` and `Subsystem`, for root; the same as
-//! a login shell, `cellblock-shell`; and in a cell of one's own, without the listener and without root.
+//! `cellblock enter`: a session in a cell, for sshd's `ForceCommand` and `Subsystem`, for root; and in a cell of one's
+//! own, without the listener and without root. A plain command line of the former is understood before one comes
+//! here (`enter::Line`).
 
 use std::{
-    env,
     ffi::OsString,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -10,7 +10,7 @@ use std::{
 
 use clap::Args;
 
-use crate::enter::{self, Asked, FAULT, ORIGINAL, Own, login_shell};
+use crate::enter::{self, Asked, FAULT, Own};
 use crate::listen::Programs;
 use crate::wire::enter::SOCKET;
 
@@ -51,14 +51,7 @@ impl Enter {
         if self.rootless {
             return self.run_rootless(config);
         }
-        let program = if self.sftp {
-            enter::sftp()
-        } else if self.tenant.is_none() && self.command.is_empty() {
-            enter::forced()
-        } else {
-            enter::of_words(&self.command)
-        };
-        enter::run(Asked { tenant: self.tenant, program }, &self.socket)
+        enter::run(Asked::of(self.tenant, self.sftp, &self.command), &self.socket)
     }
 
     fn run_rootless(self, config: PathBuf) -> ExitCode {
@@ -72,16 +65,5 @@ impl Enter {
         let config = Some(config).filter(|config| config != Path::new(DEFAULT_CONFIG));
         let program = enter::of_words(&self.command);
         enter::run_rootless(Own { tenant: self.tenant, program, config, init_program, verbose: self.verbose })
-    }
-}
-
-/// Runs as the login shell of a host account that is a tenant, with the arguments that came after its name.
-pub(super) fn as_login_shell(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match login_shell(arguments, env::var_os(ORIGINAL)) {
-        Ok(program) => enter::run(Asked { tenant: None, program }, Path::new(SOCKET)),
-        Err(bad) => {
-            output::complain(bad);
-            ExitCode::from(FAULT)
-        }
     }
 }

@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 
 use crate::base::Failure;
 use crate::config::Report;
-use crate::enter::is_login_shell;
+use crate::sys::title;
 
 /// It failed, and why has been said.
 pub const FAILED: u8 = 1;
@@ -76,10 +76,8 @@ pub enum Verb {
 /// Runs what `arguments` ask for.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let mut arguments = arguments.into_iter().peekable();
-    if arguments.peek().is_some_and(|name| is_login_shell(name)) {
-        return enter::as_login_shell(arguments.skip(1));
-    }
+    // `pgrep -x cellblock` finds what `cellblock` has become. Without it all else is as well.
+    title::name(c"cellblock").unwrap_or_default();
     match Cli::try_parse_from(arguments) {
         Ok(cli) => done(match cli.verb {
             Verb::Check(check) => check.run(&cli.config),

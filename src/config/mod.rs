@@ -40,6 +40,6 @@ pub use load::{Loaded, load, load_and_explain, load_server, read_server};
 pub use own::{default_jail, load_own};
 pub use pam::{PAM_PROGRAM, has_service, needs_pam};
 pub use password_hash::{BadHash, MAX_AT_ONCE, PasswordHash};
-pub use programs::installed;
+pub use programs::{installed, open_installed, open_program};
 pub use reference::reference;
 pub use roots::MAX_KEYS_FILE;

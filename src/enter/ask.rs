@@ -1,7 +1,8 @@
 //! What a caller wants to run: told by sshd's `ForceCommand`, by who calls a login shell, or by the words
-//! of a command line. Pure.
+//! of a command line.
 
 use std::{
+    env,
     ffi::{OsStr, OsString},
     fmt,
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
@@ -24,6 +25,22 @@ pub struct Asked {
     pub tenant: Option<String>,
     /// What to run there.
     pub program: Program,
+}
+
+impl Asked {
+    /// What `cellblock enter` asks for, with these arguments: with neither `tenant` nor `command`, what sshd runs by
+    /// `ForceCommand`, which is the command that its client asked for.
+    #[must_use]
+    pub fn of(tenant: Option<String>, sftp: bool, command: &[OsString]) -> Self {
+        let program = if sftp {
+            Program::Subsystem(SFTP.to_owned())
+        } else if tenant.is_none() && command.is_empty() {
+            original(env::var_os(ORIGINAL))
+        } else {
+            of_words(command)
+        };
+        Self { tenant, program }
+    }
 }
 
 /// Arguments that a login shell of ours does not take.
@@ -110,7 +127,7 @@ fn is_named(program: &[u8], name: &[u8]) -> bool {
 }
 
 /// These words; none: a login shell.
-pub(super) fn of_words(words: &[OsString]) -> Program {
+pub fn of_words(words: &[OsString]) -> Program {
     if words.is_empty() {
         return Program::Shell;
     }

@@ -10,7 +10,7 @@ use std::{
 use crate::base::{Failure, Result, fail};
 use crate::sys::{Errno, poll, seqpacket};
 use crate::wire::enter::{Answer, Call, NoEntry};
-use crate::wire::login::LoggedIn;
+use crate::wire::login::{LoggedIn, Reply, Request};
 use crate::wire::{Link, LinkError};
 
 use super::starter::Monitor;
@@ -18,15 +18,20 @@ use super::starter::Monitor;
 /// How long the listener may take to know the caller: it may have to ask a directory of accounts elsewhere.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
-/// Calls at `path`. Whoever is let in is told what they may do, and goes on by the link.
-pub(super) fn call(path: &Path, call: &Call) -> Result<(Monitor, LoggedIn)> {
-    call_if_open(path, call)?.ok_or_else(|| {
+/// Calls at `path`. Whoever is let in is told what they may do, and goes on by the link. `ahead` is asked for in the same
+/// breath: it lies there when they are let in, and is gone with the link when they are not.
+pub(super) fn call(path: &Path, call: &Call, ahead: Option<&Request>) -> Result<(Monitor, LoggedIn)> {
+    call_with(path, call, ahead)?.ok_or_else(|| {
         failed_at(path)(&"none runs there").hint("systemctl start cellblock; or name its socket by --socket")
     })
 }
 
 /// As [`call`] by `cellblock enter`; `None`: no listener is there.
 pub fn call_if_open(path: &Path, call: &Call) -> Result<Option<(Monitor, LoggedIn)>> {
+    call_with(path, call, None)
+}
+
+fn call_with(path: &Path, call: &Call, ahead: Option<&Request>) -> Result<Option<(Monitor, LoggedIn)>> {
     let failed = failed_at(path);
     let Some(socket) = connect(path)? else { return Ok(None) };
     // Whoever else answers there is no listener, and is given nothing to read.
@@ -37,9 +42,15 @@ pub fn call_if_open(path: &Path, call: &Call) -> Result<Option<(Monitor, LoggedI
     }
     let mut link: Link<Call, Answer> = Link::new(socket);
     // One that is turned away may be hung up on before it has called: the answer is there all the same.
-    match link.send(call) {
-        Ok(()) | Err(LinkError::Closed) => {}
-        Err(why) => return Err(failed(&why)),
+    let asked = |sent: std::result::Result<(), LinkError>| match sent {
+        Ok(()) | Err(LinkError::Closed) => Ok(()),
+        Err(why) => Err(failed(&why)),
+    };
+    asked(link.send(call))?;
+    if let Some(request) = ahead {
+        let next: Link<Request, Reply> = Link::new(link.into());
+        asked(next.send(request))?;
+        link = Link::new(next.into());
     }
     wait(&link, path)?;
     let answer = match link.receive() {

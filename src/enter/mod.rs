@@ -5,10 +5,12 @@
 //! believed by anybody; it decides nothing but how the caller's own streams are moved. The cell gets
 //! pipes or a terminal of its own, and none of the caller's descriptors.
 
+mod admin;
 mod ask;
 mod door;
 mod end;
 mod environment;
+mod line;
 mod own;
 mod pipes;
 mod rootless;
@@ -19,6 +21,7 @@ mod terminal;
 use std::{
     env,
     ffi::OsString,
+    fmt,
     io::{self, Write as _},
     os::fd::AsFd as _,
     path::Path,
@@ -30,14 +33,19 @@ use crate::sys::{process, pty};
 use crate::wire::enter::Call;
 use crate::wire::session::Program;
 
-pub use ask::{Asked, BadArguments, ORIGINAL, is_login_shell, login_shell};
+pub use admin::become_admin;
+pub use ask::{Asked, BadArguments, ORIGINAL, is_login_shell, login_shell, of_words};
 pub use door::call_if_open;
 pub use end::FAULT;
+pub use line::Line;
 pub use rootless::{Own, run as run_rootless};
 pub use starter::{Monitor, Said, Starter};
 
 use end::Ending;
 use session::Session;
+
+/// Names and values.
+type Variables = Vec<(String, String)>;
 
 /// Enters through the listener's `socket` and stays until the session ends. Ends as the program that ran
 /// there did: with its exit status, or by the signal that ended it.
@@ -50,11 +58,15 @@ fn end(entered: Result<Ending>) -> ExitCode {
     match entered {
         Ok(ending) => ending.end(),
         Err(failure) => {
-            // If even that cannot be said, the exit status has to do.
-            drop(writeln!(io::stderr().lock(), "cellblock: {failure}"));
+            complain(&format_args!("cellblock: {failure}"));
             ExitCode::from(FAULT)
         }
     }
+}
+
+/// Says it. If even that cannot be said, the exit status has to do.
+pub fn complain(what: &dyn fmt::Display) {
+    drop(writeln!(io::stderr().lock(), "{what}"));
 }
 
 /// Call → Answer → Request → Reply → the streams, relayed → the end.
@@ -63,41 +75,45 @@ fn enter(asked: Asked, socket: &Path) -> Result<Ending> {
     let by_root = process::effective_uid() == 0;
     let came_by = if by_root { None } else { environment::came_by(variable("SSH_CONNECTION")) };
     let call = Call { tenant, came_by };
-    let (monitor, outline) = door::call(socket, &call)?;
-    let wants_terminal = program != Program::Subsystem(ask::SFTP.to_owned());
-    let on_terminal = wants_terminal && pty::is_terminal(io::stdin().as_fd()) && pty::is_terminal(io::stdout().as_fd());
-    if on_terminal && !outline.pty {
+    let environment = environment::of(env::vars_os(), by_root);
+    if wants_terminal(&program) {
+        with_terminal(socket, &call, program, environment)
+    } else {
+        with_pipes(socket, &call, program, environment)
+    }
+}
+
+/// Whether a person is at both ends.
+fn wants_terminal(program: &Program) -> bool {
+    let for_people = *program != Program::Subsystem(ask::SFTP.to_owned());
+    for_people && pty::is_terminal(io::stdin().as_fd()) && pty::is_terminal(io::stdout().as_fd())
+}
+
+/// On a terminal, where the account gets one.
+fn with_terminal(socket: &Path, call: &Call, program: Program, environment: Variables) -> Result<Ending> {
+    let (monitor, outline) = door::call(socket, call, None)?;
+    let given = outline.pty;
+    if !given {
         // As ssh(1) says it, which goes on without one.
         drop(writeln!(io::stderr().lock(), "cellblock: no terminal is given to this account"));
     }
-    let with_terminal = on_terminal && outline.pty;
-    let terminal = if with_terminal { Some(terminal::wanted(variable("TERM"))?) } else { None };
-    let environment = environment::of(env::vars_os(), by_root);
-    let mut session = Session::begin(monitor, with_terminal)?;
+    let terminal = if given { Some(terminal::wanted(variable("TERM"))?) } else { None };
+    let mut session = Session::begin(monitor, given)?;
     let streams = session.start(|monitor| monitor.ask(program, terminal, environment))?;
-    session.relay(streams, with_terminal)
+    session.relay(streams, given)
+}
+
+/// On pipes. Nothing that the monitor says of the account changes what is asked for: it is asked at once.
+fn with_pipes(socket: &Path, call: &Call, program: Program, environment: Variables) -> Result<Ending> {
+    let request = starter::request(program, None, environment);
+    let (monitor, _outline) = door::call(socket, call, Some(&request))?;
+    let mut session = Session::begin(monitor, false)?;
+    let streams = session.start(|_asked| Ok(()))?;
+    session.relay(streams, false)
 }
 
 fn variable(name: &str) -> Option<OsString> {
     env::var_os(name)
-}
-
-/// What sshd runs by `ForceCommand`: the command that its client asked for, if it asked for one.
-#[must_use]
-pub fn forced() -> Program {
-    ask::original(variable(ask::ORIGINAL))
-}
-
-/// These words, as they are; none: a login shell.
-#[must_use]
-pub fn of_words(words: &[OsString]) -> Program {
-    ask::of_words(words)
-}
-
-/// The sftp server.
-#[must_use]
-pub fn sftp() -> Program {
-    Program::Subsystem(ask::SFTP.to_owned())
 }
 
 fn failed(doing: &'static str) -> impl Fn(crate::sys::Errno) -> crate::base::Failure {

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    mem::ManuallyDrop,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
@@ -58,7 +59,9 @@ pub(super) enum Taken {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Session<S> {
-    starter: S,
+    /// Stays connected until the process ends, and a moment later so does this one: who started the session is woken
+    /// by that, and its own end would go first.
+    starter: ManuallyDrop<S>,
     signals: Signals,
 }
 
@@ -74,7 +77,7 @@ impl<S: Starter> Session<S> {
         }
         numbers.extend(with_terminal.then_some(SIGWINCH));
         let signals = Signals::block(&numbers).map_err(failed("blocking signals"))?;
-        Ok(Self { starter, signals })
+        Ok(Self { starter: ManuallyDrop::new(starter), signals })
     }
 
     /// Asks for it by `ask`. The program's streams; or how it ends that none started.

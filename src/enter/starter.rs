@@ -53,8 +53,13 @@ impl Monitor {
         terminal: Option<Terminal>,
         environment: Vec<(String, String)>,
     ) -> Result<(), LinkError> {
-        self.0.send(&Request::StartSession { channel: CHANNEL, program, terminal, environment })
+        self.0.send(&request(program, terminal, environment))
     }
+}
+
+/// What [`Monitor::ask`] asks.
+pub(super) fn request(program: Program, terminal: Option<Terminal>, environment: Vec<(String, String)>) -> Request {
+    Request::StartSession { channel: CHANNEL, program, terminal, environment }
 }
 
 impl AsFd for Monitor {
@@ -69,7 +74,11 @@ impl Starter for Monitor {
     }
 
     fn hear(&mut self) -> Result<Said, LinkError> {
-        let (reply, fds) = self.0.receive()?;
+        let (reply, fds) = match self.0.receive() {
+            // What was not read there of what we sent is told first (unix(7)).
+            Err(LinkError::Closed) => self.0.receive()?,
+            received => received?,
+        };
         Ok(match reply {
             Reply::SessionStarted { .. } => Said::Started(fds),
             Reply::SessionRefused { why, .. } => Said::Refused(why.sentence().to_owned()),

@@ -158,8 +158,7 @@ impl Door {
         accepted: Instant,
         mut house: House,
     ) {
-        // They are for ssh processes.
-        house.setup.host_keys.clear();
+        house.forget_host_keys();
         if let Err(errno) = title::set(&format!("cellblock: uid {uid} [enter]")) {
             warn!("naming the monitor: {errno}");
         }

@@ -2,16 +2,13 @@
 
 use std::{
     ffi::CStr,
-    fs::{self, File, Metadata},
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::fs::MetadataExt as _,
-    },
+    fs::File,
+    os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use crate::base::{Result, fail};
-use crate::config::{PAM_PROGRAM, installed};
+use crate::config::{PAM_PROGRAM, installed, open_program};
 use crate::sys::{memfd, path::by_descriptor};
 
 /// Where the admin says that they are.
@@ -42,8 +39,8 @@ impl HeldPrograms {
 impl Programs {
     /// Opens them.
     pub fn hold(&self) -> Result<HeldPrograms> {
-        let ssh = open(&find("cellblock-ssh", self.ssh.as_deref())?)?;
-        Ok(HeldPrograms { ssh, init: open(&find("cellblock-init", self.init.as_deref())?)? })
+        let ssh = open_program(&find("cellblock-ssh", self.ssh.as_deref())?)?;
+        Ok(HeldPrograms { ssh, init: open_program(&find("cellblock-init", self.init.as_deref())?)? })
     }
 
     /// A sealed copy of `cellblock-ssh`.
@@ -62,7 +59,7 @@ impl Programs {
     /// The path of `cellblock-init`.
     pub fn find_init(&self) -> Result<PathBuf> {
         let path = find("cellblock-init", self.init.as_deref())?;
-        open(&path)?;
+        open_program(&path)?;
         Ok(path)
     }
 }
@@ -79,21 +76,5 @@ fn find(name: &str, given: Option<&Path>) -> Result<PathBuf> {
 }
 
 fn seal(name: &CStr, path: &Path) -> Result<OwnedFd> {
-    memfd::sealed_program(name, &mut open(path)?).map_err(|cause| fail("taking", path.display(), cause))
-}
-
-/// Opens a program of ours. Only root can write it; or only whoever can write this one, which root
-/// runs already: a clone that a user built and runs by sudo.
-fn open(path: &Path) -> Result<File> {
-    let failed = |cause: &dyn std::fmt::Display| fail("taking", path.display(), cause);
-    let file = File::open(path).map_err(|cause| failed(&cause))?;
-    let meta = file.metadata().map_err(|cause| failed(&cause))?;
-    let own = fs::metadata("/proc/self/exe").map_err(|cause| failed(&cause))?;
-    let writers = |of: &Metadata| (of.uid(), of.gid(), of.mode() & 0o022);
-    let only_root = meta.uid() == 0 && meta.mode() & 0o022 == 0;
-    if !meta.is_file() || !only_root && writers(&meta) != writers(&own) {
-        return Err(failed(&"it is not a file that only root can write")
-            .hint(format!("chown root {0} && chmod go-w {0}", path.display())));
-    }
-    Ok(file)
+    memfd::sealed_program(name, &mut open_program(path)?).map_err(|cause| fail("taking", path.display(), cause))
 }

@@ -1,5 +1,7 @@
 //! The story of the listener, and its loop.
 
+mod fork;
+
 use std::{
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::PathBuf,
@@ -14,11 +16,10 @@ use tracing::{error, info, warn};
 use crate::account::{Allowance, Audit};
 use crate::base::{Result, TenantName, fail};
 use crate::jail::{Cells, Rights, Stock};
-use crate::monitor::{Hashing, House, Seats};
-use crate::sys::parting::{self, Gate, Shut};
+use crate::monitor::{Hashing, Seats};
 use crate::sys::process::{self, Forked, Pid, Reaped};
 use crate::sys::signal::{self, Signals};
-use crate::sys::{Errno, SysResult, fd, net, poll, seqpacket, title};
+use crate::sys::{Errno, fd, net, poll, seqpacket, title};
 use crate::wire::Link;
 use crate::wire::control::{Answer, Ask, bounded};
 
@@ -32,6 +33,7 @@ use super::monitors::{Monitor, Monitors, Seen, Source};
 use super::partings::Partings;
 use super::programs::Programs;
 use super::sockets::{self, Socket};
+use fork::{ExitGuard, Waiting};
 
 /// Connections taken from one socket before signals and monitors are looked at again.
 const ACCEPT_BURST: u32 = 16;
@@ -47,6 +49,8 @@ const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// From a cell that a monitor started until spares are made up for: first the session that just began.
 const RESTOCK_AFTER: Duration = Duration::from_millis(20);
+/// From a caller of this host until a monitor waits for the next one: first the session that just began.
+const WAIT_AFTER: Duration = Duration::from_millis(5);
 /// The same from the end of a child that was no monitor: a spare that died, or whose cell could not be
 /// made. Longer, so that spares that cannot live cost little.
 const REPLACE_AFTER: Duration = Duration::from_secs(1);
@@ -125,6 +129,10 @@ struct Listener {
     guard: Guard,
     /// Callers that are not taken.
     partings: Partings,
+    /// A monitor that waits for the next caller, once one has come.
+    waiting: Option<Waiting>,
+    /// When one is due.
+    wait_at: Option<Instant>,
 }
 
 /// What one wait found.
@@ -178,11 +186,13 @@ impl Listener {
             watch,
             guard: Guard::default(),
             partings: Partings::default(),
+            waiting: None,
+            wait_at: None,
         })
     }
 
     fn wait(&mut self) -> Result<Wake> {
-        let found = self.poll([self.restock_at, self.partings.deadline()].into_iter().flatten().min())?;
+        let found = self.poll([self.restock_at, self.wait_at, self.partings.deadline()].into_iter().flatten().min())?;
         for pid in found.monitors {
             let seen = self.monitors.hear(pid);
             self.watch(seen);
@@ -205,6 +215,9 @@ impl Listener {
         self.hear_admin(&found.control);
         if self.restock_at.is_some_and(|at| at <= Instant::now()) {
             self.restock();
+        }
+        if self.wait_at.is_some_and(|at| at <= Instant::now()) {
+            self.have_one_wait();
         }
         Ok(wake)
     }
@@ -251,6 +264,9 @@ impl Listener {
     fn reap(&mut self) {
         while let Ok(Reaped::Child { pid, ended, .. }) = process::reap() {
             if self.partings.ended(pid) {
+                continue;
+            }
+            if self.waiting.take_if(|waiting| waiting.pid() == pid).is_some() {
                 continue;
             }
             if !self.monitors.has(pid) {
@@ -346,63 +362,14 @@ impl Listener {
 
     fn take_caller(&mut self, came: Came, socket: OwnedFd) {
         let accepted = Instant::now();
-        let Came { pid, uid, pidfd } = came;
-        if let Err(reason) = self.monitors.callers.judge(&self.door.server, uid, accepted) {
+        if let Err(reason) = self.monitors.callers.judge(&self.door.server, came.uid, accepted) {
             callers::turn_away(socket, &mut self.partings);
-            self.guard.turned_away(uid, reason, &mut self.audit);
+            self.guard.turned_away(came.uid, reason, &mut self.audit);
             return;
         }
-        let forked = self.fork_monitor(Source::Host(uid), socket, |door, house, (socket, _ssh_program)| {
-            door.attend((pid, uid, pidfd), socket, accepted, house);
-        });
-        if let Err(failure) = forked {
+        self.wait_at = Some(accepted + WAIT_AFTER);
+        if let Err(failure) = self.attend(came, socket) {
             error!("{failure}");
-        }
-    }
-
-    /// Forks the monitor of a connection from `source`, which `run`s there. Its socket is the monitor's from
-    /// then on, which goes on only when it is the monitor's alone: what the last close of it does is for
-    /// the monitor to bear.
-    fn fork_monitor(
-        &mut self,
-        source: Source,
-        connection: OwnedFd,
-        run: impl FnOnce(&Door, House, (OwnedFd, BorrowedFd<'_>)),
-    ) -> Result<()> {
-        self.part();
-        let Split { ours, theirs, gate, shut, forked } = match split() {
-            Ok(split) => split,
-            Err(errno) => {
-                self.partings.part_with(connection);
-                return Err(fail("forking", "a monitor", errno));
-            }
-        };
-        match forked {
-            Forked::Child => {
-                // The child is not the listener: it must not come back to its loop, not even by a panic.
-                let _never_back = ExitGuard;
-                drop((ours, shut));
-                self.let_go();
-                let house = self.audit.duplicate().and_then(|audit| {
-                    let pam = self.pam_program.take();
-                    self.door.house(audit, Rc::clone(&self.cells), pam, Link::new(theirs))
-                });
-                match (house, gate.pass()) {
-                    (Ok(house), Ok(())) => run(&self.door, house, (connection, self.ssh_program.as_fd())),
-                    (Err(failure), _) => error!("{failure}"),
-                    (Ok(_), Err(errno)) => error!("{}", fail("waiting for", "the listener", errno)),
-                }
-                process::exit_now(0)
-            }
-            Forked::Parent { pid, pidfd } => {
-                drop(connection);
-                shut.open();
-                let link = Link::new(ours);
-                let source = Some(source);
-                let monitor = Monitor { link, pidfd, source, logged_in: false, talks: true, outcome: None };
-                self.monitors.add(pid, monitor);
-                Ok(())
-            }
         }
     }
 
@@ -456,6 +423,7 @@ impl Listener {
         self.watch.forget();
         self.stock = None;
         self.signals = None;
+        self.waiting = None;
     }
 
     /// Does what the admin's verbs ask. An answer that does not go out at once is not waited for.
@@ -513,10 +481,13 @@ impl Listener {
         door.report_unmet(&self.cells);
         self.audit = audit;
         self.door = door;
+        // It knows the old one.
+        self.waiting = None;
         Ok(())
     }
 
     fn close_to_callers(&mut self) {
+        self.waiting = None;
         if let Some(enter) = self.enter.take() {
             enter.close(&mut self.partings);
         }
@@ -571,30 +542,6 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.close_to_callers();
-    }
-}
-
-/// What a fork for a connection made: a link and a gate between the two.
-struct Split {
-    ours: OwnedFd,
-    theirs: OwnedFd,
-    gate: Gate,
-    shut: Shut,
-    forked: Forked,
-}
-
-fn split() -> SysResult<Split> {
-    let (ours, theirs) = seqpacket::pair()?;
-    fd::set_nonblocking(ours.as_fd(), true)?;
-    let (gate, shut) = parting::gate()?;
-    Ok(Split { ours, theirs, gate, shut, forked: process::fork()? })
-}
-
-struct ExitGuard;
-
-impl Drop for ExitGuard {
-    fn drop(&mut self) {
-        process::exit_now(70);
     }
 }
 

@@ -104,6 +104,11 @@ impl fmt::Debug for House {
 }
 
 impl House {
+    /// They are for ssh processes.
+    pub fn forget_host_keys(&mut self) {
+        self.setup.host_keys.clear();
+    }
+
     /// Readable when the admin wants the connection to end.
     pub(super) fn told(&self) -> BorrowedFd<'_> {
         self.signals.as_fd()

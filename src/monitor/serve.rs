@@ -73,6 +73,7 @@ pub(super) fn serve(ssh: Ssh, conn: Named<'_>, grant: &Grant, told: &Told, house
         grant,
         told,
         house,
+        done: false,
     };
     let end = served.until_the_end();
     if let Err(end) = &end {
@@ -98,6 +99,8 @@ pub(super) struct Served<'a> {
     pub(super) grant: &'a Grant,
     told: &'a Told,
     pub(super) house: &'a mut House,
+    /// A caller was told how its one session ended: it is about to go, and nothing is left to wait for.
+    done: bool,
 }
 
 /// What there is to do next, the most urgent first. The last reports of a cell come before its end,
@@ -116,7 +119,7 @@ enum Wake {
 
 impl<'a> Served<'a> {
     fn until_the_end(&mut self) -> Result<(), End> {
-        loop {
+        while !self.done {
             match self.clock.due(Instant::now(), self.sessions.anybody()) {
                 None => {}
                 Some(Due::Warn(text)) => self.tell_all(&text)?,
@@ -139,6 +142,7 @@ impl<'a> Served<'a> {
                 Wake::Nothing => {}
             }
         }
+        Ok(())
     }
 
     fn wait(&mut self) -> Result<Wake, End> {
@@ -425,7 +429,11 @@ impl<'a> Served<'a> {
     fn ended(&mut self, session: &Session, exit: Exit, usage: Option<Usage>) -> Result<(), End> {
         self.receipt(session, ExitText::from(&exit), usage);
         match session.state {
-            State::Running => self.ssh.reply(&Reply::SessionEnded { channel: session.channel, exit }, &[]),
+            State::Running => {
+                // What it left behind is watched where its time is limited.
+                self.done = self.ssh.is_caller() && self.traced.is_none();
+                self.ssh.reply(&Reply::SessionEnded { channel: session.channel, exit }, &[])
+            }
             State::Left { .. } => Ok(()),
             State::Asked(_) => {
                 let why = Refusal::JailFailed;

@@ -1,4 +1,5 @@
-//! What a monitor tells the listener that forked it. Nothing is said in the other direction.
+//! What a monitor tells the listener that forked it. In the other direction only a monitor is spoken to that waits
+//! for a caller of this host.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,20 @@ pub enum Word {
     },
     /// The connection ended without a login, like this. The last word.
     Ended(Outcome),
+}
+
+/// To a monitor that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Given {
+    /// Its caller. Brings the socket and, where the kernel has it, the pidfd of the process that connected.
+    Caller {
+        /// Of that process: for the audit file alone.
+        pid: i32,
+        /// Its user.
+        uid: u32,
+    },
+    /// The listener has let go of that socket: the monitor may use it, and its end is the monitor's to bear.
+    Alone,
 }
 
 /// How a connection ended that nobody logged in to, in the words of OpenSSH's penalties.

@@ -217,9 +217,11 @@ fn own_etc(scratch: &Scratch) -> Vec<String> {
     add("shells", "/usr/local/sbin/cellblock-shell\n".to_owned());
     let sbin = scratch.join("sbin");
     fs::create_dir(&sbin).unwrap();
-    fs::copy(program("cellblock"), sbin.join("cellblock")).unwrap();
+    for name in ["cellblock", "cellblock-admin"] {
+        fs::copy(program(name), sbin.join(name)).unwrap();
+    }
     symlink("cellblock", sbin.join("cellblock-shell")).unwrap();
-    for path in [sbin.as_path(), &sbin.join("cellblock"), &etc] {
+    for path in [sbin.as_path(), &sbin.join("cellblock"), &sbin.join("cellblock-admin"), &etc] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     with_etc(&etc)

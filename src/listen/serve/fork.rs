@@ -1,0 +1,193 @@
+//! Monitors: each is a fork of the listener.
+//!
+//! That of a caller of this host is forked before the caller comes: a fork, and the first use of all that it has
+//! from the listener, take as long as all else that a short session asks of a monitor.
+
+use std::{
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    rc::Rc,
+    time::Instant,
+};
+
+use tracing::{error, warn};
+
+use crate::base::{Result, fail};
+use crate::monitor::House;
+use crate::sys::parting::{self, Gate, Shut};
+use crate::sys::process::{self, Forked, Pid};
+use crate::sys::{Errno, SysResult, fd, seqpacket, title};
+use crate::wire::door::{Given, Word};
+use crate::wire::{Link, LinkError};
+
+use super::super::callers::Came;
+use super::super::door::Door;
+use super::super::monitors::{Monitor, Source};
+use super::Listener;
+
+impl Listener {
+    /// Forks the monitor of a connection from `source`, which `run`s there. Its socket is the monitor's from
+    /// then on, which goes on only when it is the monitor's alone: what the last close of it does is for
+    /// the monitor to bear.
+    pub(super) fn fork_monitor(
+        &mut self,
+        source: Source,
+        connection: OwnedFd,
+        run: impl FnOnce(&Door, House, (OwnedFd, BorrowedFd<'_>)),
+    ) -> Result<()> {
+        self.part();
+        let Split { ours, theirs, gate, shut, forked } = match split() {
+            Ok(split) => split,
+            Err(errno) => {
+                self.partings.part_with(connection);
+                return Err(fail("forking", "a monitor", errno));
+            }
+        };
+        match forked {
+            Forked::Child => {
+                // The child is not the listener: it must not come back to its loop, not even by a panic.
+                let _never_back = ExitGuard;
+                drop((ours, shut));
+                self.let_go();
+                match (self.house(theirs), gate.pass()) {
+                    (Ok(house), Ok(())) => run(&self.door, house, (connection, self.ssh_program.as_fd())),
+                    (Err(failure), _) => error!("{failure}"),
+                    (Ok(_), Err(errno)) => error!("{}", fail("waiting for", "the listener", errno)),
+                }
+                process::exit_now(0)
+            }
+            Forked::Parent { pid, pidfd } => {
+                drop(connection);
+                shut.open();
+                self.monitors.add(pid, monitor(Link::new(ours), pidfd, source));
+                Ok(())
+            }
+        }
+    }
+
+    /// Has a caller attended to: by the monitor that waits, or else by a new one.
+    pub(super) fn attend(&mut self, came: Came, socket: OwnedFd) -> Result<()> {
+        let source = Source::Host(came.uid);
+        let Some(waiting) = self.waiting.take() else {
+            let Came { pid, uid, pidfd } = came;
+            return self.fork_monitor(source, socket, |door, house, (socket, _ssh_program)| {
+                door.attend((pid, uid, pidfd), socket, Instant::now(), house);
+            });
+        };
+        let Waiting { pid, pidfd, link } = waiting;
+        let given = Given::Caller { pid: came.pid, uid: came.uid };
+        let fds: Vec<BorrowedFd<'_>> =
+            [Some(&socket), came.pidfd.as_ref()].into_iter().flatten().map(OwnedFd::as_fd).collect();
+        if link.send_with(&given, &fds).is_err() {
+            // It has died since.
+            return self.attend(came, socket);
+        }
+        // As after a fork: what the last close of it does is for the monitor to bear.
+        drop((socket, came));
+        let told = link.send(&Given::Alone);
+        self.monitors.add(pid, monitor(Link::new(link.into()), pidfd, source));
+        told.map_err(|why| fail("giving a caller to", format!("monitor {pid}"), why))
+    }
+
+    /// Sees to it that a monitor waits for the next caller. Without one that takes a little longer.
+    pub(super) fn have_one_wait(&mut self) {
+        self.wait_at = None;
+        if self.waiting.is_some() || self.enter.is_none() {
+            return;
+        }
+        self.part();
+        let Split { ours, theirs, gate: _, shut: _, forked } = match split() {
+            Ok(split) => split,
+            Err(errno) => return warn!("{}", fail("forking", "a monitor that waits", errno)),
+        };
+        match forked {
+            Forked::Child => {
+                let _never_back = ExitGuard;
+                drop(ours);
+                self.let_go();
+                if let Err(failure) = self.wait_for_a_caller(theirs) {
+                    error!("{failure}");
+                }
+                process::exit_now(0)
+            }
+            Forked::Parent { pid, pidfd } => self.waiting = Some(Waiting { pid, pidfd, link: Link::new(ours) }),
+        }
+    }
+
+    /// In the monitor that waits. Without the listener there is nobody to wait for.
+    fn wait_for_a_caller(&mut self, listener: OwnedFd) -> Result<()> {
+        let failed = |errno: Errno| fail("waiting for", "a caller", errno);
+        let inbox = fd::duplicate(listener.as_fd()).map_err(failed)?;
+        let mut inbox: Link<Word, Given> = Link::new(inbox);
+        let mut house = self.house(listener)?;
+        house.forget_host_keys();
+        title::set("cellblock: waiting [enter]").unwrap_or_default();
+        let lost = |why: LinkError| fail("waiting for", "a caller", why);
+        let (given, fds) = match inbox.receive() {
+            Err(LinkError::Closed) => return Ok(()),
+            received => received.map_err(lost)?,
+        };
+        let accepted = Instant::now();
+        let mut fds = fds.into_iter();
+        let (Given::Caller { pid, uid }, Some(socket), pidfd) = (given, fds.next(), fds.next()) else {
+            return Err(lost(LinkError::Malformed));
+        };
+        // Open or broken: the listener holds it no more.
+        if !matches!(inbox.receive(), Ok((Given::Alone, _)) | Err(LinkError::Closed)) {
+            return Err(lost(LinkError::Malformed));
+        }
+        drop(inbox);
+        self.door.attend((pid, uid, pidfd), socket, accepted, house);
+        Ok(())
+    }
+
+    /// What a monitor needs, in the monitor, which has let go of what is the listener's.
+    fn house(&mut self, listener: OwnedFd) -> Result<House> {
+        let audit = self.audit.duplicate()?;
+        let pam = self.pam_program.take();
+        self.door.house(audit, Rc::clone(&self.cells), pam, Link::new(listener))
+    }
+}
+
+/// A monitor without a caller. It ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pid: Pid,
+    pidfd: OwnedFd,
+    link: Link<Given, Word>,
+}
+
+impl Waiting {
+    /// Its process.
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
+    }
+}
+
+fn monitor(link: Link<(), Word>, pidfd: OwnedFd, source: Source) -> Monitor {
+    Monitor { link, pidfd, source: Some(source), logged_in: false, talks: true, outcome: None }
+}
+
+/// What a fork for a connection made: a link and a gate between the two.
+struct Split {
+    ours: OwnedFd,
+    theirs: OwnedFd,
+    gate: Gate,
+    shut: Shut,
+    forked: Forked,
+}
+
+fn split() -> SysResult<Split> {
+    let (ours, theirs) = seqpacket::pair()?;
+    fd::set_nonblocking(ours.as_fd(), true)?;
+    let (gate, shut) = parting::gate()?;
+    Ok(Split { ours, theirs, gate, shut, forked: process::fork()? })
+}
+
+/// A child of the listener must not come back to its loop.
+pub(super) struct ExitGuard;
+
+impl Drop for ExitGuard {
+    fn drop(&mut self) {
+        process::exit_now(70);
+    }
+}
