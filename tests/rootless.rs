@@ -374,21 +374,24 @@ const GRANTED: u32 = 1_900_000_000;
 
 /// A program that the same user runs where the host knows them, and has granted ids to them.
 fn known(user: &User, given: &[&str], words: &[&str]) -> Command {
+    let ids = || format!("rootless:{GRANTED}:65536\n");
+    account(user, &[("subuid", ids()), ("subgid", ids())], &[&["--groups", "62018"], given].concat(), words)
+}
+
+/// A program of an ordinary user's who has an account on this host, whose `/etc` has these lines besides.
+fn account(user: &User, more: &[(&str, String)], given: &[&str], words: &[&str]) -> Command {
     let etc = user.dir.join("etc");
     if !etc.exists() {
         assert!(Command::new("cp").args(["-a", "/etc"]).arg(&etc).status().unwrap().success());
-        for (name, text) in [
-            ("passwd", format!("rootless:x:{UID}:{UID}::/:/bin/bash\n")),
-            ("group", format!("rootless:x:{UID}:\n")),
-            ("subuid", format!("rootless:{GRANTED}:65536\n")),
-            ("subgid", format!("rootless:{GRANTED}:65536\n")),
-        ] {
+        let lines =
+            [("passwd", format!("rootless:x:{UID}:{UID}::/:/bin/bash\n")), ("group", format!("rootless:x:{UID}:\n"))];
+        for (name, text) in lines.iter().chain(more) {
             let old = fs::read_to_string(etc.join(name)).unwrap_or_default();
-            fs::write(etc.join(name), old + &text).unwrap();
+            fs::write(etc.join(name), old + text).unwrap();
             fs::set_permissions(etc.join(name), fs::Permissions::from_mode(0o644)).unwrap();
         }
     }
-    let setpriv = user.on_host(&[&["--groups", "62018"], given].concat(), words);
+    let setpriv = user.on_host(given, words);
     let words = with_etc(&etc);
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).arg("setpriv").args(setpriv.get_args()).current_dir("/");
@@ -561,17 +564,72 @@ fn an_ordinary_user_to_whom_ids_are_granted_opens_a_door() {
     assert!(!at.exists(), "{}", at.display());
 }
 
-/// "a clear refusal": its door needs ids that one user has not
+/// "`cellblock try` works for an ordinary user the same way (one mapped id, …)"
 #[test]
-fn a_door_to_try_names_the_way_without_root() {
+fn an_ordinary_user_with_one_id_opens_a_door_too() {
     if !root() {
         return;
     }
     let user = User::new();
     let program = user.dir.join("cellblock").display().to_string();
-    let ran = run_bounded(user.on_host(&["--clear-groups"], &[&program, "try"]), b"");
-    assert!(ran.status == 1 && ran.err.contains("fewer than 65536"), "{ran:?}");
-    assert!(ran.err.contains("usermod --add-subuids") && ran.err.contains("cellblock enter --rootless"), "{ran:?}");
+    let dir = user.home().join("try");
+    let shown = dir.display().to_string();
+    // With a group besides, which nobody here can give up.
+    let on_host = |words: &[&str]| account(&user, &[], &["--groups", "4242"], words);
+    let mut tried = Running::start(on_host(&[&program, "try", "--dir", &shown]));
+    tried.expect("All of it has one id");
+    tried.expect("usermod --add-subuids");
+    tried.expect("ready");
+    let config = format!("{shown}/ssh_config");
+    let words = |tenant: &str, line: &str| on_host(&["ssh", "-F", &config, tenant, line]);
+    let ssh = |tenant: &str, line: &str, input: &[u8]| {
+        let ran = run_bounded(words(tenant, line), input);
+        assert_eq!(ran.status, 0, "{tenant}: {line}: {ran:?}");
+        ran.text()
+    };
+    for (tenant, uid) in [("alice", "1000"), ("bob", "1000"), ("eve", "0")] {
+        assert_eq!(ssh(tenant, "id -u; hostname", b""), format!("{uid}\n{tenant}"));
+        assert_eq!(ssh(tenant, "tr -s ' ' </proc/self/uid_map", b""), format!(" {uid} 0 1"));
+    }
+    // Alice at work; what she has is nobody's but hers.
+    let mut kept = Running::start(words("alice", "echo mine >~/secret; sleep 31416 & echo up; exec cat"));
+    assert_eq!(kept.line(), "up");
+    let links = "readlink /proc/self/ns/*";
+    let (alice, eve) = (ssh("alice", links, b""), ssh("eve", links, b""));
+    assert!(alice.lines().all(|link| !eve.contains(link) || link.starts_with("time")), "{alice}\n{eve}");
+    let attack = format!(
+        "pgrep -a sleep; find /home /root /var /tmp /run /mnt /srv -name secret 2>/dev/null; [ -e {} ] && echo home; \
+         cat /proc/1/environ /proc/1/maps 2>/dev/null && echo init; touch /usr/x 2>/dev/null && echo usr; \
+         mount -o remount,rw /usr 2>/dev/null && echo mount; unshare -U true 2>/dev/null && echo users; \
+         kill -9 -1; kill -9 1; echo tried",
+        user.home().display()
+    );
+    for tenant in ["bob", "eve"] {
+        assert_eq!(ssh(tenant, &format!("exec bash -c '{attack}' 2>/dev/null"), b""), "tried", "{tenant}");
+    }
+    // A bomb stops at `limits.pids` of its own cell, and alice gets in.
+    let ran = ssh("eve", &bomb(400), b"");
+    let (most, errno) = ran.split_once(' ').unwrap();
+    assert!((200..=256).contains(&most.parse::<u32>().unwrap()) && errno == "11", "{ran}");
+    assert_eq!(ssh("alice", "cat ~/secret", b""), "mine");
+    let bytes = vec![b'x'; 1 << 20];
+    assert_eq!(ssh("bob", "wc -c", &bytes), bytes.len().to_string());
+    let sftp = on_host(&["sftp", "-q", "-b", "-", "-F", &config, "bob"]);
+    let ran = run_bounded(sftp, b"put /etc/hostname there\nls there\n");
+    assert!(ran.status == 0 && ran.text().contains("there"), "{ran:?}");
+
+    // The process that reads the network has that id too, and no right that comes with it.
+    let ours = || procfs::pids().into_iter().filter(|pid| procfs::uid(*pid) == Some(UID)).collect::<Vec<i32>>();
+    let of_network = ours().into_iter().find(|pid| procfs::name(*pid) == "cellblock-ssh").expect("an ssh process");
+    for (field, value) in [("CapEff", "0000000000000000"), ("NoNewPrivs", "1"), ("Seccomp", "2")] {
+        assert_eq!(procfs::status(of_network, field).as_deref(), Some(value), "{field}");
+    }
+
+    procfs::kill(tried.child.id() as i32, Signal::SIGTERM);
+    assert_eq!(tried.wait(), 0);
+    kept.wait();
+    assert!(!dir.exists(), "nothing of it stays");
+    soon("no process of the user's is left", || ours().into_iter().all(procfs::ended));
 }
 
 #[test]

@@ -66,15 +66,17 @@ impl TryDoor {
         let held = grant.map(|_| programs.hold()).transpose()?;
         let (rights, programs) = match &held {
             None => (Rights::Root, programs),
-            Some(held) => (Rights::Lender, held.by_number()),
+            Some(held) => (grant.map_or(Rights::Root, Grant::rights), held.by_number()),
         };
         // What a tenant has left is removed with a descriptor for each level of directories.
         process::allow_many_files().map_err(|errno| fail("raising", "the limit of open files", errno))?;
         let place = Place::make(self.dir.as_deref(), rights)?;
+        // While it is known who the user is.
+        let to_grant = rights.are_of_one_id().then(|| subordinate::how_to_grant(&account()));
         let served = grant
             .map_or(Ok(Held::ToLimits), |grant| grant.become_root(&place.dir))
             .and_then(|held| lay_out(&place.dir, self.port, rights).map(|()| held))
-            .and_then(|held| serve_in_child(&place.dir, programs, (rights, held), signals));
+            .and_then(|held| serve_in_child(&place.dir, programs, &Made { rights, held, to_grant }, signals));
         let removed = place.remove();
         if let (Err(_), Err(failure)) = (&served, &removed) {
             output::complain(failure);
@@ -82,6 +84,14 @@ impl TryDoor {
         served.and(removed)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// By what a door is made.
+struct Made {
+    rights: Rights,
+    held: Held,
+    /// How root of the host grants ids to who has but one.
+    to_grant: Option<String>,
 }
 
 /// Writes keys, config and what the client needs.
@@ -152,21 +162,20 @@ fn ssh_config(dir: &Path, port: u16) -> String {
 
 /// The ids that an ordinary user has to give to tenants; none: root has all.
 fn grant() -> Result<Option<Grant>> {
-    let uid = process::effective_uid();
-    if uid == 0 {
-        return Ok(None);
-    }
-    let account = host_account(uid, false).map(|account| account.name);
-    Grant::look_up(account.as_deref().unwrap_or("$USER")).map(Some)
+    if process::effective_uid() == 0 { Ok(None) } else { Grant::look_up(&account()).map(Some) }
 }
 
-fn serve_in_child(dir: &Path, programs: Programs, (rights, held): (Rights, Held), mut signals: Signals) -> Result<()> {
+fn account() -> String {
+    host_account(process::effective_uid(), false).map_or_else(|| "$USER".to_owned(), |account| account.name)
+}
+
+fn serve_in_child(dir: &Path, programs: Programs, made: &Made, mut signals: Signals) -> Result<()> {
     match process::fork().map_err(|errno| fail("forking", "the listener", errno))? {
         Forked::Child => {
             drop(signals);
             let served = process::die_with_parent(signal::SIGTERM)
                 .map_err(|errno| fail("following", "the parent process", errno))
-                .and_then(|()| listen::serve(&options(dir, programs, rights), || announce(dir, rights, held)));
+                .and_then(|()| listen::serve(&options(dir, programs, made.rights), || announce(dir, made)));
             if let Err(failure) = &served {
                 output::complain(failure);
             }
@@ -199,16 +208,22 @@ fn options(dir: &Path, programs: Programs, rights: Rights) -> Options {
     Options { config: dir.join("cellblock.toml"), programs, rights, stop: Stop::StopSessions }
 }
 
-fn announce(dir: &Path, rights: Rights, held: Held) -> Result<()> {
+fn announce(dir: &Path, made: &Made) -> Result<()> {
     let at = escape(&dir.to_string_lossy());
     // Whoever came by sudo has another terminal that is not root's, and the key is root's alone.
-    let sudo = if rights == Rights::Root && env::var_os("SUDO_UID").is_some() { "sudo " } else { "" };
+    let sudo = if made.rights == Rights::Root && env::var_os("SUDO_UID").is_some() { "sudo " } else { "" };
     let mut text = String::from("A door is open on this machine. Paste one of these into another terminal:\n\n");
     for (name, table) in TENANTS {
         let about = if table.is_empty() { "an ordinary user" } else { "root in a jail of their own" };
         text.push_str(&format!("    {sudo}ssh -F {at}/ssh_config {name}    # {about}\n"));
     }
-    if held == Held::ToNone {
+    if let Some(how) = &made.to_grant {
+        text.push_str(&format!(
+            "\nAll of it has one id, which is yours: namespaces and filters keep the three apart, and from you, and ids do\n\
+             not. Root of this host can grant you ids for them: {how}\n"
+        ));
+    }
+    if made.held == Held::ToNone {
         text.push_str(&format!(
             "\nMade by your own rights: no control groups, so limits on memory and processors are not kept.\n\
              `{SCOPE} cellblock try` has some.\n"

@@ -197,9 +197,10 @@ impl Cells {
         &self.ids
     }
 
-    /// What starting this tenant's cell would do. Allots its ids.
+    /// What starting this tenant's cell would do. Allots its ids, where there are some to give.
     pub fn plan(&self, tenant: &Tenant) -> Result<Plan> {
-        let ids = self.ids.allot(&tenant.name, tenant.jail.ids)?;
+        let own = self.facts.rights.are_of_one_id();
+        let ids = if own { super::rootless::OWN } else { self.ids.allot(&tenant.name, tenant.jail.ids)? };
         Ok(planning::plan(tenant, ids, &self.facts))
     }
 

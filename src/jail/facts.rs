@@ -45,7 +45,8 @@ pub enum Rights {
 
 impl Rights {
     /// Whether there is one id, and no other.
-    pub(super) fn are_of_one_id(self) -> bool {
+    #[must_use]
+    pub fn are_of_one_id(self) -> bool {
         self == Self::User { others: 0 }
     }
 }

@@ -247,10 +247,14 @@ impl Planner<'_> {
     /// The clone. Where the host's root does not serve, processes are bounded by it, whatever groups there are.
     fn clone(&mut self, group: Option<PathBuf>, ids: IdRange) {
         self.clone = clone(group, ids.first, self.facts);
-        if self.facts.rights == Rights::Lender {
-            let most = self.jail.limits.pids.saturating_add(1);
-            self.clone.push(Cloning::BoundProcesses { most });
-        }
+        let more = match self.facts.rights {
+            Rights::Root => return,
+            // init.
+            Rights::Lender => 1,
+            // And one, so that what a session is held to by itself (`enter/rootless.rs`) is less.
+            Rights::User { .. } => 2,
+        };
+        self.clone.push(Cloning::BoundProcesses { most: self.jail.limits.pids.saturating_add(more) });
     }
 
     /// v1: made while the child mounts. The cell's view of its groups starts where init is; v1 allows

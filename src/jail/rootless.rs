@@ -31,7 +31,7 @@ use super::{
 };
 
 /// The one id, as the namespace around the cell has it.
-const OWN: IdRange = IdRange { first: 0, count: 1 };
+pub(super) const OWN: IdRange = IdRange { first: 0, count: 1 };
 
 /// What gives a command of an ordinary user control groups of its own.
 pub const SCOPE: &str = "systemd-run --user --scope -p Delegate=yes";

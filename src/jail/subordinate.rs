@@ -1,7 +1,8 @@
-//! Root of a user namespace that has ids to give to tenants: what an ordinary user becomes to serve a door of their own
-//! (`cellblock try`).
+//! Root of a user namespace, which has ids to give to tenants if it can: what an ordinary user becomes to serve a door of
+//! their own (`cellblock try`).
 //!
-//! The ids are those that root of the host has granted (subuid(5)). In there the user is to the listener, its monitors
+//! The ids are those that root of the host has granted (subuid(5)). Without a grant there is the user's own for all:
+//! namespaces, filters and what is mounted keep tenants apart, and ids do not. In there the user is to the listener, its monitors
 //! and cells what the host's root is elsewhere, but for what no user namespace has a say in: owners on disk are not
 //! shifted, device files are the host's, and so are control groups, but where systemd has delegated one.
 
@@ -12,7 +13,7 @@ use std::{
     path::{Component, Path},
 };
 
-use crate::base::{Failure, Result, fail};
+use crate::base::{Result, fail};
 use crate::sys::{
     Errno,
     mount::{self, Extent, Kind, attributes},
@@ -20,6 +21,7 @@ use crate::sys::{
 };
 
 use super::delegated;
+use super::facts::Rights;
 use super::ids::end_of_grants;
 use super::ranges::{Granted, Wanted};
 use super::rootless::become_root_of_own;
@@ -42,15 +44,20 @@ pub enum Held {
     ToNone,
 }
 
-/// The ids that a user may give.
+/// The ids that a user may give; `None`: nobody has granted enough, or there is no newuidmap(1).
 #[derive(Debug, Clone, Copy)]
-pub struct Grant(Granted);
+pub struct Grant(Option<Granted>);
 
 impl Grant {
     /// That of the caller, whose account has this name.
     pub fn look_up(account: &str) -> Result<Self> {
-        let granted = Granted::look_up(account, process::effective_uid(), Wanted::pool(FIRST, COUNT))?;
-        granted.map(Self).ok_or_else(|| too_few(account))
+        Granted::look_up(account, process::effective_uid(), Wanted::pool(FIRST, COUNT)).map(Self)
+    }
+
+    /// What the user is in such a namespace.
+    #[must_use]
+    pub fn rights(self) -> Rights {
+        if self.0.is_some() { Rights::Lender } else { Rights::User { others: 0 } }
     }
 
     /// Moves the calling process, which must have one thread and not be root's, into such a namespace. It keeps the
@@ -59,21 +66,19 @@ impl Grant {
     pub fn become_root(self, directory: &Path) -> Result<Held> {
         // With whoever is forked from here.
         let groups = delegated::take()?;
-        become_root_of_own(Some(self.0))?;
+        become_root_of_own(self.0)?;
         take_own_root(directory)?;
         Ok(if groups == delegated::none() { Held::ToNone } else { Held::ToLimits })
     }
 }
 
-fn too_few(account: &str) -> Failure {
-    let cause = format!("root of this host grants you fewer than {COUNT} of them, or has no newuidmap(1)");
+/// What root of the host does so that this account has ids to give.
+#[must_use]
+pub fn how_to_grant(account: &str) -> String {
     // After all that others have; where useradd(8) begins, if nobody has any.
     let first = end_of_grants().unwrap_or_default().max(100_000);
     let range = format!("{first}-{}", first.saturating_add(u64::from(COUNT)).saturating_sub(1));
-    fail("keeping tenants apart", "by ids of their own", cause).hint(format!(
-        "sudo apt-get install uidmap && sudo usermod --add-subuids {range} --add-subgids {range} {account}; \
-         or run it with sudo; or `cellblock enter --rootless`, a jail without a door"
-    ))
+    format!("apt-get install uidmap && usermod --add-subuids {range} --add-subgids {range} {account}")
 }
 
 /// Every directory above the listener's own must be root's, so that nobody else can move it (`sys::file`); those of the

@@ -16,7 +16,7 @@ use crate::auth::{HostAccount, Source, ask_in_vain, key_lines};
 use crate::base::{Result, fail};
 use crate::config::settings::{Linger, Server, Tenant};
 use crate::config::{self, Compiled};
-use crate::jail::{Cell, Cells, review};
+use crate::jail::{Cell, Cells, Rights, review};
 use crate::monitor::{Caller, Conn, Entered, Hashing, House, MAX_CHANNELS, Seats, Tally, Tied, attend, run};
 use crate::policy::{Ends, next_methods};
 use crate::sys::parting::Parting;
@@ -44,8 +44,8 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Loads the config at `path`, and the host keys that it names.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    /// Loads the config at `path`, and the host keys that it names, for a listener with these rights.
+    pub(super) fn open(path: &Path, rights: Rights) -> Result<Self> {
         let loaded =
             config::load(path).map_err(|report| fail("reading the config", path.display(), format!("\n{report}")))?;
         if !loaded.warnings.is_empty() {
@@ -66,7 +66,8 @@ impl Door {
             most_exchange: MOST_EXCHANGE.min(server.login_grace),
             encrypt_and_mac: server.encrypt_and_mac,
         };
-        let ids = service_ids(&server)?;
+        // Where there is one id, which is 0 here, the ssh process has that.
+        let ids = if rights.are_of_one_id() { (0, 0) } else { service_ids(&server)? };
         let warnings = loaded.warnings.to_string();
         Ok(Self { server, warnings, compiled: Rc::new(loaded.compiled), setup, ids })
     }

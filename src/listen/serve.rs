@@ -154,7 +154,7 @@ impl Listener {
         process::become_subreaper().map_err(|errno| fail("becoming", "a child subreaper", errno))?;
         process::allow_many_files().map_err(|errno| fail("raising", "the limit of open files", errno))?;
 
-        let door = Door::open(&options.config)?;
+        let door = Door::open(&options.config, options.rights)?;
         let ssh_program = options.programs.seal_ssh()?;
         let pam_program = Programs::seal_pam()?;
         let mut cells = Cells::prepare_by(options.rights, &door.server, &options.programs.find_init()?)?;
@@ -465,7 +465,7 @@ impl Listener {
     }
 
     fn try_reload(&mut self) -> Result<()> {
-        let door = Door::open(&self.config)?;
+        let door = Door::open(&self.config, self.cells.facts().rights)?;
         let server = &door.server;
         let old = &self.door.server;
         if (&server.state_dir, &server.run_dir, server.id_pool) != (&old.state_dir, &old.run_dir, old.id_pool) {

@@ -3,7 +3,12 @@
 //! Each function does one thing to the calling process, which has one thread; which are done, and
 //! in what order, is decided by the process itself (`ssh/sandbox.rs`).
 
-use std::{fs, os::fd::AsFd as _, ptr};
+use std::{
+    fs::{self, File},
+    io::Read as _,
+    os::fd::AsFd as _,
+    ptr,
+};
 
 use rustix::{
     fs::CWD,
@@ -22,26 +27,47 @@ const LAST_CAPABILITY: libc::c_ulong = 63;
 /// `SECBIT_NO_CAP_AMBIENT_RAISE`, each with its lock (capabilities(7)).
 const SECUREBITS: libc::c_ulong = 0b1110_1111;
 
-/// setgroups(2), setresgid(2) and setresuid(2) to nothing and 0, for the first process of a user
+/// Whether supplementary groups can be given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Groups {
+    /// They can, and are.
+    GivenUp,
+    /// They stay: an ordinary user, who has but one id, made a user namespace around here, and its `setgroups` says
+    /// `deny` (user_namespaces(7)). Nobody in there can name them.
+    Stuck,
+}
+
+/// Which it is, asked of `/proc/self/setgroups`.
+pub fn groups() -> SysResult<Groups> {
+    let mut answer = String::new();
+    let asked = File::open("/proc/self/setgroups").and_then(|file| file.take(8).read_to_string(&mut answer));
+    asked.map_err(|cause| Errno::from_raw(cause.raw_os_error().unwrap_or(libc::EIO)))?;
+    Ok(if answer.trim() == "deny" { Groups::Stuck } else { Groups::GivenUp })
+}
+
+/// setgroups(2), where it can be had, setresgid(2) and setresuid(2) to nothing and 0, for the first process of a user
 /// namespace whose maps are written. Reads the ids back.
 pub fn become_root_of_namespace() -> SysResult<()> {
+    let groups = groups()?;
     // Raw calls: glibc's wrappers would look for threads in a copy of the parent's list of them.
-    // SAFETY: a count of zero reads nothing through the null pointer.
-    check(unsafe { libc::syscall(libc::SYS_setgroups, 0, ptr::null::<libc::gid_t>()) })?;
+    if groups == Groups::GivenUp {
+        // SAFETY: a count of zero reads nothing through the null pointer.
+        check(unsafe { libc::syscall(libc::SYS_setgroups, 0, ptr::null::<libc::gid_t>()) })?;
+    }
     // SAFETY: setresgid takes three integers.
     check(unsafe { libc::syscall(libc::SYS_setresgid, 0, 0, 0) })?;
     // SAFETY: setresuid takes three integers.
     check(unsafe { libc::syscall(libc::SYS_setresuid, 0, 0, 0) })?;
-    if ids_are_zero()? { Ok(()) } else { Err(Errno::EPERM) }
+    if ids_are_zero(groups)? { Ok(()) } else { Err(Errno::EPERM) }
 }
 
-/// Whether all user and group ids are 0 and there are no supplementary groups.
-pub fn ids_are_zero() -> SysResult<bool> {
+/// Whether all user and group ids are 0 and there are no supplementary groups but those that are stuck.
+pub fn ids_are_zero(stuck: Groups) -> SysResult<bool> {
     let users = nix::unistd::getresuid()?;
     let groups = nix::unistd::getresgid()?;
     let users = [users.real, users.effective, users.saved].iter().all(|uid| uid.is_root());
     let groups = [groups.real, groups.effective, groups.saved].iter().all(|gid| gid.as_raw() == 0);
-    Ok(users && groups && rustix::process::getgroups()?.is_empty())
+    Ok(users && groups && (stuck == Groups::Stuck || rustix::process::getgroups()?.is_empty()))
 }
 
 /// Makes an empty, read-only tmpfs the root of the calling process's mount namespace and lets go

@@ -145,7 +145,9 @@ fn without_root_the_plan_is_the_same_with_fewer_operations() {
     let of = |ids, rights| plan(&tenant(Root::Host), ids, &none(rights));
     let root = of(IdRange { first: 1000, count: 65_536 }, Rights::Root);
     let user = of(IdRange { first: 0, count: 1 }, Rights::User { others: 0 });
-    assert_eq!(user.clone, [Cloning::Clone { group: None, owner: 0 }, Cloning::ResetOomScore]);
+    let most = tenant(Root::Host).jail.limits.pids + 2;
+    let cloned = Cloning::Clone { group: None, owner: 0 };
+    assert_eq!(user.clone, [cloned, Cloning::ResetOomScore, Cloning::BoundProcesses { most }]);
     assert_eq!(user.outside, [Outside::MapOne { id: 1000 }, Outside::Release, Outside::WriteDown]);
     assert_eq!(user.ahead, root.ahead);
     assert_eq!(user.inside.len(), root.inside.len());
