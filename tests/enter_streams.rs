@@ -56,6 +56,25 @@ fn bytes_go_both_ways_at_once_and_arrive_whole() {
     assert_eq!(said(&host, "enter -- head -c 1000000 /dev/zero > /dev/null; echo $?"), "0");
 }
 
+/// "end of file and broken pipes travel both ways as they would without us", and so does the end
+#[test]
+fn a_signal_after_the_programs_end_changes_nothing_of_how_it_ended() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    let line = "exec 3<&0; (head -c 1 <&3 >/dev/null; echo late) & exit 7";
+    for (number, signal) in [Signal::SIGUSR1, Signal::SIGTERM, Signal::SIGHUP].into_iter().enumerate() {
+        let mut caller = Running::start(host.enter("alice", &["--", "sh", "-c", line]));
+        let ended = |event: &serde_json::Value| event["event"] == "session_end";
+        soon("the program has ended", || host.door.audit().iter().filter(|event| ended(event)).count() > number);
+        // The monitor has told it by then, or is about to.
+        procfs::kill(caller.child.id() as i32, signal);
+        caller.write("x");
+        assert_eq!((caller.line().as_str(), caller.wait()), ("late", 7), "{signal}");
+    }
+}
+
 #[test]
 fn the_end_of_a_stream_and_a_broken_pipe_travel_both_ways() {
     if !root() {

@@ -579,6 +579,7 @@ fn an_ordinary_user_with_one_id_opens_a_door_too() {
     let mut tried = Running::start(on_host(&[&program, "try", "--dir", &shown]));
     tried.expect("All of it has one id");
     tried.expect("usermod --add-subuids");
+    tried.expect("You have 1 groups besides");
     tried.expect("ready");
     let config = format!("{shown}/ssh_config");
     let words = |tenant: &str, line: &str| on_host(&["ssh", "-F", &config, tenant, line]);
@@ -594,6 +595,8 @@ fn an_ordinary_user_with_one_id_opens_a_door_too() {
     // Alice at work; what she has is nobody's but hers.
     let mut kept = Running::start(words("alice", "echo mine >~/secret; sleep 31416 & echo up; exec cat"));
     assert_eq!(kept.line(), "up");
+    // What is not had: the user's group stays, and is nobody's that could be named.
+    assert_eq!(ssh("alice", "id -G", b""), "1000 65534");
     let links = "readlink /proc/self/ns/*";
     let (alice, eve) = (ssh("alice", links, b""), ssh("eve", links, b""));
     assert!(alice.lines().all(|link| !eve.contains(link) || link.starts_with("time")), "{alice}\n{eve}");

@@ -20,6 +20,7 @@ use crate::jail::Rights;
 use crate::jail::rootless::SCOPE;
 use crate::jail::subordinate::{self, Grant, Held};
 use crate::listen::{self, Options, Programs, Stop, make_ed25519};
+use crate::sys::credentials;
 use crate::sys::file::{Crash, write_atomic};
 use crate::sys::poll;
 use crate::sys::process::{self, Ended, Forked};
@@ -73,10 +74,12 @@ impl TryDoor {
         let place = Place::make(self.dir.as_deref(), rights)?;
         // While it is known who the user is.
         let to_grant = rights.are_of_one_id().then(|| subordinate::how_to_grant(&account()));
+        let groups = credentials::other_groups().map_err(|errno| fail("asking for", "your groups", errno))?.len();
+        let groups = if rights.are_of_one_id() { groups } else { 0 };
         let served = grant
             .map_or(Ok(Held::ToLimits), |grant| grant.become_root(&place.dir))
             .and_then(|held| lay_out(&place.dir, self.port, rights).map(|()| held))
-            .and_then(|held| serve_in_child(&place.dir, programs, &Made { rights, held, to_grant }, signals));
+            .and_then(|held| serve_in_child(&place.dir, programs, &Made { rights, held, to_grant, groups }, signals));
         let removed = place.remove();
         if let (Err(_), Err(failure)) = (&served, &removed) {
             output::complain(failure);
@@ -92,6 +95,8 @@ struct Made {
     held: Held,
     /// How root of the host grants ids to who has but one.
     to_grant: Option<String>,
+    /// Groups of the user's that nobody in there can give up.
+    groups: usize,
 }
 
 /// Writes keys, config and what the client needs.
@@ -221,6 +226,13 @@ fn announce(dir: &Path, made: &Made) -> Result<()> {
         text.push_str(&format!(
             "\nAll of it has one id, which is yours: namespaces and filters keep the three apart, and from you, and ids do\n\
              not. Root of this host can grant you ids for them: {how}\n"
+        ));
+    }
+    if made.groups > 0 {
+        text.push_str(&format!(
+            "\nYou have {} groups besides your own, which nobody here can give up: the three read what these may read of\n\
+             the host's programs.\n",
+            made.groups
         ));
     }
     if made.held == Held::ToNone {

@@ -291,10 +291,10 @@ pub(super) fn tenant(
 /// Reports what was set and, beside the rest, does nothing.
 fn without_effect(whole: &TenantLayer, jail: &Jail, findings: &mut Findings) {
     if let (Some(high), most) = (&whole.limits_memory_high, jail.limits.memory)
-        && high.value >= most
+        && high.value > most
     {
         let message = format!("memory_high is {} and memory is {most}: nothing is ever slowed down", high.value);
-        findings.push(Finding::error(high.place, message).hint("set memory_high lower than memory, or leave it out"));
+        findings.push(Finding::error(high.place, message).hint("set memory_high no higher than memory"));
     }
     if let Some(sets) = &whole.syscalls
         && sets.value.contains(&CallSet::Ping)

@@ -28,13 +28,18 @@ pub fn open_installed(name: &str) -> Result<(PathBuf, File)> {
 }
 
 /// Opens a program of ours. Only root can write it; or only whoever can write this one, which root
-/// runs already: a clone that a user built and runs by sudo.
+/// runs already: a clone that a user built and runs by sudo. Where the path is a link, it is one of theirs: a directory
+/// like `/tmp` takes those of others.
 pub fn open_program(path: &Path) -> Result<File> {
     let failed = |cause: &dyn std::fmt::Display| fail("taking", path.display(), cause);
     let file = File::open(path).map_err(|cause| failed(&cause))?;
     let meta = file.metadata().map_err(|cause| failed(&cause))?;
     let own = fs::metadata("/proc/self/exe").map_err(|cause| failed(&cause))?;
     let writers = |of: &Metadata| (of.uid(), of.gid(), of.mode() & 0o022);
+    let entry = fs::symlink_metadata(path).map_err(|cause| failed(&cause))?;
+    if entry.is_symlink() && ![0, own.uid()].contains(&entry.uid()) {
+        return Err(failed(&format_args!("uid {} has put a link there", entry.uid())));
+    }
     let only_root = meta.uid() == 0 && meta.mode() & 0o022 == 0;
     if !meta.is_file() || !only_root && writers(&meta) != writers(&own) {
         return Err(failed(&"it is not a file that only root can write")

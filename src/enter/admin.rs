@@ -22,9 +22,9 @@ const FAILED: u8 = 1;
 /// Becomes `cellblock-admin`, or says why not.
 pub fn become_admin(arguments: &[OsString]) -> ExitCode {
     if let Err(failure) = exec(arguments) {
-        complain(&failure);
+        complain(&format_args!("cellblock: {failure}"));
     }
-    let enters = arguments.get(1).is_some_and(|verb| verb == "enter");
+    let enters = arguments.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "enter");
     ExitCode::from(if enters { FAULT } else { FAILED })
 }
 

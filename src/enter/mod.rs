@@ -31,6 +31,7 @@ use std::{
 use crate::base::{Result, fail};
 use crate::sys::{process, pty};
 use crate::wire::enter::Call;
+use crate::wire::link::encode;
 use crate::wire::session::Program;
 
 pub use admin::become_admin;
@@ -106,6 +107,8 @@ fn with_terminal(socket: &Path, call: &Call, program: Program, environment: Vari
 /// On pipes. Nothing that the monitor says of the account changes what is asked for: it is asked at once.
 fn with_pipes(socket: &Path, call: &Call, program: Program, environment: Variables) -> Result<Ending> {
     let request = starter::request(program, None, environment);
+    // Before anybody is called: it may be too long.
+    encode(&request).map_err(|why| fail("starting the session", "", why))?;
     let (monitor, _outline) = door::call(socket, call, Some(&request))?;
     let mut session = Session::begin(monitor, false)?;
     let streams = session.start(|_asked| Ok(()))?;

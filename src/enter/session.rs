@@ -149,25 +149,23 @@ impl<S: Starter> Session<S> {
             ];
             let ([signalled, told, finished, hung_up], more) = wait(fds, relay.watched())?;
             relay.woken(&more)?;
-            if signalled && let Some(ending) = self.take_signal(relay)? {
-                return Ok(ending);
-            }
+            // First: a signal that comes after the program's end is for nobody.
             if told {
                 match self.hear(relay) {
-                    Ok(None) => {}
-                    Ok(Some(exit)) => {
-                        relay.exited(matches!(exit, Exit::Status(_)));
-                        if exit == Exit::CellGone {
-                            relay.notice("cellblock: the jail has ended");
-                        }
-                        ended = Some(Ending::of(&exit));
-                    }
+                    Ok(exit) => ended = exit.map(|exit| note_end(relay, &exit)).or(ended),
                     // Its last word was said before.
                     Err(_gone) if ended.is_some() => linked = false,
                     Err(why) => {
                         relay.notice(&format!("cellblock: the session was lost: {why}"));
                         return Ok(Ending::Status(FAULT));
                     }
+                }
+            }
+            if signalled {
+                match self.take_signal(relay, ended.is_some())? {
+                    Passed::On => {}
+                    Passed::ToEnded(exit) => ended = Some(note_end(relay, &exit)),
+                    Passed::ToCaller(number) => return Ok(Ending::Signal(number)),
                 }
             }
             done |= finished;
@@ -190,24 +188,51 @@ impl<S: Starter> Session<S> {
         }
     }
 
-    fn take_signal(&mut self, relay: &mut impl Relay) -> Result<Option<Ending>> {
-        let Some(number) = self.next_signal()? else { return Ok(None) };
+    /// Takes the next signal; whether the program `has_ended` is known.
+    fn take_signal(&mut self, relay: &mut impl Relay, has_ended: bool) -> Result<Passed> {
+        let Some(number) = self.next_signal()? else { return Ok(Passed::On) };
         match relay.takes(number) {
-            Some(Taken::Ends) => return Ok(Some(Ending::Signal(number))),
-            Some(Taken::Done) => return Ok(None),
+            Some(Taken::Ends) => return Ok(Passed::ToCaller(number)),
+            Some(Taken::Done) => return Ok(Passed::On),
             None => {}
         }
-        if let Some((_, signal)) = PASSED.iter().find(|(passed, _)| *passed == number) {
-            let sent = self.starter.signal(*signal);
-            // Whoever started it has gone, and with it whom it was for: then it is for the caller.
-            return Ok(sent.is_err().then_some(Ending::Signal(number)));
+        let passed = PASSED.iter().find(|(passed, _)| *passed == number).filter(|_| !has_ended);
+        let Some((_, signal)) = passed else { return Ok(Passed::On) };
+        if self.starter.signal(*signal).is_ok() {
+            return Ok(Passed::On);
         }
-        Ok(None)
+        // Whoever started it has gone. Either it has ended, and that was said, or the signal is for the caller.
+        loop {
+            match self.hear(relay) {
+                Ok(Some(exit)) => return Ok(Passed::ToEnded(exit)),
+                Ok(None) => {}
+                Err(_gone) => return Ok(Passed::ToCaller(number)),
+            }
+        }
     }
 
     fn next_signal(&mut self) -> Result<Option<i32>> {
         self.signals.take_one().map_err(failed("reading signals"))
     }
+}
+
+/// Where a signal went.
+enum Passed {
+    /// To the program, or to nobody.
+    On,
+    /// To a program that had ended so.
+    ToEnded(Exit),
+    /// To this process: nobody else is there.
+    ToCaller(i32),
+}
+
+/// Takes in how the program ended.
+fn note_end(relay: &mut impl Relay, exit: &Exit) -> Ending {
+    relay.exited(matches!(exit, Exit::Status(_)));
+    if *exit == Exit::CellGone {
+        relay.notice("cellblock: the jail has ended");
+    }
+    Ending::of(exit)
 }
 
 /// Waits until one of those that are there can be read, or something else comes.

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::victims::{self, Seen};
 
-/// Between two looks at who is there: at least so long, and so many times what the last look took.
+/// Between two looks at who is there: at least so long, and so many times what the last look took, since init's time
+/// is in nobody's quota.
 const AGAIN: Duration = Duration::from_millis(10);
-const REST: u32 = 20;
+const REST: u32 = 100;
 
 /// Kept at once: the biggest.
 const MOST: usize = 8;

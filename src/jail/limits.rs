@@ -151,9 +151,10 @@ pub(super) fn v2(limits: &Limits, controls: &Controls, own: &Path, disks: &[Stri
     ops
 }
 
-/// Shortly before memory runs out: whoever goes on from here is held up for some milliseconds, and init is told. At
-/// the end itself the kernel tells when it has killed already, and by the time that init looks, the victim's parent
-/// may have buried it. Above 128 MiB nobody is held up: there is enough left for a look.
+/// Shortly before memory runs out: whoever takes more from here on is held up, and init is told. At the end itself the
+/// kernel tells when it has killed already, and by the time that init looks, the victim's parent may have buried it.
+/// The kernel holds up by how far above it they are, as a share: up to 60 ms for 256 KiB where `memory` is 128 MiB or
+/// less, and nobody from some 350 MiB on, where what is left takes long enough.
 fn brink(memory: Bytes) -> Bytes {
     Bytes(memory.0.saturating_sub((memory.0 / 32).min(4 << 20)))
 }

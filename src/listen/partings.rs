@@ -43,6 +43,11 @@ impl Partings {
         self.held.count() >= MANY
     }
 
+    /// Whether any are held.
+    pub(super) fn hold_any(&self) -> bool {
+        self.held.count() > 0
+    }
+
     /// Whether no more may come for now: no child takes out those that there are.
     pub(super) fn are_stuck(&self) -> bool {
         self.are_many() && self.is_stuck

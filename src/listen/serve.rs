@@ -52,7 +52,7 @@ const RESTOCK_AFTER: Duration = Duration::from_millis(20);
 /// From a caller of this host until a monitor waits for the next one: first the session that just began.
 const WAIT_AFTER: Duration = Duration::from_millis(5);
 /// The same from the end of a child that was no monitor: a spare that died, or whose cell could not be
-/// made. Longer, so that spares that cannot live cost little.
+/// made; or a monitor that waited and is not needed any more. Longer, so that spares that cannot live cost little.
 const REPLACE_AFTER: Duration = Duration::from_secs(1);
 
 /// How to serve.
@@ -367,7 +367,7 @@ impl Listener {
             self.guard.turned_away(came.uid, reason, &mut self.audit);
             return;
         }
-        self.wait_at = Some(accepted + WAIT_AFTER);
+        self.wait_at.get_or_insert(accepted + WAIT_AFTER);
         if let Err(failure) = self.attend(came, socket) {
             error!("{failure}");
         }

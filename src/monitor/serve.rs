@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::account::{Event, ExitText, Refusals};
 use crate::base::{Failure, Result, SessionId, escape, fail};
 use crate::policy::{Ask, Grant, Told};
-use crate::sys::process::{Reaped, reap};
+use crate::sys::process::{self, Reaped, reap};
 use crate::sys::signal::SIGHUP;
 use crate::sys::{Errno, net, poll};
 use crate::wire::door::Word;
@@ -73,7 +73,6 @@ pub(super) fn serve(ssh: Ssh, conn: Named<'_>, grant: &Grant, told: &Told, house
         grant,
         told,
         house,
-        done: false,
     };
     let end = served.until_the_end();
     if let Err(end) = &end {
@@ -99,8 +98,6 @@ pub(super) struct Served<'a> {
     pub(super) grant: &'a Grant,
     told: &'a Told,
     pub(super) house: &'a mut House,
-    /// A caller was told how its one session ended: it is about to go, and nothing is left to wait for.
-    done: bool,
 }
 
 /// What there is to do next, the most urgent first. The last reports of a cell come before its end,
@@ -119,7 +116,7 @@ enum Wake {
 
 impl<'a> Served<'a> {
     fn until_the_end(&mut self) -> Result<(), End> {
-        while !self.done {
+        loop {
             match self.clock.due(Instant::now(), self.sessions.anybody()) {
                 None => {}
                 Some(Due::Warn(text)) => self.tell_all(&text)?,
@@ -142,7 +139,6 @@ impl<'a> Served<'a> {
                 Wake::Nothing => {}
             }
         }
-        Ok(())
     }
 
     fn wait(&mut self) -> Result<Wake, End> {
@@ -430,8 +426,10 @@ impl<'a> Served<'a> {
         self.receipt(session, ExitText::from(&exit), usage);
         match session.state {
             State::Running => {
-                // What it left behind is watched where its time is limited.
-                self.done = self.ssh.is_caller() && self.traced.is_none();
+                if self.ssh.is_caller() {
+                    // What is left is to see it go, and its end is not to wait for that.
+                    process::be_in_no_hurry().unwrap_or_default();
+                }
                 self.ssh.reply(&Reply::SessionEnded { channel: session.channel, exit }, &[])
             }
             State::Left { .. } => Ok(()),

@@ -124,6 +124,15 @@ pub fn exec(program: BorrowedFd<'_>, args: &[CString], environment: &[CString]) 
     Errno::last()
 }
 
+/// sched_setscheduler(2) `SCHED_BATCH`: the caller gets its share as before, but when it wakes up it does not push aside
+/// who runs.
+pub fn be_in_no_hurry() -> SysResult<()> {
+    let plain = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `plain` outlives the call, which reads it.
+    let done = unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const plain) };
+    if done < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
 /// A handle (`O_PATH`) on the calling process's own program, for [`exec`]; close-on-exec.
 pub fn own_program() -> SysResult<OwnedFd> {
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;

@@ -78,14 +78,15 @@ impl Listener {
         let fds: Vec<BorrowedFd<'_>> =
             [Some(&socket), came.pidfd.as_ref()].into_iter().flatten().map(OwnedFd::as_fd).collect();
         if link.send_with(&given, &fds).is_err() {
-            // It has died since.
+            // It has died since; or the kernel passes on no socket in which so much lies (ETOOMANYREFS).
             return self.attend(came, socket);
         }
         // As after a fork: what the last close of it does is for the monitor to bear.
         drop((socket, came));
-        let told = link.send(&Given::Alone);
+        // Without that word it ends.
+        link.send(&Given::Alone).map_err(|why| fail("giving a caller to", format!("monitor {pid}"), why))?;
         self.monitors.add(pid, monitor(Link::new(link.into()), pidfd, source));
-        told.map_err(|why| fail("giving a caller to", format!("monitor {pid}"), why))
+        Ok(())
     }
 
     /// Sees to it that a monitor waits for the next caller. Without one that takes a little longer.
@@ -95,8 +96,12 @@ impl Listener {
             return;
         }
         self.part();
-        let Split { ours, theirs, gate: _, shut: _, forked } = match split() {
-            Ok(split) => split,
+        // It would hold on to those for as long as it waits.
+        if self.partings.hold_any() {
+            return;
+        }
+        let (ours, theirs, forked) = match link().and_then(|(ours, theirs)| Ok((ours, theirs, process::fork()?))) {
+            Ok(forked) => forked,
             Err(errno) => return warn!("{}", fail("forking", "a monitor that waits", errno)),
         };
         match forked {
@@ -131,10 +136,7 @@ impl Listener {
         let (Given::Caller { pid, uid }, Some(socket), pidfd) = (given, fds.next(), fds.next()) else {
             return Err(lost(LinkError::Malformed));
         };
-        // Open or broken: the listener holds it no more.
-        if !matches!(inbox.receive(), Ok((Given::Alone, _)) | Err(LinkError::Closed)) {
-            return Err(lost(LinkError::Malformed));
-        }
+        let (Given::Alone, _) = inbox.receive().map_err(lost)? else { return Err(lost(LinkError::Malformed)) };
         drop(inbox);
         self.door.attend((pid, uid, pidfd), socket, accepted, house);
         Ok(())
@@ -176,9 +178,15 @@ struct Split {
     forked: Forked,
 }
 
-fn split() -> SysResult<Split> {
+/// The listener's end and the monitor's.
+fn link() -> SysResult<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = seqpacket::pair()?;
     fd::set_nonblocking(ours.as_fd(), true)?;
+    Ok((ours, theirs))
+}
+
+fn split() -> SysResult<Split> {
+    let (ours, theirs) = link()?;
     let (gate, shut) = parting::gate()?;
     Ok(Split { ours, theirs, gate, shut, forked: process::fork()? })
 }
