@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         Ok(Some(Line { asked, socket })) => run(asked, &socket),
         Ok(None) => become_admin(&arguments),
         Err(bad) => {
-            complain(&bad);
+            complain(bad);
             ExitCode::from(FAULT)
         }
     }

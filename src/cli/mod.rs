@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 
 use crate::base::Failure;
 use crate::config::Report;
-use crate::sys::title;
+use crate::sys::process;
 
 /// It failed, and why has been said.
 pub const FAILED: u8 = 1;
@@ -77,7 +77,7 @@ pub enum Verb {
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // `pgrep -x cellblock` finds what `cellblock` has become. Without it all else is as well.
-    title::name(c"cellblock").unwrap_or_default();
+    process::set_name(c"cellblock").unwrap_or_default();
     match Cli::try_parse_from(arguments) {
         Ok(cli) => done(match cli.verb {
             Verb::Check(check) => check.run(&cli.config),

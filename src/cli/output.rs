@@ -1,9 +1,11 @@
-//! The only place that prints. What a verb has to say goes to stdout, what went wrong to stderr.
+//! Where verbs print. What one has to say goes to stdout, what went wrong to stderr.
 
 use std::{
     fmt,
     io::{self, Write as _},
 };
+
+pub use crate::enter::complain;
 
 /// Prints one line, or several. A reader that has gone away (`cellblock list | head`) is no fault.
 pub fn say(text: impl fmt::Display) -> io::Result<()> {
@@ -11,9 +13,4 @@ pub fn say(text: impl fmt::Display) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done,
     }
-}
-
-/// Prints what went wrong. If even that cannot be said, the exit status has to do.
-pub fn complain(text: impl fmt::Display) {
-    drop(writeln!(io::stderr().lock(), "{text}"));
 }

@@ -19,7 +19,7 @@ use crate::base::{Result, escape, fail};
 use crate::jail::Rights;
 use crate::jail::rootless::SCOPE;
 use crate::jail::subordinate::{self, Grant, Held};
-use crate::listen::{self, Options, Programs, Stop, make_ed25519};
+use crate::listen::{self, HeldPrograms, Options, Programs, Stop, make_ed25519};
 use crate::sys::credentials;
 use crate::sys::file::{Crash, write_atomic};
 use crate::sys::poll;
@@ -65,21 +65,17 @@ impl TryDoor {
         let programs = self.programs.programs();
         // An ordinary user's door sees the host's directories only: ours may lie elsewhere.
         let held = grant.map(|_| programs.hold()).transpose()?;
-        let (rights, programs) = match &held {
-            None => (Rights::Root, programs),
-            Some(held) => (grant.map_or(Rights::Root, Grant::rights), held.by_number()),
-        };
+        let programs = held.as_ref().map_or(programs, HeldPrograms::by_number);
+        let rights = grant.map_or(Rights::Root, Grant::rights);
         // What a tenant has left is removed with a descriptor for each level of directories.
         process::allow_many_files().map_err(|errno| fail("raising", "the limit of open files", errno))?;
         let place = Place::make(self.dir.as_deref(), rights)?;
         // While it is known who the user is.
-        let to_grant = rights.are_of_one_id().then(|| subordinate::how_to_grant(&account()));
-        let groups = credentials::other_groups().map_err(|errno| fail("asking for", "your groups", errno))?.len();
-        let groups = if rights.are_of_one_id() { groups } else { 0 };
+        let one_id = rights.are_of_one_id().then(OneId::look_up).transpose()?;
         let served = grant
             .map_or(Ok(Held::ToLimits), |grant| grant.become_root(&place.dir))
             .and_then(|held| lay_out(&place.dir, self.port, rights).map(|()| held))
-            .and_then(|held| serve_in_child(&place.dir, programs, &Made { rights, held, to_grant, groups }, signals));
+            .and_then(|held| serve_in_child(&place.dir, programs, &Made { rights, held, one_id }, signals));
         let removed = place.remove();
         if let (Err(_), Err(failure)) = (&served, &removed) {
             output::complain(failure);
@@ -93,10 +89,22 @@ impl TryDoor {
 struct Made {
     rights: Rights,
     held: Held,
-    /// How root of the host grants ids to who has but one.
-    to_grant: Option<String>,
+    one_id: Option<OneId>,
+}
+
+/// What there is to know where all of it has the user's one id.
+struct OneId {
+    /// How root of the host grants more.
+    to_grant: String,
     /// Groups of the user's that nobody in there can give up.
     groups: usize,
+}
+
+impl OneId {
+    fn look_up() -> Result<Self> {
+        let groups = credentials::other_groups().map_err(|errno| fail("asking for", "your groups", errno))?;
+        Ok(Self { to_grant: subordinate::how_to_grant(&account()), groups: groups.len() })
+    }
 }
 
 /// Writes keys, config and what the client needs.
@@ -222,18 +230,17 @@ fn announce(dir: &Path, made: &Made) -> Result<()> {
         let about = if table.is_empty() { "an ordinary user" } else { "root in a jail of their own" };
         text.push_str(&format!("    {sudo}ssh -F {at}/ssh_config {name}    # {about}\n"));
     }
-    if let Some(how) = &made.to_grant {
+    if let Some(OneId { to_grant, groups }) = &made.one_id {
         text.push_str(&format!(
             "\nAll of it has one id, which is yours: namespaces and filters keep the three apart, and from you, and ids do\n\
-             not. Root of this host can grant you ids for them: {how}\n"
+             not. Root of this host can grant you ids for them: {to_grant}\n"
         ));
-    }
-    if made.groups > 0 {
-        text.push_str(&format!(
-            "\nYou have {} groups besides your own, which nobody here can give up: the three read what these may read of\n\
-             the host's programs.\n",
-            made.groups
-        ));
+        if *groups > 0 {
+            text.push_str(&format!(
+                "\nYou have {groups} groups besides your own, which nobody here can give up: the three read what these may\n\
+                 read of the host's programs.\n"
+            ));
+        }
     }
     if made.held == Held::ToNone {
         text.push_str(&format!(

@@ -22,7 +22,7 @@ const FAILED: u8 = 1;
 /// Becomes `cellblock-admin`, or says why not.
 pub fn become_admin(arguments: &[OsString]) -> ExitCode {
     if let Err(failure) = exec(arguments) {
-        complain(&format_args!("cellblock: {failure}"));
+        complain(format_args!("cellblock: {failure}"));
     }
     let enters = arguments.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "enter");
     ExitCode::from(if enters { FAULT } else { FAILED })

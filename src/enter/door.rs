@@ -10,7 +10,7 @@ use std::{
 use crate::base::{Failure, Result, fail};
 use crate::sys::{Errno, poll, seqpacket};
 use crate::wire::enter::{Answer, Call, NoEntry};
-use crate::wire::login::{LoggedIn, Reply, Request};
+use crate::wire::login::LoggedIn;
 use crate::wire::{Link, LinkError};
 
 use super::starter::Monitor;
@@ -19,8 +19,8 @@ use super::starter::Monitor;
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
 /// Calls at `path`. Whoever is let in is told what they may do, and goes on by the link. `ahead` is asked for in the same
-/// breath: it lies there when they are let in, and is gone with the link when they are not.
-pub(super) fn call(path: &Path, call: &Call, ahead: Option<&Request>) -> Result<(Monitor, LoggedIn)> {
+/// breath, an encoded [`Request`](crate::wire::login::Request): it lies there when they are let in, and is gone with the link when they are not.
+pub(super) fn call(path: &Path, call: &Call, ahead: Option<&[u8]>) -> Result<(Monitor, LoggedIn)> {
     call_with(path, call, ahead)?.ok_or_else(|| {
         failed_at(path)(&"none runs there").hint("systemctl start cellblock; or name its socket by --socket")
     })
@@ -31,7 +31,7 @@ pub fn call_if_open(path: &Path, call: &Call) -> Result<Option<(Monitor, LoggedI
     call_with(path, call, None)
 }
 
-fn call_with(path: &Path, call: &Call, ahead: Option<&Request>) -> Result<Option<(Monitor, LoggedIn)>> {
+fn call_with(path: &Path, call: &Call, ahead: Option<&[u8]>) -> Result<Option<(Monitor, LoggedIn)>> {
     let failed = failed_at(path);
     let Some(socket) = connect(path)? else { return Ok(None) };
     // Whoever else answers there is no listener, and is given nothing to read.
@@ -48,9 +48,7 @@ fn call_with(path: &Path, call: &Call, ahead: Option<&Request>) -> Result<Option
     };
     asked(link.send(call))?;
     if let Some(request) = ahead {
-        let next: Link<Request, Reply> = Link::new(link.into());
-        asked(next.send(request))?;
-        link = Link::new(next.into());
+        asked(seqpacket::send(link.as_fd(), request, &[]).map_err(LinkError::from))?;
     }
     wait(&link, path)?;
     let answer = match link.receive() {

@@ -59,15 +59,15 @@ fn end(entered: Result<Ending>) -> ExitCode {
     match entered {
         Ok(ending) => ending.end(),
         Err(failure) => {
-            complain(&format_args!("cellblock: {failure}"));
+            complain(format_args!("cellblock: {failure}"));
             ExitCode::from(FAULT)
         }
     }
 }
 
 /// Says it. If even that cannot be said, the exit status has to do.
-pub fn complain(what: &dyn fmt::Display) {
-    drop(writeln!(io::stderr().lock(), "{what}"));
+pub fn complain(text: impl fmt::Display) {
+    drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
 /// Call → Answer → Request → Reply → the streams, relayed → the end.
@@ -96,7 +96,7 @@ fn with_terminal(socket: &Path, call: &Call, program: Program, environment: Vari
     let given = outline.pty;
     if !given {
         // As ssh(1) says it, which goes on without one.
-        drop(writeln!(io::stderr().lock(), "cellblock: no terminal is given to this account"));
+        complain("cellblock: no terminal is given to this account");
     }
     let terminal = if given { Some(terminal::wanted(variable("TERM"))?) } else { None };
     let mut session = Session::begin(monitor, given)?;
@@ -108,7 +108,7 @@ fn with_terminal(socket: &Path, call: &Call, program: Program, environment: Vari
 fn with_pipes(socket: &Path, call: &Call, program: Program, environment: Variables) -> Result<Ending> {
     let request = starter::request(program, None, environment);
     // Before anybody is called: it may be too long.
-    encode(&request).map_err(|why| fail("starting the session", "", why))?;
+    let request = encode(&request).map_err(|why| fail("starting the session", "", why))?;
     let (monitor, _outline) = door::call(socket, call, Some(&request))?;
     let mut session = Session::begin(monitor, false)?;
     let streams = session.start(|_asked| Ok(()))?;

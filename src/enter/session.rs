@@ -1,7 +1,6 @@
 //! The caller's one session: asked for, watched, and ended.
 
 use std::{
-    io::{self, Write as _},
     mem::ManuallyDrop,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
@@ -14,10 +13,10 @@ use crate::wire::link::exactly;
 use crate::wire::session::{Exit, Signal};
 
 use super::end::{Ending, FAULT};
-use super::failed;
 use super::pipes::Pipes;
 use super::starter::{Said, Starter};
 use super::terminal::Terminal;
+use super::{complain, failed};
 
 /// What is passed on to the program, where nobody ignores it: as sshd passes on what a client sends.
 const PASSED: [(i32, Signal); 6] = [
@@ -102,10 +101,10 @@ impl<S: Starter> Session<S> {
             match self.starter.hear().map_err(lost)? {
                 Said::Started(fds) => return Ok(Ok(fds)),
                 Said::Refused(why) => {
-                    drop(writeln!(io::stderr().lock(), "cellblock: {why}"));
+                    complain(format_args!("cellblock: {why}"));
                     return Ok(Err(Ending::Status(FAULT)));
                 }
-                Said::Notice(text) => drop(writeln!(io::stderr().lock(), "{text}")),
+                Said::Notice(text) => complain(text),
                 Said::Nothing => {}
                 Said::Ended(_) => return Err(unexpected("SessionEnded")),
                 Said::Odd(name) => return Err(unexpected(&name)),

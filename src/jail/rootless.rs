@@ -90,7 +90,7 @@ impl Cells {
     /// Whether there are no ids in the cell but one.
     #[must_use]
     pub fn has_one_id(&self) -> bool {
-        self.facts().rights == Rights::User { others: 0 }
+        self.facts().rights.are_of_one_id()
     }
 
     /// Whether there are control groups for the cell.

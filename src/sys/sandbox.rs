@@ -3,12 +3,7 @@
 //! Each function does one thing to the calling process, which has one thread; which are done, and
 //! in what order, is decided by the process itself (`ssh/sandbox.rs`).
 
-use std::{
-    fs::{self, File},
-    io::Read as _,
-    os::fd::AsFd as _,
-    ptr,
-};
+use std::{fs, os::fd::AsFd as _, path::Path, ptr};
 
 use rustix::{
     fs::CWD,
@@ -18,7 +13,7 @@ use rustix::{
     },
 };
 
-use super::{Errno, SysResult};
+use super::{Errno, SysResult, file::read_capped};
 
 /// Highest capability that a 64-bit set can hold; the kernel knows fewer (capabilities(7)).
 const LAST_CAPABILITY: libc::c_ulong = 63;
@@ -26,6 +21,9 @@ const LAST_CAPABILITY: libc::c_ulong = 63;
 /// `SECBIT_NOROOT`, `SECBIT_NO_SETUID_FIXUP`, `SECBIT_KEEP_CAPS` off and
 /// `SECBIT_NO_CAP_AMBIENT_RAISE`, each with its lock (capabilities(7)).
 const SECUREBITS: libc::c_ulong = 0b1110_1111;
+
+/// Room for `allow` or `deny`.
+const MAX_ANSWER: usize = 8;
 
 /// Whether supplementary groups can be given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,10 +37,8 @@ pub enum Groups {
 
 /// Which it is, asked of `/proc/self/setgroups`.
 pub fn groups() -> SysResult<Groups> {
-    let mut answer = String::new();
-    let asked = File::open("/proc/self/setgroups").and_then(|file| file.take(8).read_to_string(&mut answer));
-    asked.map_err(|cause| Errno::from_raw(cause.raw_os_error().unwrap_or(libc::EIO)))?;
-    Ok(if answer.trim() == "deny" { Groups::Stuck } else { Groups::GivenUp })
+    let answer = read_capped(Path::new("/proc/self/setgroups"), MAX_ANSWER)?;
+    Ok(if answer.trim_ascii() == b"deny" { Groups::Stuck } else { Groups::GivenUp })
 }
 
 /// setgroups(2), where it can be had, setresgid(2) and setresuid(2) to nothing and 0, for the first process of a user

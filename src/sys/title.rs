@@ -1,6 +1,6 @@
 //! What `ps` shows of a process.
 
-use std::{ffi::CStr, ptr};
+use std::ptr;
 
 use super::{Errno, SysResult};
 
@@ -27,13 +27,6 @@ pub fn set(title: &str) -> SysResult<()> {
         Ok(()) | Err(Errno::EPERM) => Ok(()),
         Err(errno) => Err(errno),
     }
-}
-
-/// `PR_SET_NAME`: what `comm` is, of which the kernel keeps 15 bytes.
-pub fn name(name: &CStr) -> SysResult<()> {
-    // SAFETY: PR_SET_NAME reads up to 16 bytes of a string that ends in NUL, as `name` does.
-    let done = unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
-    if done < 0 { Err(Errno::last()) } else { Ok(()) }
 }
 
 /// The kernel wants start <= end after each call: which goes first depends on where the old pair lies.
