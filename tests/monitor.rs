@@ -33,7 +33,7 @@ use cellblock::{
     config::settings::{
         Allow, AuthorizedKey, Jail, KeyOptions, KeyRole, Limits, Linger, Network, Root, Sftp, Stranger, Tenant, User,
     },
-    monitor::{Conn, Entered, Hashing, House, Seats, Tally, converse},
+    monitor::{Conn, Ear, Entered, Hashing, House, Seats, Tally, converse},
     policy::Ends,
     sys::{
         poll, process, seqpacket,
@@ -41,7 +41,6 @@ use cellblock::{
     },
     wire::{
         Link, LinkError,
-        door::Word,
         forward::Target,
         init::{Order, Report},
         login::{GaveUp, Method, Refusal, Reply, Request, Setup},
@@ -79,9 +78,9 @@ fn bench() -> Bench {
     let (told, inits) = std::sync::mpsc::channel();
     let at = dir.clone();
     let monitor = std::thread::spawn(move || {
-        let (listener, _ear): (Link<Word, ()>, _) = {
+        let (listener, _heard) = {
             let (a, b) = seqpacket::pair().unwrap();
-            (Link::new(a), b)
+            (Ear::new(Link::new(a)), b)
         };
         let mut house = House {
             tenant: Box::new(|name| Ok((name.as_str() == "alice").then(alice))),

@@ -23,7 +23,6 @@ use std::{
     ffi::OsString,
     fmt,
     io::{self, Write as _},
-    os::fd::AsFd as _,
     path::Path,
     process::ExitCode,
 };
@@ -87,7 +86,7 @@ fn enter(asked: Asked, socket: &Path) -> Result<Ending> {
 /// Whether a person is at both ends.
 fn wants_terminal(program: &Program) -> bool {
     let for_people = *program != Program::Subsystem(ask::SFTP.to_owned());
-    for_people && pty::is_terminal(io::stdin().as_fd()) && pty::is_terminal(io::stdout().as_fd())
+    for_people && pty::are_terminals_at_both_ends()
 }
 
 /// On a terminal, where the account gets one.

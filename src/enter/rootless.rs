@@ -4,7 +4,6 @@
 use std::{
     env,
     io::{self, IsTerminal as _, Write as _},
-    os::fd::AsFd as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -61,7 +60,7 @@ fn enter(own: Own) -> Result<Ending> {
     rootless::check(&tenant)?;
     let groups = credentials::other_groups().map_err(failed("asking for your groups"))?;
     let tells = own.verbose || (own.program == Program::Shell && io::stderr().is_terminal());
-    let on_terminal = pty::is_terminal(io::stdin().as_fd()) && pty::is_terminal(io::stdout().as_fd());
+    let on_terminal = pty::are_terminals_at_both_ends();
     let grant = grant(own_identity(uid, &account, name.clone()), tenant.clone(), None::<Ends>)
         .ok_or_else(|| fail("entering the cell of", &name, "it is locked"))?;
     let with_terminal = on_terminal && grant.allows(Allow::Pty);

@@ -86,13 +86,13 @@ pub enum Ids {
 /// What sessions are held to.
 #[derive(Debug)]
 pub struct Bounds {
-    /// What they may call: the tenant's list.
+    /// What takes from init's list, which they inherit, what the tenant may not call.
     calls: program::Program,
     ids: Ids,
 }
 
 impl Bounds {
-    /// Out of the file of lists: where in it the tenant's begins, and its length.
+    /// Out of the file of lists: where in it that of sessions begins, and its length.
     pub fn read(file: OwnedFd, (start, length): (u64, usize), ids: Ids) -> Result<Self, Errno> {
         if length > MAX_FILTER {
             return Err(Errno::EINVAL);
@@ -353,9 +353,11 @@ fn give_up(account: &Account, bounds: &Bounds) -> Result<(), (Step, Errno)> {
     bounds.calls.install().map_err(|errno| ("limiting system calls", errno))?;
     for (resource, soft, hard) in &account.rlimits {
         // Nobody in a cell can raise what the door's starter was given (setrlimit(2)): then that holds.
-        let given = credentials::limit_of(*resource).map_err(|errno| ("asking for limits", errno))?.1;
-        let (soft, hard) = ((*soft).min(given), (*hard).min(given));
-        credentials::set_limit(*resource, soft, hard).map_err(|errno| ("setting limits", errno))?;
+        let given = credentials::limit_of(*resource).map_err(|errno| ("asking for limits", errno))?;
+        let wanted = ((*soft).min(given.1), (*hard).min(given.1));
+        if wanted != given {
+            credentials::set_limit(*resource, wanted.0, wanted.1).map_err(|errno| ("setting limits", errno))?;
+        }
     }
     for (resource, most) in BOUNDED {
         credentials::lower_limit(resource, most).map_err(|errno| ("setting limits", errno))?;

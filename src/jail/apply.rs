@@ -206,7 +206,7 @@ impl Builder<'_> {
     /// init's list is in force for what is left to do, too.
     fn limit_calls(&mut self, sets: &BTreeSet<CallSet>) -> Result<(), Errno> {
         let calls = self.calls.as_ref().filter(|calls| calls.sets == *sets).ok_or(Errno::ENOENT)?;
-        self.limited = Some(calls.tenant);
+        self.limited = Some(calls.session);
         calls.init()?.install()?;
         if seccomp::is_filtered()? { Ok(()) } else { Err(Errno::EPERM) }
     }

@@ -41,7 +41,7 @@ pub struct Built {
     pub v2: bool,
     /// The lists of system calls.
     pub filter: OwnedFd,
-    /// Where in there the tenant's begins, and its length.
+    /// Where in there that of sessions begins, and its length.
     pub calls: (u64, usize),
     /// Readable when the sessions of a v1 group ran out of memory.
     pub memory_event: Option<OwnedFd>,

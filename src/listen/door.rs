@@ -17,13 +17,11 @@ use crate::base::{Result, fail};
 use crate::config::settings::{Linger, Server, Tenant};
 use crate::config::{self, Compiled};
 use crate::jail::{Cell, Cells, Rights, review};
-use crate::monitor::{Caller, Conn, Entered, Hashing, House, MAX_CHANNELS, Seats, Tally, Tied, attend, run};
+use crate::monitor::{Caller, Conn, Ear, Entered, Hashing, House, MAX_CHANNELS, Seats, Tally, Tied, attend, run};
 use crate::policy::{Ends, next_methods};
 use crate::sys::parting::Parting;
 use crate::sys::signal::{self, Signals};
 use crate::sys::{SysResult, fd, net, process, random, title};
-use crate::wire::Link;
-use crate::wire::door::Word;
 use crate::wire::login::Setup;
 
 use super::host_keys;
@@ -96,7 +94,7 @@ impl Door {
         audit: Audit,
         cells: Rc<Cells>,
         pam: Option<OwnedFd>,
-        listener: Link<Word, ()>,
+        listener: Ear,
     ) -> Result<House> {
         // Out of the terminal's reach, if there is one: ^C is for the listener.
         process::new_session().map_err(|errno| fail("starting", "a session", errno))?;

@@ -91,7 +91,7 @@ pub fn attend(mut caller: Caller, socket: OwnedFd, tied: &Tied, house: &mut Hous
     // What somebody of this host does who is let in harms nobody else; the rest is counted, also those
     // who come as a tenant outside of their hours, or once too often.
     if !progress.let_in {
-        house.tell(&Word::Ended(Outcome::AuthFail), &[]);
+        house.listener.tell(&Word::Ended(Outcome::AuthFail));
     }
     house.audit.record(&Event::ConnectionEnd {
         connection: &caller.id,
@@ -158,7 +158,7 @@ fn story(
         let from = ends.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |ends| ends.peer.ip());
         told.last_login = last_login(desk.house, from, grant.name());
     }
-    desk.house.tell(&Word::LoggedIn, &[]);
+    desk.house.listener.tell_soon(Word::LoggedIn, None);
     progress.let_in = true;
     desk.answer(Answer::Entered(grant.outline()))?;
 

@@ -8,6 +8,7 @@ mod caller;
 mod clock;
 pub mod confine;
 mod dialogue;
+mod ear;
 mod files;
 mod forwards;
 mod hashing;
@@ -26,6 +27,7 @@ mod ssh;
 mod unwanted;
 
 pub use caller::{Caller, Find, Tied, attend};
+pub use ear::Ear;
 pub use hashing::Hashing;
 pub use outcome::Tally;
 pub use pipeline::{Conn, EnterCell, FindTenant, House, ReadLines, converse, run};

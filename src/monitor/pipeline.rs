@@ -23,6 +23,7 @@ use crate::wire::login::{Refusal, Reply, Request, Setup};
 
 use super::clock;
 use super::confine::start_ssh;
+use super::ear::Ear;
 use super::files::Book;
 use super::hashing::Hashing;
 use super::login::wait_for_identity;
@@ -93,8 +94,8 @@ pub struct House {
     pub signals: Signals,
     /// What happened before a login.
     pub tally: Tally,
-    /// To the listener. It may be gone: a monitor outlives it.
-    pub listener: Link<Word, ()>,
+    /// The listener.
+    pub listener: Ear,
 }
 
 impl fmt::Debug for House {
@@ -128,13 +129,6 @@ impl House {
     /// Writes what `tenant` can do in a loop; false: it has no more room for that now.
     pub(super) fn record_within(&mut self, tenant: &TenantName, event: &Event<'_>) -> bool {
         self.allowance.record(&mut self.audit, tenant, std::slice::from_ref(event)) == 1
-    }
-
-    /// Tells the listener. Best effort: nobody's session depends on it.
-    pub(super) fn tell(&self, word: &Word, fds: &[BorrowedFd<'_>]) {
-        if let Err(why) = self.listener.send_with(word, fds) {
-            warn!("telling the listener: {why}");
-        }
     }
 }
 
@@ -172,7 +166,7 @@ pub fn converse(conn: &Conn, link: Link<Reply, Request>, pidfd: OwnedFd, house: 
     if tenant.is_none()
         && let Some(outcome) = house.tally.outcome(&end)
     {
-        house.tell(&Word::Ended(outcome), &[]);
+        house.listener.tell(&Word::Ended(outcome));
     }
     house.audit.record(&Event::ConnectionEnd {
         connection: &conn.id,
@@ -207,7 +201,7 @@ fn story(
         warn!("naming the monitor: {errno}");
     }
     if !clock::is_open(grant.tenant()).map_err(End::Failed)? {
-        house.tell(&Word::Ended(Outcome::RefusedConnection), &[]);
+        house.listener.tell(&Word::Ended(Outcome::RefusedConnection));
         return Err(turn_away(&mut ssh, house, &grant, Refusal::Closed, End::Hours));
     }
     let Some(_seat) = house.seat(&grant)? else {
@@ -222,7 +216,7 @@ fn story(
         }
     };
     let told = Told { last_login: last_login(house, conn.ends.peer.ip(), grant.name()), said };
-    house.tell(&Word::LoggedIn, &[]);
+    house.listener.tell(&Word::LoggedIn);
 
     ssh.enter(Phase::Open);
     ssh.reply(&Reply::LoggedIn(grant.outline()), &[])?;
@@ -240,7 +234,7 @@ fn open_pam_session(pam: Option<Pam>, house: &House) -> Result<Result<(Option<Pa
 /// The tenant may not come in now. Whoever is there is told why at the first request that can be
 /// answered with words, and then hung up on.
 fn turn_away(ssh: &mut Ssh, house: &House, grant: &Grant, why: Refusal, turned: End) -> End {
-    house.tell(&Word::LoggedIn, &[]);
+    house.listener.tell(&Word::LoggedIn);
     ssh.enter(Phase::Open);
     let told = ssh.reply(&Reply::LoggedIn(grant.outline()), &[]).and_then(|()| {
         let deadline = Instant::now() + TURN_AWAY;

@@ -16,7 +16,7 @@ use crate::base::{Failure, Result, SessionId, escape, fail};
 use crate::policy::{Ask, Grant, Told};
 use crate::sys::process::{self, Reaped, reap};
 use crate::sys::signal::SIGHUP;
-use crate::sys::{Errno, net, poll};
+use crate::sys::{Errno, fd, net, poll};
 use crate::wire::door::Word;
 use crate::wire::init::{Hit, Order, Report, Start};
 use crate::wire::login::{Refusal, Reply, Request};
@@ -150,8 +150,15 @@ impl<'a> Served<'a> {
         }
         let urgent = fds.len();
         fds.extend(self.files.watched());
+        let failed = |errno: Errno| End::Failed(errno.to_string());
         let next = [self.clock.next(), rested].into_iter().flatten().min();
-        let ready = poll::wait_readable(&fds, next).map_err(|errno| End::Failed(errno.to_string()))?;
+        let unsaid = self.house.listener.waits();
+        let first = if unsaid { Some(Instant::now()) } else { next };
+        let mut ready = poll::wait_readable(&fds, first).map_err(failed)?;
+        if unsaid && !ready.contains(&true) {
+            self.house.listener.say_the_rest();
+            ready = poll::wait_readable(&fds, next).map_err(failed)?;
+        }
         let (ready, of_files) = ready.split_at_checked(urgent).unwrap_or((&ready, &[]));
         Ok(match ready {
             [true, ..] => Wake::Told,
@@ -310,7 +317,9 @@ impl<'a> Served<'a> {
         net::set_send_timeout(cell.link.as_fd(), ORDER_LIMIT)
             .map_err(|errno| fail("entering the cell of", self.grant.name(), errno))?;
         let word = Word::CellEntered { tenant: self.grant.name().clone(), pid: cell.pid };
-        self.house.tell(&word, &[cell.pidfd.as_fd()]);
+        let pidfd = fd::duplicate(cell.pidfd.as_fd())
+            .map_err(|errno| fail("entering the cell of", self.grant.name(), errno))?;
+        self.house.listener.tell_soon(word, Some(pidfd));
         if !cell.forgone.is_empty() {
             let (connection, tenant, limits) = (self.conn.id, self.grant.name(), &cell.forgone);
             warn!("{connection} the cell of {tenant} goes without {}", limits.join(", "));

@@ -1,6 +1,10 @@
 //! Namespaces of the calling process, and what lies in them: host name, loopback.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::{
+    fs::File,
+    io::{ErrorKind, Read as _},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+};
 
 use rustix::{
     net::{AddressFamily, SocketFlags, SocketType},
@@ -8,6 +12,9 @@ use rustix::{
 };
 
 use super::{Errno, SysResult, process::namespaces};
+
+/// Longer than a line of `/proc/PID/stat`: 52 fields.
+const LONGEST_STAT: usize = 2048;
 
 /// unshare(2) of [`namespaces`], or-ed.
 ///
@@ -61,11 +68,15 @@ pub fn pidfd_if_started_at(pid: i32, start: u64) -> SysResult<OwnedFd> {
 
 /// When a process started, in clock ticks since boot: field 22 of `/proc/PID/stat`.
 pub fn start_time(pid: i32) -> SysResult<u64> {
-    let stat = match std::fs::read(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(Errno::ESRCH),
+    let mut file = match File::open(format!("/proc/{pid}/stat")) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(Errno::ESRCH),
         Err(error) => return Err(error.into()),
     };
+    // Given whole at once, where it fits.
+    let mut line = [0; LONGEST_STAT];
+    let length = file.read(&mut line)?;
+    let stat = line.get(..length).filter(|stat| stat.ends_with(b"\n")).ok_or(Errno::EIO)?;
     let after = stat.iter().rposition(|b| *b == b')').ok_or(Errno::EIO)?;
     let fields = stat.get(after + 2..).ok_or(Errno::EIO)?;
     let field = fields.split(|b| *b == b' ').nth(19).ok_or(Errno::EIO)?;

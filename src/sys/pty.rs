@@ -78,6 +78,12 @@ pub fn size(terminal: BorrowedFd<'_>) -> SysResult<[u16; 4]> {
     Ok([ws_col, ws_row, ws_xpixel, ws_ypixel])
 }
 
+/// Whether both standard input and output are terminals. Asked of the bare descriptors: `std::io::stdin` makes a buffer.
+#[must_use]
+pub fn are_terminals_at_both_ends() -> bool {
+    is_terminal(rustix::stdio::stdin()) && is_terminal(rustix::stdio::stdout())
+}
+
 /// isatty(3).
 #[must_use]
 pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {

@@ -32,7 +32,7 @@ pub enum Given {
         /// Its user.
         uid: u32,
     },
-    /// The listener has let go of that socket: the monitor may use it, and its end is the monitor's to bear.
+    /// The listener has let go of that socket: the last close of it is the monitor's, which waits for this word.
     Alone,
 }
 

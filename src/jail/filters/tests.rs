@@ -98,21 +98,44 @@ fn what_programs_try_and_do_without_is_not_there_and_the_rest_is_not_permitted()
     assert_eq!(verdict(&[CallSet::Nesting], "clone3"), Verdict::Refuse(Errno::ENOSYS));
 }
 
+/// docs/kernel.md, F: of several filters the strictest word holds.
+#[test]
+fn what_a_session_adds_to_inits_list_makes_it_the_tenants() {
+    for sets in combinations() {
+        let lists: Vec<List> = sets.iter().map(|set| list(list_of(*set))).collect();
+        let wider: Vec<&List> = lists.iter().collect();
+        let tenant = verdicts(&list(TENANT), &wider).unwrap();
+        let init = verdicts(&list(TENANT), &[&wider[..], &[&list(INIT)]].concat()).unwrap();
+        let taken = taken(&init, &tenant);
+        assert!(!taken.is_empty());
+        assert_eq!(init.keys().collect::<Vec<_>>(), tenant.keys().collect::<Vec<_>>());
+        let both: BTreeMap<i64, Verdict> = init
+            .iter()
+            .map(|(number, verdict)| match (verdict, taken.get(number)) {
+                (Verdict::Allow, Some(word)) => (*number, word.clone()),
+                (same, None) => (*number, same.clone()),
+                (_, Some(_)) => panic!("{number} has a word of each"),
+            })
+            .collect();
+        assert_eq!(both, tenant);
+    }
+}
+
 #[test]
 fn every_combination_compiles_and_can_be_had() {
     let filters = Filters::compile().unwrap();
     assert_eq!(filters.slots.len(), 32);
     for sets in combinations() {
         let places = filters.places(&sets).unwrap();
-        let (start, length) = places.tenant;
+        let (start, length) = places.session;
         let mut bytes = vec![0; length];
         filters.file.read_exact_at(&mut bytes, start).unwrap();
         let lists: Vec<List> = sets.iter().map(|set| list(list_of(*set))).collect();
-        let expected = compile(&list(TENANT), &lists.iter().collect::<Vec<_>>()).unwrap();
-        assert_eq!(Program::from_bytes(&bytes), Ok(expected));
-        assert_ne!(
-            Calls::new(filters.file.try_clone().unwrap(), sets, places).init().unwrap(),
-            Program::from_bytes(&bytes).unwrap()
-        );
+        let wider: Vec<&List> = lists.iter().collect();
+        let init = verdicts(&list(TENANT), &[&wider[..], &[&list(INIT)]].concat()).unwrap();
+        let session = taken(&init, &verdicts(&list(TENANT), &wider).unwrap());
+        assert_eq!(Program::from_bytes(&bytes).unwrap(), compile(&session, Others::Pass).unwrap());
+        let calls = Calls::new(filters.file.try_clone().unwrap(), sets, places);
+        assert_eq!(calls.init().unwrap(), compile(&init, UNKNOWN).unwrap());
     }
 }

@@ -4,6 +4,7 @@
 //! from the listener, take as long as all else that a short session asks of a monitor.
 
 use std::{
+    hint::black_box,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     rc::Rc,
     time::Instant,
@@ -12,7 +13,7 @@ use std::{
 use tracing::{error, warn};
 
 use crate::base::{Result, fail};
-use crate::monitor::House;
+use crate::monitor::{Ear, House};
 use crate::sys::parting::{self, Gate, Shut};
 use crate::sys::process::{self, Forked, Pid};
 use crate::sys::{Errno, SysResult, fd, seqpacket, title};
@@ -81,9 +82,8 @@ impl Listener {
             // It has died since; or the kernel passes on no socket in which so much lies (ETOOMANYREFS).
             return self.attend(came, socket);
         }
-        // As after a fork: what the last close of it does is for the monitor to bear.
         drop((socket, came));
-        // Without that word it ends.
+        // It keeps its own until then, and no longer where this word cannot be said.
         link.send(&Given::Alone).map_err(|why| fail("giving a caller to", format!("monitor {pid}"), why))?;
         self.monitors.add(pid, monitor(Link::new(link.into()), pidfd, source));
         Ok(())
@@ -126,6 +126,7 @@ impl Listener {
         let mut house = self.house(listener)?;
         house.forget_host_keys();
         title::set("cellblock: waiting [enter]").unwrap_or_default();
+        settle();
         let lost = |why: LinkError| fail("waiting for", "a caller", why);
         let (given, fds) = match inbox.receive() {
             Err(LinkError::Closed) => return Ok(()),
@@ -136,17 +137,24 @@ impl Listener {
         let (Given::Caller { pid, uid }, Some(socket), pidfd) = (given, fds.next(), fds.next()) else {
             return Err(lost(LinkError::Malformed));
         };
-        let (Given::Alone, _) = inbox.receive().map_err(lost)? else { return Err(lost(LinkError::Malformed)) };
-        drop(inbox);
+        // As after a fork: what the last close of it does is for the monitor to bear. The listener closes its own
+        // when it runs next; the caller need not wait for that.
+        let last = fd::duplicate(socket.as_fd()).map_err(failed)?;
         self.door.attend((pid, uid, pidfd), socket, accepted, house);
-        Ok(())
+        let alone = inbox.receive();
+        drop(last);
+        match alone {
+            Ok((Given::Alone, _)) | Err(LinkError::Closed) => Ok(()),
+            Ok(_) => Err(lost(LinkError::Malformed)),
+            Err(why) => Err(lost(why)),
+        }
     }
 
     /// What a monitor needs, in the monitor, which has let go of what is the listener's.
     fn house(&mut self, listener: OwnedFd) -> Result<House> {
         let audit = self.audit.duplicate()?;
         let pam = self.pam_program.take();
-        self.door.house(audit, Rc::clone(&self.cells), pam, Link::new(listener))
+        self.door.house(audit, Rc::clone(&self.cells), pam, Ear::new(Link::new(listener)))
     }
 }
 
@@ -189,6 +197,15 @@ fn split() -> SysResult<Split> {
     let (ours, theirs) = link()?;
     let (gate, shut) = parting::gate()?;
     Ok(Split { ours, theirs, gate, shut, forked: process::fork()? })
+}
+
+/// Writes to memory of the kinds that a short session takes, and gives it back for that to use. All memory is the
+/// listener's too until it is written to, and the fault for each page would come while the caller waits.
+#[inline(never)]
+fn settle() {
+    let sizes = (16..=512).step_by(16).flat_map(|size| [size; 3]).chain([1 << 10, 1 << 10, 2 << 10, 4 << 10, 8 << 10]);
+    let blocks: Vec<Vec<u8>> = sizes.map(|size| vec![1; size]).collect();
+    black_box((&blocks, &mut [1_u8; 32 << 10]));
 }
 
 /// A child of the listener must not come back to its loop.

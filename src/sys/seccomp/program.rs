@@ -47,6 +47,16 @@ pub enum Verdict {
     AllowIf(Vec<Vec<Condition>>, Errno),
 }
 
+/// What becomes of the calls that a filter has no verdict on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// They fail with this error: those of x32 (bit 30), and all of another architecture (i386's `int 0x80`,
+    /// `socketcall`), among them.
+    Fail(Errno),
+    /// They are made. For a process that has a filter on all calls already.
+    Pass,
+}
+
 /// A filter, ready to be installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program(Vec<sock_filter>);
@@ -79,11 +89,12 @@ const THIS_ARCHITECTURE: u32 = 0xc000_003e;
 const THIS_ARCHITECTURE: u32 = 0xc000_00b7;
 
 impl Program {
-    /// A filter that gives each call its verdict. All other numbers, those of x32 (bit 30) among
-    /// them, and every call of another architecture (i386's `int 0x80`, `socketcall`) fail with
-    /// `otherwise`.
-    pub fn compile(verdicts: &BTreeMap<i64, Verdict>, otherwise: Errno) -> SysResult<Self> {
-        let other = vec![refuse(otherwise)?];
+    /// A filter that gives each call its verdict.
+    pub fn compile(verdicts: &BTreeMap<i64, Verdict>, others: Others) -> SysResult<Self> {
+        let other = match others {
+            Others::Fail(errno) => refuse(errno)?,
+            Others::Pass => instruction(RETURN, 0, 0, RETURN_ALLOW),
+        };
         let mut leaves: Vec<(u32, Vec<sock_filter>)> = Vec::new();
         let mut push = |from: u32, leaf: Vec<sock_filter>| {
             if leaves.last().is_none_or(|(_, last)| *last != leaf) {
@@ -94,12 +105,12 @@ impl Program {
         for (number, verdict) in verdicts {
             let number = u32::try_from(*number).map_err(|_negative| Errno::EINVAL)?;
             if number > next || next == 0 {
-                push(next, other.clone());
+                push(next, vec![other.clone()]);
             }
             push(number, leaf(number, verdict)?);
             next = number.checked_add(1).ok_or(Errno::EINVAL)?;
         }
-        push(next, other.clone());
+        push(next, vec![other.clone()]);
         // A number 0 leaves the first range empty.
         leaves.dedup_by(|later, earlier| {
             let empty = later.0 == earlier.0;
@@ -112,7 +123,7 @@ impl Program {
         let mut program = vec![
             instruction(LOAD, 0, 0, ARCHITECTURE),
             instruction(JUMP_IF_EQUAL, 1, 0, THIS_ARCHITECTURE),
-            refuse(otherwise)?,
+            other,
             instruction(LOAD, 0, 0, NUMBER),
         ];
         program.extend(search(&leaves)?);

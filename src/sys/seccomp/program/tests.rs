@@ -3,6 +3,8 @@
 use super::*;
 use std::ops::Not as _;
 
+const NOT_THERE: Others = Others::Fail(Errno::ENOSYS);
+
 #[derive(Clone, Copy)]
 struct Call {
     architecture: u32,
@@ -65,7 +67,7 @@ fn every_number_gets_its_verdict_and_all_others_the_last_word() {
             .filter(|number| number % 7 != 3)
             .map(|number| (number, if number % 5 == 0 { refused.clone() } else { Verdict::Allow }))
             .collect();
-        let program = Program::compile(&verdicts, Errno::ENOSYS).unwrap();
+        let program = Program::compile(&verdicts, NOT_THERE).unwrap();
         for number in (0..1000).chain([0x4000_0000, 0x4000_0001, u32::MAX]) {
             let expected = verdicts.get(&i64::from(number)).cloned().unwrap_or(Verdict::Refuse(Errno::ENOSYS));
             assert_eq!(says(&program, here(number, [0; 6])), expected, "{number}");
@@ -83,7 +85,7 @@ fn conditions_are_on_the_low_half_of_an_argument() {
         ],
         Errno::EPERM,
     );
-    let program = Program::compile(&BTreeMap::from([(41, verdict), (40, Verdict::Allow)]), Errno::ENOSYS).unwrap();
+    let program = Program::compile(&BTreeMap::from([(41, verdict), (40, Verdict::Allow)]), NOT_THERE).unwrap();
     let allowed = |arguments: [u64; 6]| says(&program, here(41, arguments)) == Verdict::Allow;
     let high = 0xffff_ffff_0000_0000;
     assert!(allowed([16, 0x30, 0, 0, 0, 0]) && allowed([16 | high, 0x30, high, 0, 0, 0]));
@@ -95,14 +97,29 @@ fn conditions_are_on_the_low_half_of_an_argument() {
 
 #[test]
 fn another_architecture_is_told_that_there_is_no_such_call() {
-    let program = Program::compile(&BTreeMap::from([(1, Verdict::Allow)]), Errno::ENOSYS).unwrap();
+    let program = Program::compile(&BTreeMap::from([(1, Verdict::Allow)]), NOT_THERE).unwrap();
     let i386 = Call { architecture: 0x4000_0003, number: 1, arguments: [0; 6] };
     assert_eq!(says(&program, i386), Verdict::Refuse(Errno::ENOSYS));
 }
 
 #[test]
+fn what_is_on_top_of_another_filter_lets_pass_what_it_has_no_verdict_on() {
+    let few = BTreeMap::from([(1, Verdict::Refuse(Errno::EPERM)), (7, Verdict::Refuse(Errno::ENOSYS))]);
+    for verdicts in [few, BTreeMap::new()] {
+        let program = Program::compile(&verdicts, Others::Pass).unwrap();
+        assert!(program.0.len() < 20);
+        for number in (0..10).chain([0x4000_0001, u32::MAX]) {
+            let expected = verdicts.get(&i64::from(number)).cloned().unwrap_or(Verdict::Allow);
+            assert_eq!(says(&program, here(number, [0; 6])), expected, "{number}");
+        }
+        let i386 = Call { architecture: 0x4000_0003, number: 1, arguments: [0; 6] };
+        assert_eq!(says(&program, i386), Verdict::Allow);
+    }
+}
+
+#[test]
 fn bytes_lead_back_to_the_program_and_nonsense_to_none() {
-    let program = Program::compile(&BTreeMap::from([(1, Verdict::Allow)]), Errno::ENOSYS).unwrap();
+    let program = Program::compile(&BTreeMap::from([(1, Verdict::Allow)]), NOT_THERE).unwrap();
     assert_eq!(Program::from_bytes(&program.to_bytes()), Ok(program.clone()));
     let bytes = program.to_bytes();
     assert!(Program::from_bytes(&bytes[1..]).is_err() && Program::from_bytes(&[]).is_err());
