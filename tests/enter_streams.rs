@@ -99,6 +99,25 @@ fn the_end_of_a_stream_and_a_broken_pipe_travel_both_ways() {
     assert_eq!(said(&host, "enter -- sh -c 'exec >&-; echo err >&2' 2>&1 | cat"), "err");
 }
 
+/// Another file that is opened would get the number, and be taken for the stream.
+#[test]
+fn a_stream_that_is_closed_is_nobody_elses() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    let program = "sh -c 'cat; echo out; echo err >&2; exit 3'";
+    for (closed, left) in [(">&-", "err"), ("2>&-", "out"), ("<&-", "out\nerr"), ("<&- >&- 2>&-", "")] {
+        let said = said(&host, &format!("(enter -- {program} {closed}; echo $? >&3) 3>&1 2>&1 < /dev/null"));
+        let mut expected: Vec<&str> = left.lines().chain(["3"]).collect();
+        let mut lines: Vec<&str> = said.lines().collect();
+        (expected.sort_unstable(), lines.sort_unstable());
+        assert_eq!(lines, expected, "{closed}");
+    }
+    let odd: Vec<_> = host.door.audit().into_iter().filter(|event| event["event"] == "connection_end").collect();
+    assert!(odd.iter().all(|event| event["reason"] == "closed"), "{odd:?}");
+}
+
 /// `O_NONBLOCK` belongs to an open file, and so to whoever shares it: neither set nor relied on
 #[test]
 fn streams_of_the_caller_are_left_as_they_are() {

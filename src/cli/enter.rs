@@ -51,7 +51,7 @@ impl Enter {
         if self.rootless {
             return self.run_rootless(config);
         }
-        enter::run(Asked::of(self.tenant, self.sftp, &self.command), &self.socket)
+        ExitCode::from(enter::run(Asked::of(self.tenant, self.sftp, &self.command), &self.socket))
     }
 
     fn run_rootless(self, config: PathBuf) -> ExitCode {

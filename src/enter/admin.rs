@@ -4,7 +4,6 @@ use std::{
     env,
     ffi::{CString, OsString},
     os::{fd::AsFd as _, unix::ffi::OsStringExt as _},
-    process::ExitCode,
 };
 
 use crate::base::{Result, fail};
@@ -19,13 +18,14 @@ const ADMIN: &str = "cellblock-admin";
 /// It failed, and why has been said: as the verbs but `enter` exit.
 const FAILED: u8 = 1;
 
-/// Becomes `cellblock-admin`, or says why not.
-pub fn become_admin(arguments: &[OsString]) -> ExitCode {
+/// Becomes `cellblock-admin`, or says why not: the exit status.
+#[must_use]
+pub fn become_admin(arguments: &[OsString]) -> u8 {
     if let Err(failure) = exec(arguments) {
         complain(format_args!("cellblock: {failure}"));
     }
     let enters = arguments.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "enter");
-    ExitCode::from(if enters { FAULT } else { FAILED })
+    if enters { FAULT } else { FAILED }
 }
 
 fn exec(arguments: &[OsString]) -> Result<()> {

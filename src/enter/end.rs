@@ -1,7 +1,5 @@
 //! How a caller ends: as the program in the cell did.
 
-use std::process::ExitCode;
-
 use crate::sys::signal::{self, SIGKILL};
 use crate::wire::session::{Exit, MEMORY_LIMIT_STATUS};
 
@@ -35,14 +33,14 @@ impl Ending {
         }
     }
 
-    /// Ends this process so: whoever waits for it, a shell or sshd, sees what it would see of the program.
-    /// The status is for a process that no signal ends.
-    pub(super) fn end(self) -> ExitCode {
+    /// Ends this process so, if a signal does: whoever waits for it, a shell or sshd, sees what it would see of the
+    /// program. The exit status else.
+    pub(super) fn end(self) -> u8 {
         match self {
-            Self::Status(status) => ExitCode::from(status),
+            Self::Status(status) => status,
             Self::Signal(number) => match (signal::die_by(number), u8::try_from(number)) {
-                (_, Ok(number)) => ExitCode::from(SHELLS_SIGNALS.saturating_add(number)),
-                (_, Err(_range)) => ExitCode::from(FAULT),
+                (_, Ok(number)) => SHELLS_SIGNALS.saturating_add(number),
+                (_, Err(_range)) => FAULT,
             },
         }
     }

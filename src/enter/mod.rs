@@ -24,7 +24,6 @@ use std::{
     fmt,
     io::{self, Write as _},
     path::Path,
-    process::ExitCode,
 };
 
 use crate::base::{Result, fail};
@@ -48,18 +47,19 @@ use session::Session;
 type Variables = Vec<(String, String)>;
 
 /// Enters through the listener's `socket` and stays until the session ends. Ends as the program that ran
-/// there did: with its exit status, or by the signal that ended it.
-pub fn run(asked: Asked, socket: &Path) -> ExitCode {
+/// there did: with its exit status, which is for this process to exit with, or by the signal that ended it.
+#[must_use]
+pub fn run(asked: Asked, socket: &Path) -> u8 {
     end(enter(asked, socket))
 }
 
 /// Ends as the session did, or says why there was none.
-fn end(entered: Result<Ending>) -> ExitCode {
+fn end(entered: Result<Ending>) -> u8 {
     match entered {
         Ok(ending) => ending.end(),
         Err(failure) => {
             complain(format_args!("cellblock: {failure}"));
-            ExitCode::from(FAULT)
+            FAULT
         }
     }
 }

@@ -43,7 +43,7 @@ pub struct Own {
 
 /// Enters, and stays until the session ends. Ends as the program that ran there did.
 pub fn run(own: Own) -> ExitCode {
-    end(enter(own))
+    ExitCode::from(end(enter(own)))
 }
 
 /// Config → Tenant → Grant → Cells → the session → its streams, relayed → the end.

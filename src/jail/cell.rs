@@ -18,10 +18,10 @@ use crate::base::{Failure, Result, TenantName, fail};
 use crate::config::settings::{Server, Tenant};
 use crate::policy::DEFINED;
 use crate::sys::file::{Links, TrustedDir};
-use crate::sys::{Errno, credentials, memfd, mount, poll, process::Pid, seqpacket};
+use crate::sys::{Errno, credentials, memfd, mount, poll, process::Pid};
 use crate::wire::{
     Link,
-    init::{FULL, Order, Report, WELCOME},
+    init::{Order, Report},
 };
 
 use super::{
@@ -29,7 +29,9 @@ use super::{
     child::Tools,
     facts::{Groups, Rights},
     filters::Filters,
-    host, limits, planning, start,
+    host,
+    join::{Joined, Knock, Knocked, join, knock},
+    limits, planning, start,
     state::{self, Place, Record, Wait},
     stock::{self, Spares, Stock},
 };
@@ -93,17 +95,6 @@ pub struct RunningCell {
     pub started: u64,
     /// Readable when it has ended.
     pub pidfd: OwnedFd,
-}
-
-/// What became of an attempt to join.
-pub(super) enum Joined {
-    Cell(Box<Cell>),
-    /// None runs.
-    None,
-    /// One runs but takes nobody: it is ending.
-    Ending(Pid, OwnedFd),
-    /// One runs, and serves as many as it can.
-    Full,
 }
 
 impl Cells {
@@ -202,6 +193,26 @@ impl Cells {
         let own = self.facts.rights.are_of_one_id();
         let ids = if own { super::rootless::OWN } else { self.ids.allot(&tenant.name, tenant.jail.ids)? };
         Ok(planning::plan(tenant, ids, &self.facts))
+    }
+
+    /// Calls the init of the tenant's cell, if one runs, for [`Cells::enter_after`]. It answers meanwhile.
+    #[must_use]
+    pub fn knock(&self, name: &TenantName) -> Option<Knock> {
+        // Whatever went wrong does so again when the cell is entered, and is told then.
+        match knock(&Place::new(&self.run_dir, name), name) {
+            Ok(Knocked::At(knock)) => Some(knock),
+            Ok(Knocked::Nobody | Knocked::Ending(..)) | Err(_) => None,
+        }
+    }
+
+    /// As [`Cells::enter`], where that cell's init may have been called before.
+    pub fn enter_after(&self, knock: Option<Knock>, tenant: &Tenant) -> Result<Cell> {
+        if let Some(knock) = knock.filter(|knock| *knock.name() == tenant.name)
+            && let Joined::Cell(cell) = knock.answer(WELCOME_WAIT)?
+        {
+            return Ok(*cell);
+        }
+        self.enter(tenant)
     }
 
     /// Joins the tenant's cell, or starts one. For a process with one thread.
@@ -318,48 +329,6 @@ pub(super) fn find(run_dir: &Path, name: &TenantName) -> Result<Option<RunningCe
     let Some(record) = Place::new(run_dir, name).record()? else { return Ok(None) };
     let name = name.clone();
     Ok(live(record)?.map(|pidfd| RunningCell { name, pid: record.pid, started: record.started, pidfd }))
-}
-
-/// Joins the tenant's cell, if one runs; its init may take `wait` to answer.
-pub(super) fn join(place: &Place, name: &TenantName, wait: Duration) -> Result<Joined> {
-    let failed = |errno: Errno| fail("joining the cell of", name, errno);
-    let Some(record) = place.record()? else { return Ok(Joined::None) };
-    let Some(pidfd) = live(record)? else { return Ok(Joined::None) };
-    let socket = match seqpacket::connect_path(&place.socket()) {
-        Ok(socket) => socket,
-        Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(Joined::Ending(record.pid, pidfd)),
-        Err(errno) => return Err(failed(errno)),
-    };
-    let peer = seqpacket::peer_pid(socket.as_fd()).map_err(failed)?;
-    if peer != record.pid {
-        // It ended after it was looked at, and the tenant's next cell listens in its place.
-        if live(record)?.is_none() {
-            return Ok(Joined::Ending(record.pid, pidfd));
-        }
-        return Err(fail("joining the cell of", name, format_args!("process {peer} answers, not {}", record.pid)));
-    }
-    let deadline = Some(Instant::now() + wait);
-    let ready = poll::wait_readable(&[socket.as_fd(), pidfd.as_fd()], deadline).map_err(failed)?;
-    if ready.first() != Some(&true) {
-        return Ok(Joined::Ending(record.pid, pidfd));
-    }
-    let mut word = [0; WELCOME.len()];
-    match seqpacket::receive(socket.as_fd(), &mut word) {
-        Ok((length, _fds)) if length == WELCOME.len() && word == *WELCOME => {}
-        Ok((length, _fds)) if length == FULL.len() && word == *FULL => return Ok(Joined::Full),
-        Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Joined::Ending(record.pid, pidfd)),
-        Ok(_other) => return Err(failed(Errno::EPROTO)),
-        Err(errno) => return Err(failed(errno)),
-    }
-    let link = Link::new(socket);
-    Ok(Joined::Cell(Box::new(Cell {
-        link,
-        pidfd,
-        name: name.clone(),
-        pid: record.pid,
-        started: false,
-        forgone: Vec::new(),
-    })))
 }
 
 /// Why nobody more gets into the tenant's cell.

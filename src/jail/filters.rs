@@ -222,8 +222,7 @@ fn read((name, text): (&str, &str)) -> Result<List> {
 }
 
 fn compile(verdicts: &BTreeMap<i64, Verdict>, others: Others) -> Result<Program> {
-    Program::compile(verdicts, others)
-        .map_err(|errno| fail("compiling", "the lists of system calls", errno))
+    Program::compile(verdicts, others).map_err(|errno| fail("compiling", "the lists of system calls", errno))
 }
 
 /// What the tenant's list, widened, says of each call that this architecture has.

@@ -20,6 +20,7 @@ mod filters;
 mod handover;
 mod host;
 pub mod ids;
+mod join;
 mod keep;
 mod limits;
 pub mod plan;

@@ -19,8 +19,9 @@ use crate::wire::{
 
 use super::{
     Facts,
-    cell::{self, Cell, Joined, RunningCell},
+    cell::{self, Cell, RunningCell},
     facts::Groups,
+    join::{Joined, join},
     state::{Place, Wait},
 };
 
@@ -118,7 +119,7 @@ impl Visitor {
 
     /// A link into the tenant's cell; none if none runs, or it takes nobody.
     fn enter(&self, name: &TenantName) -> Result<Option<Cell>> {
-        match cell::join(&Place::new(&self.run_dir, name), name, ANSWER_WAIT)? {
+        match join(&Place::new(&self.run_dir, name), name, ANSWER_WAIT)? {
             Joined::Cell(cell) => {
                 let limited = net::set_send_timeout(cell.link.as_fd(), ANSWER_WAIT);
                 limited.map_err(|errno| fail("asking the cell of", name, errno))?;

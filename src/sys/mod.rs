@@ -8,6 +8,7 @@ pub mod attempt;
 pub mod before_exec;
 pub mod cgroup;
 pub mod credentials;
+pub mod entry;
 pub mod error;
 pub mod fd;
 pub mod file;

@@ -83,6 +83,14 @@ pub fn reset_all() -> SysResult<()> {
     Ok(())
 }
 
+/// sigaction(2): ignores a signal.
+pub fn ignore(number: i32) -> SysResult<()> {
+    let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: nothing of ours runs when the signal comes.
+    unsafe { sigaction(Signal::try_from(number)?, &ignored) }?;
+    Ok(())
+}
+
 /// sigaction(2): whether the calling process ignores a signal, as nohup(1) makes it.
 pub fn is_ignored(number: i32) -> SysResult<bool> {
     let mut now = [0_u64; 4];
