@@ -19,17 +19,10 @@ use std::{
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::{Door, Ran, procfs, root, run_bounded, soon};
-
-/// Runs a verb on this door's config.
-fn verb(door: &Door, words: &[&str]) -> Ran {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cellblock"));
-    command.arg("--config").arg(door.dir.join("cellblock.toml")).args(words);
-    run_bounded(command, b"")
-}
+use support::{Door, procfs, root, run_bounded, soon};
 
 fn cells(door: &Door) -> Vec<Value> {
-    let ran = verb(door, &["list", "--json"]);
+    let ran = door.verb(&["list", "--json"]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     let list: Value = serde_json::from_str(&ran.text()).unwrap_or_else(|e| panic!("{e}: {}", ran.text()));
     list["cells"].as_array().unwrap().clone()
@@ -46,7 +39,7 @@ fn list_shows_cells_and_sessions_under_the_names_of_the_audit_file() {
         return;
     }
     let door = Door::standard();
-    assert_eq!(verb(&door, &["list"]).text(), "no cell runs");
+    assert_eq!(door.verb(&["list"]).text(), "no cell runs");
     let live = door.spawn("alice", "echo up; exec sleep 1000");
     let other = door.spawn("alice", "printf 'up\\n' '\u{1b}]0;x\u{7}'; exec sleep 1001");
     let bob = door.master("bob");
@@ -79,7 +72,7 @@ fn list_shows_cells_and_sessions_under_the_names_of_the_audit_file() {
         }
     }
 
-    let text = verb(&door, &["list"]).text();
+    let text = door.verb(&["list"]).text();
     assert!(text.lines().next().unwrap().starts_with("TENANT"), "{text}");
     assert!(text.contains("  from 127.0.0.1:"), "{text}");
     assert!(text.contains(named[0].as_str().unwrap()) && text.contains("exec sleep 1000"), "{text}");
@@ -112,7 +105,7 @@ fn kill_ends_a_cell_and_the_next_login_makes_another() {
     assert_eq!((live.line().as_str(), eve.line().as_str()), ("up", "up"));
     let pid = cell(&door, "alice")["pid"].as_i64().unwrap() as i32;
 
-    let ran = verb(&door, &["kill", "alice", "--grace", "200ms"]);
+    let ran = door.verb(&["kill", "alice", "--grace", "200ms"]);
     assert_eq!((ran.status, ran.text().as_str()), (0, "the cell of alice: ended"), "{}", ran.err);
     assert!(procfs::ended(pid), "it is gone when kill returns");
     // The listener, which sees the end as well, holds the name for a moment to look.
@@ -123,7 +116,7 @@ fn kill_ends_a_cell_and_the_next_login_makes_another() {
     assert_eq!(door.ok("alice", "echo well"), "well");
     eve.write("still here\n");
     assert_eq!(eve.line(), "still here");
-    assert_eq!(verb(&door, &["kill", "eve"]).status, 0);
+    assert_eq!(door.verb(&["kill", "eve"]).status, 0);
     assert_ne!(eve.wait(), 0);
     drop((live, eve));
     door.returns_to(&before);
@@ -142,12 +135,12 @@ fn kill_and_list_need_no_listener() {
     assert_eq!(door.wait_end(), Some(0));
 
     assert_eq!(cell(&door, "alice")["sessions"].as_array().unwrap().len(), 1);
-    let ran = verb(&door, &["kill", "alice"]);
+    let ran = door.verb(&["kill", "alice"]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     assert_ne!(live.wait(), 0);
     assert!(!door.run_dir().join("cells/alice").exists());
     assert!(cells(&door).is_empty());
-    let ran = verb(&door, &["reload"]);
+    let ran = door.verb(&["reload"]);
     assert_eq!(ran.status, 1);
     assert!(ran.err.contains("none runs") && ran.err.contains("hint: "), "{}", ran.err);
 }
@@ -165,8 +158,8 @@ fn a_cell_that_does_not_answer_is_listed_and_killed() {
     procfs::kill(pid, Signal::SIGSTOP);
     let alice = cell(&door, "alice");
     assert!(alice["sessions"].is_null() && alice["unknown"].is_string(), "{alice}");
-    assert!(verb(&door, &["list"]).text().contains("alice"), "the others are not held up by it");
-    let ran = verb(&door, &["kill", "alice", "--grace", "100ms"]);
+    assert!(door.verb(&["list"]).text().contains("alice"), "the others are not held up by it");
+    let ran = door.verb(&["kill", "alice", "--grace", "100ms"]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     assert!(ran.text().ends_with("was killed"), "{}", ran.text());
     assert_ne!(live.wait(), 0);
@@ -190,7 +183,7 @@ fn kill_of_a_session_leaves_the_others_alone() {
     let runs_sleep = |session: &&Value| session["command"].as_str().unwrap().contains("sleep");
     let name = sessions.iter().find(runs_sleep).unwrap()["session"].as_str().unwrap().to_owned();
 
-    let ran = verb(&door, &["kill", &name, "--grace", "200ms"]);
+    let ran = door.verb(&["kill", &name, "--grace", "200ms"]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     assert_eq!(ran.text(), format!("session {name} of alice: ended"));
     assert_ne!(doomed.wait(), 0);
@@ -214,13 +207,13 @@ fn names_of_nothing_fail_with_a_hint_and_are_shown_escaped() {
     let door = Door::standard();
     assert_eq!(door.ok("alice", "true"), "");
     for name in ["bob", "nobody", "0123456789ab-1", "../alice", "\u{1b}[2J", ""] {
-        let ran = verb(&door, &["kill", name]);
+        let ran = door.verb(&["kill", name]);
         assert_eq!(ran.status, 1, "{name:?}: {}", ran.text());
         assert!(ran.err.contains("hint: cellblock list"), "{name:?}: {}", ran.err);
         assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
     }
-    assert_eq!(verb(&door, &["kill"]).status, 2);
-    assert_eq!(verb(&door, &["kill", "alice", "--grace", "soon"]).status, 2);
+    assert_eq!(door.verb(&["kill"]).status, 2);
+    assert_eq!(door.verb(&["kill", "alice", "--grace", "soon"]).status, 2);
 }
 
 /// "reload tells the running listener to re-read its config and says whether it took it, with the
@@ -233,7 +226,7 @@ fn reload_says_whether_the_config_was_taken() {
     let door = Door::standard();
     let good = fs::read_to_string(door.dir.join("cellblock.toml")).unwrap();
     door.rewrite_config(|text| text.replace("[tenant.bob]", "[tenant.carol]"));
-    let ran = verb(&door, &["reload"]);
+    let ran = door.verb(&["reload"]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     assert!(ran.text().ends_with("taken, 3 tenants"), "{}", ran.text());
     assert_eq!((door.run("carol", "true").status, door.run("bob", "true").status), (0, 255));
@@ -242,13 +235,13 @@ fn reload_says_whether_the_config_was_taken() {
     let wrong_server = good.replace("[server]\n", "[server]\nno_such_key = 1\n");
     for broken in [&format!("{good}\n[tenant.dave]\nno_such_key = 1\n"), &wrong_server, "[tenant.dave\n"] {
         door.rewrite_config(|_| broken.to_owned());
-        let ran = verb(&door, &["reload"]);
+        let ran = door.verb(&["reload"]);
         assert_eq!(ran.status, 1, "{}", ran.text());
         assert!(ran.err.contains("cellblock.toml:") && ran.err.contains("not taken"), "{}", ran.err);
     }
     door.rewrite_config(|_| good.clone());
     fs::set_permissions(door.dir.join("cellblock.toml"), fs::Permissions::from_mode(0o666)).unwrap();
-    let ran = verb(&door, &["reload"]);
+    let ran = door.verb(&["reload"]);
     assert_eq!(ran.status, 1);
     assert!(ran.err.contains("chmod go-w"), "{}", ran.err);
     fs::set_permissions(door.dir.join("cellblock.toml"), fs::Permissions::from_mode(0o600)).unwrap();
@@ -256,7 +249,7 @@ fn reload_says_whether_the_config_was_taken() {
 
     // What cannot change while it runs.
     door.rewrite_config(|text| text.replace("/state\"", "/other\""));
-    let ran = verb(&door, &["reload"]);
+    let ran = door.verb(&["reload"]);
     assert_eq!(ran.status, 1);
     assert!(ran.err.contains("restart"), "{}", ran.err);
 }
@@ -272,7 +265,7 @@ fn a_config_that_is_wrong_elsewhere_keeps_nobody_from_killing() {
     assert_eq!(live.line(), "up");
     door.rewrite_config(|text| format!("{text}\n[tenant.dave]\nno_such_key = 1\n"));
     assert_eq!(cells(&door).len(), 1);
-    assert_eq!(verb(&door, &["kill", "alice"]).status, 0);
+    assert_eq!(door.verb(&["kill", "alice"]).status, 0);
     assert_ne!(live.wait(), 0);
 }
 
@@ -297,7 +290,7 @@ fn others_than_root_are_told_so_and_a_silent_caller_holds_nothing_up() {
 
     let path = door.run_dir().join("control.sock");
     let silent: Vec<_> = (0..20).map(|_| connect(&path)).collect();
-    let ran = verb(&door, &["reload"]);
+    let ran = door.verb(&["reload"]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     for socket in &silent[..2] {
         nix::sys::socket::send(

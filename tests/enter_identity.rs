@@ -14,7 +14,7 @@
 use std::{
     fs,
     os::unix::fs::MetadataExt as _,
-    process::{Command, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -360,9 +360,7 @@ fn the_admin_sees_and_ends_what_came_by_the_enter_door() {
     let running = Running::start(host.enter("alice", &["--", "sh", "-c", "echo up; exec sleep 1000"]));
     assert_eq!(running.line(), "up");
     let verb = |words: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cellblock"));
-        command.arg("--config").arg(host.door.dir.join("cellblock.toml")).args(words);
-        let ran = run_bounded(command, b"");
+        let ran = host.door.verb(words);
         assert_eq!(ran.status, 0, "{}", ran.err);
         ran.text()
     };

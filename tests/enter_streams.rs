@@ -111,7 +111,8 @@ fn a_stream_that_is_closed_is_nobody_elses() {
         let said = said(&host, &format!("(enter -- {program} {closed}; echo $? >&3) 3>&1 2>&1 < /dev/null"));
         let mut expected: Vec<&str> = left.lines().chain(["3"]).collect();
         let mut lines: Vec<&str> = said.lines().collect();
-        (expected.sort_unstable(), lines.sort_unstable());
+        expected.sort_unstable();
+        lines.sort_unstable();
         assert_eq!(lines, expected, "{closed}");
     }
     let odd: Vec<_> = host.door.audit().into_iter().filter(|event| event["event"] == "connection_end").collect();
@@ -293,6 +294,38 @@ fn whoever_calls_a_login_shell_gets_one() {
     // What it cannot do, it refuses.
     let ran = run_bounded(host.as_root(&with(&[shell, "script"])), b"");
     assert!(ran.status == 255 && ran.err.contains("it runs no scripts"), "{}", ran.err);
+}
+
+/// mosh starts its server through the login shell and leaves it running. The datagrams need a network that the client
+/// reaches; the host's, here.
+#[test]
+fn mosh_finds_its_server_in_the_cell_and_goes_on_without_ssh() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("network = \"host\"", "");
+    let ssh = host.client("ssh");
+    let words: Vec<_> =
+        [ssh.get_program()].into_iter().chain(ssh.get_args()).map(|word| word.to_string_lossy()).collect();
+    let mut mosh = Command::new("mosh");
+    mosh.args(["--experimental-remote-ip=remote", "--ssh", &words.join(" "), "--", "alice-sh@host"]);
+    let mut client = TerminalClient::start(
+        {
+            mosh.env("LC_ALL", "C.UTF-8");
+            mosh
+        },
+        30,
+        90,
+    );
+    client.expect("$ ");
+    soon("ssh has ended", || host.door.audit().iter().any(|line| line["event"] == "connection_end"));
+    client.send("echo I am $(id -un), at $(stty size)\n");
+    client.expect("I am alice, at 30 90");
+    client.resize(20, 70);
+    client.send("echo and now $(stty size)\n");
+    client.expect("and now 20 70");
+    client.send("exit\n");
+    assert_eq!(client.wait(), 0);
 }
 
 #[test]

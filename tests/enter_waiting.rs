@@ -9,8 +9,6 @@
     reason = "test support code"
 )]
 
-use std::process::Command;
-
 use nix::sys::signal::Signal;
 use support::{Host, Running, procfs, root, run_bounded, soon};
 
@@ -54,9 +52,7 @@ fn a_config_that_was_read_again_holds_for_the_next_caller() {
     host.entered("alice", &["--", "true"]);
     let old = one_that_waits(&host);
     host.door.rewrite_config(|text| text.replace("[tenant.alice]\n", "[tenant.alice]\nlocked = true\n"));
-    let mut reload = Command::new(env!("CARGO_BIN_EXE_cellblock"));
-    reload.arg("--config").arg(host.door.dir.join("cellblock.toml")).arg("reload");
-    let ran = run_bounded(reload, b"");
+    let ran = host.door.verb(&["reload"]);
     assert_eq!(ran.status, 0, "{}", ran.err);
     soon("the one that knows the old config is gone", || procfs::ended(old));
     let ran = run_bounded(host.enter("alice", &["--", "true"]), b"");

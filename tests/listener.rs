@@ -305,9 +305,7 @@ fn an_address_in_use_is_told_by_name() {
             .replace("/run\"", "/run2\"")
             .replace("/state\"", "/state2\"")
     });
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cellblock"));
-    command.arg("--config").arg(door.dir.join("cellblock.toml")).arg("serve");
-    let ran = run_bounded(command, b"");
+    let ran = door.verb(&["serve"]);
     assert_eq!(ran.status, 1, "{ran:?}");
     assert!(ran.err.contains(&format!("127.0.0.1:{port}")) && ran.err.contains("in use"), "{}", ran.err);
 }

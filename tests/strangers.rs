@@ -16,7 +16,6 @@ use std::{
     collections::BTreeSet,
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddrV4, TcpStream},
-    process::Command,
     time::{Duration, Instant},
 };
 
@@ -79,9 +78,7 @@ fn ssh_from(door: &Door, source: &str, user: &str) -> Ran {
 }
 
 fn listed(door: &Door) -> Value {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cellblock"));
-    command.arg("--config").arg(door.dir.join("cellblock.toml")).args(["list", "--json"]);
-    serde_json::from_str(&run_bounded(command, b"").text()).unwrap()
+    serde_json::from_str(&door.verb(&["list", "--json"]).text()).unwrap()
 }
 
 fn penalties(door: &Door) -> Vec<Value> {

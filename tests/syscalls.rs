@@ -210,12 +210,7 @@ fn init_and_every_session_are_filtered() {
         let found = door.ok(tenant, filters);
         assert_eq!(found.trim(), "Seccomp: 2 Seccomp_filters: 1 Seccomp: 2 Seccomp_filters: 2", "{tenant}");
     }
-    let plan = Command::new(env!("CARGO_BIN_EXE_cellblock"))
-        .args(["check", "--plan", "alice", "--config"])
-        .arg(door.dir.join("cellblock.toml"))
-        .output()
-        .unwrap();
-    let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
+    let plan = door.verb(&["check", "--plan", "alice"]).text();
     let at = |words: &str| plan.find(words).unwrap_or_else(|| panic!("{words}: {plan}"));
     assert!(at("limit system calls") < at("cut the bounding set"), "{plan}");
 }

@@ -13,7 +13,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::{Scratch, patience, procfs, program, until};
+use super::{Ran, Scratch, patience, procfs, program, run_bounded, until};
 
 /// Set in the environment of every listener, so that its forks can be found.
 const MARK: &str = "CELLBLOCK_TEST_DOOR";
@@ -283,6 +283,13 @@ impl Door {
         // A line without its end is being written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    }
+
+    /// A verb of the admin's, with this door's config.
+    pub fn verb(&self, words: &[&str]) -> Ran {
+        let mut command = Command::new(program("cellblock"));
+        command.arg("--config").arg(self.dir.join("cellblock.toml")).args(words);
+        run_bounded(command, b"")
     }
 
     /// The config file's text, changed by `change`.
