@@ -115,6 +115,10 @@ fn a_stream_that_is_closed_is_nobody_elses() {
         lines.sort_unstable();
         assert_eq!(lines, expected, "{closed}");
     }
+    // It is open, and nothing can be read from it (open(2), O_PATH).
+    let script = "import os; os.dup2(os.open(\"/\", os.O_PATH), 0); os.execvp(\"cellblock\", \
+        [\"cellblock\", \"enter\", \"--\", \"echo\", \"in\"])";
+    assert_eq!(said(&host, &format!("python3 -c '{script}'; echo $?")), "in\n0");
     let odd: Vec<_> = host.door.audit().into_iter().filter(|event| event["event"] == "connection_end").collect();
     assert!(odd.iter().all(|event| event["reason"] == "closed"), "{odd:?}");
 }

@@ -86,7 +86,6 @@ fn bench() -> Bench {
             tenant: Box::new(|name| Ok((name.as_str() == "alice").then(alice))),
             key_lines: Box::new(|_, _, _| Vec::new()),
             certificates: false,
-            knock: Box::new(|_| {}),
             enter: Box::new(move |_| {
                 let (monitors, inits) = seqpacket::pair().unwrap();
                 let init = sleeper();

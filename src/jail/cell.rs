@@ -30,7 +30,7 @@ use super::{
     facts::{Groups, Rights},
     filters::Filters,
     host,
-    join::{Joined, Knock, Knocked, join, knock},
+    join::{Joined, join},
     limits, planning, start,
     state::{self, Place, Record, Wait},
     stock::{self, Spares, Stock},
@@ -193,26 +193,6 @@ impl Cells {
         let own = self.facts.rights.are_of_one_id();
         let ids = if own { super::rootless::OWN } else { self.ids.allot(&tenant.name, tenant.jail.ids)? };
         Ok(planning::plan(tenant, ids, &self.facts))
-    }
-
-    /// Calls the init of the tenant's cell, if one runs, for [`Cells::enter_after`]. It answers meanwhile.
-    #[must_use]
-    pub fn knock(&self, name: &TenantName) -> Option<Knock> {
-        // Whatever went wrong does so again when the cell is entered, and is told then.
-        match knock(&Place::new(&self.run_dir, name), name) {
-            Ok(Knocked::At(knock)) => Some(knock),
-            Ok(Knocked::Nobody | Knocked::Ending(..)) | Err(_) => None,
-        }
-    }
-
-    /// As [`Cells::enter`], where that cell's init may have been called before.
-    pub fn enter_after(&self, knock: Option<Knock>, tenant: &Tenant) -> Result<Cell> {
-        if let Some(knock) = knock.filter(|knock| *knock.name() == tenant.name)
-            && let Joined::Cell(cell) = knock.answer(WELCOME_WAIT)?
-        {
-            return Ok(*cell);
-        }
-        self.enter(tenant)
     }
 
     /// Joins the tenant's cell, or starts one. For a process with one thread.

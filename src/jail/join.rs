@@ -1,4 +1,4 @@
-//! Joining a running cell: a call at its socket, and the answer of its init, which may come while other things are done.
+//! Joining a running cell: a call at its socket, and the answer of its init.
 
 use std::{
     os::fd::{AsFd as _, OwnedFd},
@@ -30,75 +30,42 @@ pub(super) enum Joined {
 
 /// Joins the tenant's cell, if one runs; its init may take `wait` to answer.
 pub(super) fn join(place: &Place, name: &TenantName, wait: Duration) -> Result<Joined> {
-    match knock(place, name)? {
-        Knocked::At(knock) => knock.answer(wait),
-        Knocked::Nobody => Ok(Joined::None),
-        Knocked::Ending(pid, pidfd) => Ok(Joined::Ending(pid, pidfd)),
-    }
-}
-
-/// A running cell's init that was called, and has not been heard.
-#[derive(Debug)]
-pub struct Knock {
-    socket: OwnedFd,
-    pidfd: OwnedFd,
-    name: TenantName,
-    pid: Pid,
-}
-
-/// What became of a call.
-pub(super) enum Knocked {
-    At(Knock),
-    Nobody,
-    Ending(Pid, OwnedFd),
-}
-
-/// Calls, and waits for nothing.
-pub(super) fn knock(place: &Place, name: &TenantName) -> Result<Knocked> {
     let failed = |errno: Errno| fail("joining the cell of", name, errno);
-    let Some(record) = place.record()? else { return Ok(Knocked::Nobody) };
-    let Some(pidfd) = live(record)? else { return Ok(Knocked::Nobody) };
-    let pid = record.pid;
+    let Some(record) = place.record()? else { return Ok(Joined::None) };
+    let Some(pidfd) = live(record)? else { return Ok(Joined::None) };
     let socket = match seqpacket::connect_path(&place.socket()) {
         Ok(socket) => socket,
-        Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(Knocked::Ending(pid, pidfd)),
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(Joined::Ending(record.pid, pidfd)),
         Err(errno) => return Err(failed(errno)),
     };
     let peer = seqpacket::peer_pid(socket.as_fd()).map_err(failed)?;
-    if peer != pid {
+    if peer != record.pid {
         // It ended after it was looked at, and the tenant's next cell listens in its place.
         if live(record)?.is_none() {
-            return Ok(Knocked::Ending(pid, pidfd));
+            return Ok(Joined::Ending(record.pid, pidfd));
         }
-        return Err(fail("joining the cell of", name, format_args!("process {peer} answers, not {pid}")));
+        return Err(fail("joining the cell of", name, format_args!("process {peer} answers, not {}", record.pid)));
     }
-    Ok(Knocked::At(Knock { socket, pidfd, name: name.clone(), pid }))
-}
-
-impl Knock {
-    /// Whom it was for.
-    pub(super) fn name(&self) -> &TenantName {
-        &self.name
+    let deadline = Some(Instant::now() + wait);
+    let ready = poll::wait_readable(&[socket.as_fd(), pidfd.as_fd()], deadline).map_err(failed)?;
+    if ready.first() != Some(&true) {
+        return Ok(Joined::Ending(record.pid, pidfd));
     }
-
-    /// What init answers, within `wait`.
-    pub(super) fn answer(self, wait: Duration) -> Result<Joined> {
-        let Self { socket, pidfd, name, pid } = self;
-        let failed = |errno: Errno| fail("joining the cell of", &name, errno);
-        let deadline = Some(Instant::now() + wait);
-        let ready = poll::wait_readable(&[socket.as_fd(), pidfd.as_fd()], deadline).map_err(failed)?;
-        if ready.first() != Some(&true) {
-            return Ok(Joined::Ending(pid, pidfd));
-        }
-        let mut word = [0; WELCOME.len()];
-        match seqpacket::receive(socket.as_fd(), &mut word) {
-            Ok((length, _fds)) if length == WELCOME.len() && word == *WELCOME => {}
-            Ok((length, _fds)) if length == FULL.len() && word == *FULL => return Ok(Joined::Full),
-            Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Joined::Ending(pid, pidfd)),
-            Ok(_other) => return Err(failed(Errno::EPROTO)),
-            Err(errno) => return Err(failed(errno)),
-        }
-        let link = Link::new(socket);
-        Ok(Joined::Cell(Box::new(Cell { link, pidfd, name, pid, started: false, forgone: Vec::new() })))
+    let mut word = [0; WELCOME.len()];
+    match seqpacket::receive(socket.as_fd(), &mut word) {
+        Ok((length, _fds)) if length == WELCOME.len() && word == *WELCOME => {}
+        Ok((length, _fds)) if length == FULL.len() && word == *FULL => return Ok(Joined::Full),
+        Ok((0, _)) | Err(Errno::ECONNRESET) => return Ok(Joined::Ending(record.pid, pidfd)),
+        Ok(_other) => return Err(failed(Errno::EPROTO)),
+        Err(errno) => return Err(failed(errno)),
     }
+    let link = Link::new(socket);
+    Ok(Joined::Cell(Box::new(Cell {
+        link,
+        pidfd,
+        name: name.clone(),
+        pid: record.pid,
+        started: false,
+        forgone: Vec::new(),
+    })))
 }

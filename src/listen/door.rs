@@ -1,7 +1,6 @@
 //! A loaded config with what was made of it: what each monitor forked under it starts from.
 
 use std::{
-    cell::Cell,
     mem,
     net::SocketAddr,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
@@ -17,7 +16,7 @@ use crate::auth::{HostAccount, Source, ask_in_vain, key_lines};
 use crate::base::{Result, fail};
 use crate::config::settings::{Linger, Server, Tenant};
 use crate::config::{self, Compiled};
-use crate::jail::{self, Cells, Rights, review};
+use crate::jail::{Cell, Cells, Rights, review};
 use crate::monitor::{Caller, Conn, Ear, Entered, Hashing, House, MAX_CHANNELS, Seats, Tally, Tied, attend, run};
 use crate::policy::{Ends, next_methods};
 use crate::sys::parting::Parting;
@@ -104,8 +103,6 @@ impl Door {
         let compiled = Rc::clone(&self.compiled);
         let state_dir = self.server.state_dir.clone();
         let unknown = self.server.keys_command.clone();
-        let (knocking, knock) = (Rc::clone(&cells), Rc::new(Cell::new(None)));
-        let knocked = Rc::clone(&knock);
         Ok(House {
             stranger: compiled.stranger()?,
             tenant: Box::new(move |name| compiled.tenant(name)),
@@ -118,10 +115,8 @@ impl Door {
                 (None, _) => Vec::new(),
             }),
             certificates: self.compiled.takes_certificates(),
-            knock: Box::new(move |name| knocked.set(knocking.knock(name))),
             enter: Box::new(move |tenant| {
-                let cell = cells.enter_after(knock.take(), tenant)?;
-                let jail::Cell { link, pidfd, pid, forgone, name: _, started: _ } = cell;
+                let Cell { link, pidfd, pid, forgone, name: _, started: _ } = cells.enter(tenant)?;
                 Ok(Entered { link, pidfd, pid, forgone })
             }),
             setup: Setup { host_keys: mem::take(&mut self.setup.host_keys), ..self.setup.clone() },

@@ -151,7 +151,6 @@ fn story(
         };
         Some(seat)
     };
-    (desk.house.knock)(grant.name());
     desk.record_login(grant.identity());
     let mut told = Told::default();
     // Or else it is not the tenant who comes.

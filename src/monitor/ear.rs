@@ -30,14 +30,14 @@ impl Ear {
         self.say(word, &[]);
     }
 
-    /// Says it, with a descriptor or none, as soon as the monitor would wait: a listener that is told something runs
-    /// at once, and what a client waits for comes after it.
+    /// Says it, with a descriptor or none, once what the monitor does now is done: a listener that is told something
+    /// runs at once, and what a client waits for comes after it. The loop of a connection sees to it that this is soon.
     pub(super) fn tell_soon(&self, word: Word, fd: Option<OwnedFd>) {
         self.unsaid.borrow_mut().push((word, fd));
     }
 
-    /// Whether something is unsaid.
-    pub(super) fn waits(&self) -> bool {
+    /// Whether something is.
+    pub(super) fn has_unsaid(&self) -> bool {
         !self.unsaid.borrow().is_empty()
     }
 
@@ -92,10 +92,10 @@ mod tests {
 
         ear.tell_soon(Word::LoggedIn, None);
         ear.tell_soon(entered(), file());
-        assert!(ear.waits());
+        assert!(ear.has_unsaid());
         assert_eq!(heard(&mut listener), []);
         ear.say_the_rest();
-        assert!(!ear.waits());
+        assert!(!ear.has_unsaid());
         assert_eq!(heard(&mut listener), [(Word::LoggedIn, 0), (entered(), 1)]);
 
         ear.tell_soon(entered(), file());

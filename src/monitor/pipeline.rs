@@ -59,8 +59,6 @@ pub(super) struct Named<'a> {
 pub type FindTenant = dyn Fn(&TenantName) -> Result<Option<Tenant>>;
 /// Reads the lines of keys that a source has for a tenant.
 pub type ReadLines = Lines<'static>;
-/// Calls the init of a tenant's cell, if one runs, which answers while other things are done.
-pub(super) type KnockAtCell = dyn Fn(&TenantName);
 /// Joins a tenant's cell, or starts it.
 pub type EnterCell = dyn Fn(&Tenant) -> Result<Entered>;
 
@@ -72,8 +70,6 @@ pub struct House {
     pub tenant: Box<FindTenant>,
     /// Reads lines of keys that are not in the config; what is wrong with them goes to the admin's log.
     pub key_lines: Box<ReadLines>,
-    /// For a tenant who is about to enter.
-    pub knock: Box<KnockAtCell>,
     /// Joins the tenant's cell, or starts it.
     pub enter: Box<EnterCell>,
     /// Whether anybody at all may come by certificate.

@@ -75,6 +75,7 @@ pub(super) fn serve(ssh: Ssh, conn: Named<'_>, grant: &Grant, told: &Told, house
         house,
     };
     let end = served.until_the_end();
+    served.house.listener.say_the_rest();
     if let Err(end) = &end {
         served.say_goodbye(end);
     }
@@ -138,6 +139,7 @@ impl<'a> Served<'a> {
                 }
                 Wake::Nothing => {}
             }
+            self.house.listener.say_the_rest();
         }
     }
 
@@ -152,9 +154,9 @@ impl<'a> Served<'a> {
         fds.extend(self.files.watched());
         let failed = |errno: Errno| End::Failed(errno.to_string());
         let next = [self.clock.next(), rested].into_iter().flatten().min();
-        let unsaid = self.house.listener.waits();
-        let first = if unsaid { Some(Instant::now()) } else { next };
-        let mut ready = poll::wait_readable(&fds, first).map_err(failed)?;
+        let unsaid = self.house.listener.has_unsaid();
+        let until = if unsaid { Some(Instant::now()) } else { next };
+        let mut ready = poll::wait_readable(&fds, until).map_err(failed)?;
         if unsaid && !ready.contains(&true) {
             self.house.listener.say_the_rest();
             ready = poll::wait_readable(&fds, next).map_err(failed)?;

@@ -4,12 +4,14 @@
 //! stack's end in `/proc/self/maps` and keeps a second stack, to say that a stack overflowed before that ends the
 //! process all the same. What else it does before `main` is done here.
 
-use super::{Errno, SysResult, signal};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec},
-    fs::{Mode, OFlags},
+use std::{
+    io::{self, Write as _},
+    os::fd::IntoRawFd as _,
 };
-use std::os::fd::IntoRawFd as _;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::{Errno, SysResult, signal};
 
 /// Makes a `fn() -> u8` what this program does; what it returns is the exit status. For a program whose first line is
 /// `#![no_main]`, once; there are no other threads. A panic aborts.
@@ -25,24 +27,28 @@ macro_rules! program {
     };
 }
 
+/// The exit status where not even that could be prepared; as ssh(1) has it for its own faults.
+const FAULT: i32 = 255;
+
 /// Calls `runs` where the process is as Rust expects it to be. For [`program!`](crate::program) alone.
 #[must_use]
 pub fn run(runs: fn() -> u8) -> i32 {
     match prepare() {
         Ok(()) => i32::from(runs()),
-        Err(_errno) => std::process::abort(),
+        Err(errno) => {
+            // If that cannot be said, the status has to do.
+            drop(writeln!(io::stderr(), "opening /dev/null for a stream that is closed: {errno}"));
+            FAULT
+        }
     }
 }
 
 /// Opens what of standard input, output and error is closed: another file that is opened would get its number, and be
 /// taken for it. Ignores `SIGPIPE`: a write to a pipe that nobody reads is an error.
 fn prepare() -> SysResult<()> {
-    let (stdin, stdout, stderr) = (rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr());
-    let mut fds = [stdin, stdout, stderr].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::empty()));
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&at_once)))?;
-    for (number, fd) in (0..).zip(&fds) {
-        if fd.revents().contains(PollFlags::NVAL) {
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    for (number, stream) in (0..).zip(streams) {
+        if rustix::io::fcntl_getfd(stream) == Err(rustix::io::Errno::BADF) {
             let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
             // The lowest that is free: those before it are open by now. It stays.
             if null.into_raw_fd() != number {

@@ -22,18 +22,14 @@ pub enum Word {
     Ended(Outcome),
 }
 
-/// To a monitor that waits.
+/// To a monitor that waits: its caller. Brings the socket and, where the kernel has it, the pidfd of the process that
+/// connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Given {
-    /// Its caller. Brings the socket and, where the kernel has it, the pidfd of the process that connected.
-    Caller {
-        /// Of that process: for the audit file alone.
-        pid: i32,
-        /// Its user.
-        uid: u32,
-    },
-    /// The listener has let go of that socket: the last close of it is the monitor's, which waits for this word.
-    Alone,
+pub struct Given {
+    /// Of that process: for the audit file alone.
+    pub pid: i32,
+    /// Its user.
+    pub uid: u32,
 }
 
 /// How a connection ended that nobody logged in to, in the words of OpenSSH's penalties.

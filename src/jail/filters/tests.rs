@@ -1,4 +1,5 @@
 use super::*;
+use crate::sys::seccomp::program::tests::{Call, I386, here, says};
 
 fn list(named: (&str, &str)) -> List {
     read(named).unwrap()
@@ -98,27 +99,40 @@ fn what_programs_try_and_do_without_is_not_there_and_the_rest_is_not_permitted()
     assert_eq!(verdict(&[CallSet::Nesting], "clone3"), Verdict::Refuse(Errno::ENOSYS));
 }
 
-/// docs/kernel.md, F: of several filters the strictest word holds.
+/// docs/kernel.md, F: what any of several filters refuses is refused, with the newest one's error.
+fn both(init: &Program, session: &Program, call: Call) -> Verdict {
+    match says(session, call) {
+        Verdict::Allow => says(init, call),
+        refused @ (Verdict::Refuse(_) | Verdict::AllowIf(..)) => refused,
+    }
+}
+
 #[test]
-fn what_a_session_adds_to_inits_list_makes_it_the_tenants() {
+fn inits_list_and_what_a_session_adds_are_the_tenants() {
+    // Of arguments that the lists ask about, as they allow them and as they do not.
+    let arguments: Vec<[u64; 6]> = (0..20).map(|value| [value; 6]).chain([[1 << 28; 6], [u64::MAX; 6]]).collect();
+    let numbers = || (0..600).chain((0..600).map(|number| number | 0x4000_0000)).chain([u32::MAX]);
     for sets in combinations() {
         let lists: Vec<List> = sets.iter().map(|set| list(list_of(*set))).collect();
         let wider: Vec<&List> = lists.iter().collect();
-        let tenant = verdicts(&list(TENANT), &wider).unwrap();
-        let init = verdicts(&list(TENANT), &[&wider[..], &[&list(INIT)]].concat()).unwrap();
-        let taken = taken(&init, &tenant);
-        assert!(!taken.is_empty());
-        assert_eq!(init.keys().collect::<Vec<_>>(), tenant.keys().collect::<Vec<_>>());
-        let both: BTreeMap<i64, Verdict> = init
-            .iter()
-            .map(|(number, verdict)| match (verdict, taken.get(number)) {
-                (Verdict::Allow, Some(word)) => (*number, word.clone()),
-                (same, None) => (*number, same.clone()),
-                (_, Some(_)) => panic!("{number} has a word of each"),
-            })
-            .collect();
-        assert_eq!(both, tenant);
+        let for_tenant = verdicts(&list(TENANT), &wider).unwrap();
+        let for_init = verdicts(&list(TENANT), &[&wider[..], &[&list(INIT)]].concat()).unwrap();
+        let tenant = compile(&for_tenant, UNKNOWN).unwrap();
+        let init = compile(&for_init, UNKNOWN).unwrap();
+        let session = compile(&taken(&for_init, &for_tenant), Others::Pass).unwrap();
+        assert_eq!(says(&session, here(clone3(), [0; 6])), Verdict::Refuse(Errno::ENOSYS));
+        assert_eq!(says(&init, here(clone3(), [0; 6])), Verdict::Allow);
+        for (number, arguments) in numbers().flat_map(|number| arguments.iter().map(move |all| (number, *all))) {
+            let native = here(number, arguments);
+            for call in [native, Call { architecture: I386, ..native }] {
+                assert_eq!(both(&init, &session, call), says(&tenant, call), "{sets:?} {call:?}");
+            }
+        }
     }
+}
+
+fn clone3() -> u32 {
+    seccomp::number("clone3").unwrap().try_into().unwrap()
 }
 
 #[test]

@@ -74,18 +74,18 @@ impl Listener {
                 door.attend((pid, uid, pidfd), socket, Instant::now(), house);
             });
         };
-        let Waiting { pid, pidfd, link } = waiting;
-        let given = Given::Caller { pid: came.pid, uid: came.uid };
+        let Waiting { pid, pidfd, link, shut } = waiting;
+        let given = Given { pid: came.pid, uid: came.uid };
         let fds: Vec<BorrowedFd<'_>> =
             [Some(&socket), came.pidfd.as_ref()].into_iter().flatten().map(OwnedFd::as_fd).collect();
         if link.send_with(&given, &fds).is_err() {
             // It has died since; or the kernel passes on no socket in which so much lies (ETOOMANYREFS).
             return self.attend(came, socket);
         }
+        // As after a fork: what the last close of it does is for the monitor to bear.
         drop((socket, came));
-        // It keeps its own until then, and no longer where this word cannot be said.
-        link.send(&Given::Alone).map_err(|why| fail("giving a caller to", format!("monitor {pid}"), why))?;
         self.monitors.add(pid, monitor(Link::new(link.into()), pidfd, source));
+        shut.open();
         Ok(())
     }
 
@@ -100,26 +100,26 @@ impl Listener {
         if self.partings.hold_any() {
             return;
         }
-        let (ours, theirs, forked) = match link().and_then(|(ours, theirs)| Ok((ours, theirs, process::fork()?))) {
-            Ok(forked) => forked,
+        let Split { ours, theirs, gate, shut, forked } = match split() {
+            Ok(split) => split,
             Err(errno) => return warn!("{}", fail("forking", "a monitor that waits", errno)),
         };
         match forked {
             Forked::Child => {
                 let _never_back = ExitGuard;
-                drop(ours);
+                drop((ours, shut));
                 self.let_go();
-                if let Err(failure) = self.wait_for_a_caller(theirs) {
+                if let Err(failure) = self.wait_for_a_caller(theirs, gate) {
                     error!("{failure}");
                 }
                 process::exit_now(0)
             }
-            Forked::Parent { pid, pidfd } => self.waiting = Some(Waiting { pid, pidfd, link: Link::new(ours) }),
+            Forked::Parent { pid, pidfd } => self.waiting = Some(Waiting { pid, pidfd, link: Link::new(ours), shut }),
         }
     }
 
     /// In the monitor that waits. Without the listener there is nobody to wait for.
-    fn wait_for_a_caller(&mut self, listener: OwnedFd) -> Result<()> {
+    fn wait_for_a_caller(&mut self, listener: OwnedFd, gate: Gate) -> Result<()> {
         let failed = |errno: Errno| fail("waiting for", "a caller", errno);
         let inbox = fd::duplicate(listener.as_fd()).map_err(failed)?;
         let mut inbox: Link<Word, Given> = Link::new(inbox);
@@ -128,26 +128,18 @@ impl Listener {
         title::set("cellblock: waiting [enter]").unwrap_or_default();
         settle();
         let lost = |why: LinkError| fail("waiting for", "a caller", why);
-        let (given, fds) = match inbox.receive() {
+        // Opened once the caller's socket lies in the inbox and is the listener's no more.
+        gate.pass().map_err(failed)?;
+        let (Given { pid, uid }, fds) = match inbox.receive() {
             Err(LinkError::Closed) => return Ok(()),
             received => received.map_err(lost)?,
         };
         let accepted = Instant::now();
         let mut fds = fds.into_iter();
-        let (Given::Caller { pid, uid }, Some(socket), pidfd) = (given, fds.next(), fds.next()) else {
-            return Err(lost(LinkError::Malformed));
-        };
-        // As after a fork: what the last close of it does is for the monitor to bear. The listener closes its own
-        // when it runs next; the caller need not wait for that.
-        let last = fd::duplicate(socket.as_fd()).map_err(failed)?;
+        let (socket, pidfd) = (fds.next().ok_or_else(|| lost(LinkError::Descriptors))?, fds.next());
+        drop(inbox);
         self.door.attend((pid, uid, pidfd), socket, accepted, house);
-        let alone = inbox.receive();
-        drop(last);
-        match alone {
-            Ok((Given::Alone, _)) | Err(LinkError::Closed) => Ok(()),
-            Ok(_) => Err(lost(LinkError::Malformed)),
-            Err(why) => Err(lost(why)),
-        }
+        Ok(())
     }
 
     /// What a monitor needs, in the monitor, which has let go of what is the listener's.
@@ -164,6 +156,7 @@ pub(super) struct Waiting {
     pid: Pid,
     pidfd: OwnedFd,
     link: Link<Given, Word>,
+    shut: Shut,
 }
 
 impl Waiting {

@@ -230,4 +230,4 @@ fn search(leaves: &[(u32, Vec<sock_filter>)]) -> SysResult<Vec<sock_filter>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

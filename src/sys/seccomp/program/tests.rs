@@ -5,11 +5,15 @@ use std::ops::Not as _;
 
 const NOT_THERE: Others = Others::Fail(Errno::ENOSYS);
 
-#[derive(Clone, Copy)]
-struct Call {
-    architecture: u32,
-    number: u32,
-    arguments: [u64; 6],
+/// `AUDIT_ARCH_I386` of linux/audit.h.
+pub(crate) const I386: u32 = 0x4000_0003;
+
+/// A call as a filter sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    pub(crate) architecture: u32,
+    pub(crate) number: u32,
+    pub(crate) arguments: [u64; 6],
 }
 
 fn word(call: &Call, offset: u32) -> u32 {
@@ -44,11 +48,11 @@ fn run(program: &Program, call: &Call) -> (u32, usize) {
     }
 }
 
-fn here(number: u32, arguments: [u64; 6]) -> Call {
+pub(crate) fn here(number: u32, arguments: [u64; 6]) -> Call {
     Call { architecture: THIS_ARCHITECTURE, number, arguments }
 }
 
-fn says(program: &Program, call: Call) -> Verdict {
+pub(crate) fn says(program: &Program, call: Call) -> Verdict {
     match run(program, &call).0 {
         RETURN_ALLOW => Verdict::Allow,
         other => Verdict::Refuse(Errno::from_raw(i32::try_from(other & 0xffff).unwrap())),
@@ -98,7 +102,7 @@ fn conditions_are_on_the_low_half_of_an_argument() {
 #[test]
 fn another_architecture_is_told_that_there_is_no_such_call() {
     let program = Program::compile(&BTreeMap::from([(1, Verdict::Allow)]), NOT_THERE).unwrap();
-    let i386 = Call { architecture: 0x4000_0003, number: 1, arguments: [0; 6] };
+    let i386 = Call { architecture: I386, number: 1, arguments: [0; 6] };
     assert_eq!(says(&program, i386), Verdict::Refuse(Errno::ENOSYS));
 }
 
@@ -112,7 +116,7 @@ fn what_is_on_top_of_another_filter_lets_pass_what_it_has_no_verdict_on() {
             let expected = verdicts.get(&i64::from(number)).cloned().unwrap_or(Verdict::Allow);
             assert_eq!(says(&program, here(number, [0; 6])), expected, "{number}");
         }
-        let i386 = Call { architecture: 0x4000_0003, number: 1, arguments: [0; 6] };
+        let i386 = Call { architecture: I386, number: 1, arguments: [0; 6] };
         assert_eq!(says(&program, i386), Verdict::Allow);
     }
 }
