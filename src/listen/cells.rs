@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    time::Instant,
 };
 
 use tracing::{error, info, warn};
 
 use crate::base::TenantName;
 use crate::jail::{Cells, RunningCell};
-use crate::sys::{process, signal};
+use crate::sys::{poll, process, signal};
 
 use super::monitors::Seen;
 
@@ -50,17 +51,16 @@ impl Watch {
     pub(super) fn add(&mut self, seen: Vec<Seen>, cells: &Cells) -> Known {
         let mut all = Known::Already;
         for (tenant, pid, pidfd) in seen {
-            match self.by_tenant.get(&tenant) {
-                Some(known) if known.pid == pid => {}
-                known => {
-                    if let Some(known) = known {
-                        // A tenant has one cell: the one that we knew has ended, unnoticed so far.
-                        sweep(cells, &tenant, known.pid);
-                    }
-                    self.by_tenant.insert(tenant, Watched { pid, pidfd });
-                    all = Known::New;
-                }
+            let known = self.by_tenant.get(&tenant);
+            if !is_news(known, pid, pidfd.as_fd()) {
+                continue;
             }
+            if let Some(known) = known {
+                // A tenant has one cell: the one that we knew has ended, unnoticed so far.
+                sweep(cells, &tenant, known.pid);
+            }
+            self.by_tenant.insert(tenant, Watched { pid, pidfd });
+            all = Known::New;
         }
         all
     }
@@ -103,9 +103,48 @@ impl Watch {
     }
 }
 
+/// Whether a cell that somebody entered is another than the one that is known. One that has ended by now is told of
+/// late: it says nothing of that one.
+fn is_news(known: Option<&Watched>, pid: i32, pidfd: BorrowedFd<'_>) -> bool {
+    let ended = || poll::wait_readable(&[pidfd], Some(Instant::now())).is_ok_and(|ready| ready.contains(&true));
+    known.is_none_or(|known| known.pid != pid && !ended())
+}
+
 fn sweep(cells: &Cells, tenant: &TenantName, pid: i32) {
     match cells.ended(tenant, pid) {
         Ok(()) => info!("the cell of {tenant} (pid {pid}) ended"),
         Err(failure) => error!("{failure}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Child, Command};
+
+    fn cell(command: &str) -> (Child, i32, OwnedFd) {
+        let child = Command::new("sh").args(["-c", command]).spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let pidfd = process::pidfd_open(pid).unwrap();
+        (child, pid, pidfd)
+    }
+
+    #[test]
+    fn a_cell_that_is_told_of_when_it_has_ended_takes_no_others_place() {
+        let (mut old, old_pid, old_pidfd) = cell("exit");
+        let (mut new, new_pid, new_pidfd) = cell("exec sleep 1000");
+        poll::wait_readable(&[old_pidfd.as_fd()], None).unwrap();
+
+        let known = Watched { pid: new_pid, pidfd: new_pidfd.try_clone().unwrap() };
+        assert!(!is_news(Some(&known), old_pid, old_pidfd.as_fd()));
+        assert!(!is_news(Some(&known), new_pid, new_pidfd.as_fd()));
+        // As long as none is known it has to be swept up after.
+        assert!(is_news(None, old_pid, old_pidfd.as_fd()));
+        let known = Watched { pid: old_pid, pidfd: old_pidfd };
+        assert!(is_news(Some(&known), new_pid, new_pidfd.as_fd()));
+
+        new.kill().unwrap();
+        old.wait().unwrap();
+        new.wait().unwrap();
     }
 }

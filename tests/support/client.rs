@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Door, patience, soon, until};
+use nix::sys::signal::Signal;
+
+use super::{Door, patience, procfs, soon, until};
 
 /// Longer than any single command of a test takes on a busy machine of two cores.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -54,7 +56,8 @@ pub fn run_bounded(mut command: Command, input: &[u8]) -> Ran {
         });
         let ended = until(DEADLINE, || child.try_wait().unwrap().is_some());
         if !ended {
-            child.kill().ok();
+            // All that it started: one that is left would keep the pipes open, and this from ending.
+            kill_all(i32::try_from(child.id()).unwrap());
         }
         let status = child.wait().unwrap().code().unwrap_or(-1);
         let mut err = err.join().unwrap();
@@ -63,6 +66,13 @@ pub fn run_bounded(mut command: Command, input: &[u8]) -> Ran {
         }
         Ran { status, out: out.join().unwrap(), err, took: start.elapsed() }
     })
+}
+
+/// Kills a process and then its descendants: a shell would start its next command.
+fn kill_all(pid: i32) {
+    let children: Vec<i32> = procfs::pids().into_iter().filter(|child| procfs::parent(*child) == Some(pid)).collect();
+    procfs::kill(pid, Signal::SIGKILL);
+    children.into_iter().for_each(kill_all);
 }
 
 impl Door {
