@@ -353,7 +353,7 @@ keys! {
         "size", Toml(r#""512M""#),
         "Memory of all sessions together. What lies in `/tmp`, `/run`, `/dev/shm` and the page cache counts. Whoever needs more is stopped, and told.";
     "limits" "memory_high" limits_memory_high: Bytes = |r, v| r.size_from(v, LEAST_MEMORY),
-        "size", Words("a thirty-second less than `memory`, at most 4 MiB less"),
+        "size", Words("1/128 less than `memory`, at most 4 MiB less"),
         "From here on the tenant is slowed down while memory is taken back; nowhere, where it is the same as `memory`. Needs cgroup v2.";
     "limits" "swap" limits_swap: Bytes = |r, v| r.size(v),
         "size", Toml(r#""0""#),

@@ -151,12 +151,13 @@ pub(super) fn v2(limits: &Limits, controls: &Controls, own: &Path, disks: &[Stri
     ops
 }
 
-/// Shortly before memory runs out: whoever takes more from here on is held up, and init is told. At the end itself the
-/// kernel tells when it has killed already, and by the time that init looks, the victim's parent may have buried it.
-/// The kernel holds up by how far above it they are, as a share: up to 60 ms for 256 KiB where `memory` is 128 MiB or
-/// less, and nobody from some 350 MiB on, where what is left takes long enough.
+/// Shortly before memory runs out: init is told when somebody takes more from here on. At the end itself the kernel
+/// tells when it has killed already, and by the time that init looks, the victim's parent may have buried it.
+/// From here on the kernel takes pages of files back with each quarter of a MiB, and holds up whoever is further above
+/// than an eightieth of it. So it is near: at a thirty-second, a program whose own pages were taken back each time got
+/// no further for minutes, neither to the end nor anywhere else.
 fn brink(memory: Bytes) -> Bytes {
-    Bytes(memory.0.saturating_sub((memory.0 / 32).min(4 << 20)))
+    Bytes(memory.0.saturating_sub((memory.0 / 128).min(4 << 20)))
 }
 
 fn quota(limits: &Limits) -> u64 {
@@ -255,8 +256,8 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_all_memory_is_held_up_shortly_before_the_end() {
-        assert_eq!(brink(Bytes(64 << 20)), Bytes(62 << 20));
+    fn init_is_told_shortly_before_the_end_of_all_memory() {
+        assert_eq!(brink(Bytes(64 << 20)), Bytes((64 << 20) - (512 << 10)));
         assert_eq!(brink(Bytes(1 << 30)), Bytes(1020 << 20));
         let controls = |all: &[Control]| Controls::new(all.iter().copied(), true);
         let on = |controls: &Controls| written(&v2(&Limits::default(), controls, Path::new("/g"), &[]));
