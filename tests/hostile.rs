@@ -39,7 +39,7 @@ use cellblock::{
         session::{Exit, Program},
     },
 };
-use support::cells::*;
+use support::{cells::*, until};
 
 /// The longest test takes a tenth of it on a machine that does nothing else, the others a tenth of that.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -173,11 +173,8 @@ fn killed_with_spare() {
         yard.restock();
         // That which the last monitor had taken from the stock may not have learnt yet that it was killed.
         let spares = || children().into_iter().filter(|pid| is_spare(*pid)).count();
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while spares() != if spares_are_kept() { 2 } else { 0 } {
-            assert!(Instant::now() < deadline, "{} spares (step {step})", spares());
-            thread::sleep(Duration::from_millis(1));
-        }
+        let kept = if spares_are_kept() { 2 } else { 0 };
+        assert!(until(Duration::from_secs(5), || spares() == kept), "{} spares (step {step})", spares());
         match process::fork().unwrap() {
             Forked::Child => {
                 let cell = yard.cells.enter(&alice);

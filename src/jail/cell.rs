@@ -18,7 +18,7 @@ use crate::base::{Failure, Result, TenantName, fail};
 use crate::config::settings::{Server, Tenant};
 use crate::policy::DEFINED;
 use crate::sys::file::{Links, TrustedDir};
-use crate::sys::{Errno, credentials, memfd, mount, poll, process::Pid};
+use crate::sys::{Errno, credentials, memfd, mount, poll, process, process::Pid};
 use crate::wire::{
     Link,
     init::{Order, Report},
@@ -334,9 +334,8 @@ pub(super) fn clear_away(run_dir: &Path, groups: &Groups, name: &TenantName, wai
 /// A hold on the cell's pid 1, if it has not ended (reaped or not).
 pub(super) fn live(record: Record) -> Result<Option<OwnedFd>> {
     let Some(pidfd) = record.pidfd()? else { return Ok(None) };
-    let now = Some(Instant::now());
-    let ended = poll::wait_readable(&[pidfd.as_fd()], now).map_err(|errno| fail("looking at", record.pid, errno))?;
-    Ok(if ended.contains(&true) { None } else { Some(pidfd) })
+    let ended = process::has_ended(pidfd.as_fd()).map_err(|errno| fail("looking at", record.pid, errno))?;
+    Ok((!ended).then_some(pidfd))
 }
 
 /// Signals and timers that cells queue are charged to root of the host as well, who made their user

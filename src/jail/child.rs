@@ -10,7 +10,6 @@ use std::{
     io::Write as _,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::Path,
-    time::Instant,
 };
 
 use crate::base::{Failure, Result, fail};
@@ -156,8 +155,7 @@ impl Child {
 
     /// Whether it has ended.
     pub(super) fn has_ended(&self) -> Result<bool> {
-        let ended = poll::wait_readable(&[self.pidfd.as_fd()], Some(Instant::now()));
-        Ok(ended.map_err(|errno| fail("looking at", self.record.pid, errno))?.contains(&true))
+        process::has_ended(self.pidfd.as_fd()).map_err(|errno| fail("looking at", self.record.pid, errno))
     }
 
     /// Waits for its answer; `None` if it was killed.

@@ -3,14 +3,13 @@
 use std::{
     collections::BTreeMap,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    time::Instant,
 };
 
 use tracing::{error, info, warn};
 
 use crate::base::TenantName;
 use crate::jail::{Cells, RunningCell};
-use crate::sys::{poll, process, signal};
+use crate::sys::{process, signal};
 
 use super::monitors::Seen;
 
@@ -106,8 +105,7 @@ impl Watch {
 /// Whether a cell that somebody entered is another than the one that is known. One that has ended by now is told of
 /// late: it says nothing of that one.
 fn is_news(known: Option<&Watched>, pid: i32, pidfd: BorrowedFd<'_>) -> bool {
-    let ended = || poll::wait_readable(&[pidfd], Some(Instant::now())).is_ok_and(|ready| ready.contains(&true));
-    known.is_none_or(|known| known.pid != pid && !ended())
+    known.is_none_or(|known| known.pid != pid && process::has_ended(pidfd) != Ok(true))
 }
 
 fn sweep(cells: &Cells, tenant: &TenantName, pid: i32) {
@@ -120,6 +118,7 @@ fn sweep(cells: &Cells, tenant: &TenantName, pid: i32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::poll;
     use std::process::{Child, Command};
 
     fn cell(command: &str) -> (Child, i32, OwnedFd) {

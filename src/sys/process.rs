@@ -6,11 +6,12 @@ use std::{
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
     path::Path,
     ptr,
+    time::Instant,
 };
 
 use rustix::process::{Pid as RawPid, PidfdFlags, Signal as RawSignal, WaitIdOptions, WaitIdStatus};
 
-use super::{Errno, SysResult, error::retry};
+use super::{Errno, SysResult, error::retry, poll};
 
 /// `CLONE_INTO_CGROUP` (Linux 5.7); libc's constant does not fit its type.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -242,6 +243,11 @@ pub fn wait_for(pidfd: BorrowedFd<'_>) -> SysResult<Ended> {
         (Some(code), _) => Ended::Exited(code),
         (None, signal) => Ended::Killed { signal: signal.unwrap_or(libc::SIGKILL), core: status.dumped() },
     })
+}
+
+/// Whether a process has ended, reaped or not: its pidfd is readable (pidfd_open(2)).
+pub fn has_ended(pidfd: BorrowedFd<'_>) -> SysResult<bool> {
+    Ok(poll::wait_readable(&[pidfd], Some(Instant::now()))?.contains(&true))
 }
 
 /// pidfd_open(2).

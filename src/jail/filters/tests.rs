@@ -14,6 +14,14 @@ fn with(sets: &[CallSet]) -> BTreeMap<i64, Verdict> {
     verdicts(&list(TENANT), &lists.iter().collect::<Vec<_>>()).unwrap()
 }
 
+/// What init may do whose tenant has these sets, and what the tenant may.
+fn of_both(sets: &BTreeSet<CallSet>) -> (BTreeMap<i64, Verdict>, BTreeMap<i64, Verdict>) {
+    let lists: Vec<List> = sets.iter().map(|set| list(list_of(*set))).collect();
+    let wider: Vec<&List> = lists.iter().collect();
+    let init = verdicts(&list(TENANT), &[&wider[..], &[&list(INIT)]].concat()).unwrap();
+    (init, verdicts(&list(TENANT), &wider).unwrap())
+}
+
 fn verdict(sets: &[CallSet], call: &str) -> Verdict {
     with(sets)[&seccomp::number(call).unwrap()].clone()
 }
@@ -76,12 +84,8 @@ fn a_set_opens_calls_that_were_closed_and_nothing_else() {
 /// docs/kernel.md, F: sessions inherit init's filter
 #[test]
 fn inits_list_allows_all_that_its_tenants_does() {
-    let init = list(INIT);
     for sets in combinations() {
-        let lists: Vec<List> = sets.iter().map(|set| list(list_of(*set))).collect();
-        let wider: Vec<&List> = lists.iter().collect();
-        let tenant = verdicts(&list(TENANT), &wider).unwrap();
-        let init = verdicts(&list(TENANT), &[&wider[..], &[&init]].concat()).unwrap();
+        let (init, tenant) = of_both(&sets);
         for (number, verdict) in tenant {
             assert!(init[&number] == verdict || init[&number] == Verdict::Allow, "{sets:?} {number}");
         }
@@ -113,10 +117,7 @@ fn inits_list_and_what_a_session_adds_are_the_tenants() {
     let arguments: Vec<[u64; 6]> = (0..20).map(|value| [value; 6]).chain([[1 << 28; 6], [u64::MAX; 6]]).collect();
     let numbers = || (0..600).chain((0..600).map(|number| number | 0x4000_0000)).chain([u32::MAX]);
     for sets in combinations() {
-        let lists: Vec<List> = sets.iter().map(|set| list(list_of(*set))).collect();
-        let wider: Vec<&List> = lists.iter().collect();
-        let for_tenant = verdicts(&list(TENANT), &wider).unwrap();
-        let for_init = verdicts(&list(TENANT), &[&wider[..], &[&list(INIT)]].concat()).unwrap();
+        let (for_init, for_tenant) = of_both(&sets);
         let tenant = compile(&for_tenant, UNKNOWN).unwrap();
         let init = compile(&for_init, UNKNOWN).unwrap();
         let session = compile(&taken(&for_init, &for_tenant), Others::Pass).unwrap();
@@ -144,10 +145,8 @@ fn every_combination_compiles_and_can_be_had() {
         let (start, length) = places.session;
         let mut bytes = vec![0; length];
         filters.file.read_exact_at(&mut bytes, start).unwrap();
-        let lists: Vec<List> = sets.iter().map(|set| list(list_of(*set))).collect();
-        let wider: Vec<&List> = lists.iter().collect();
-        let init = verdicts(&list(TENANT), &[&wider[..], &[&list(INIT)]].concat()).unwrap();
-        let session = taken(&init, &verdicts(&list(TENANT), &wider).unwrap());
+        let (init, tenant) = of_both(&sets);
+        let session = taken(&init, &tenant);
         assert_eq!(Program::from_bytes(&bytes).unwrap(), compile(&session, Others::Pass).unwrap());
         let calls = Calls::new(filters.file.try_clone().unwrap(), sets, places);
         assert_eq!(calls.init().unwrap(), compile(&init, UNKNOWN).unwrap());
