@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nix::sys::{
+    signal::Signal,
+    socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket},
+};
 use support::{Door, procfs, root, soon};
 
 /// Takes 20 MiB at a time for ever, touching every page.
@@ -85,6 +88,29 @@ fn a_terminal_is_told_as_well() {
     client.expect("cellblock: memory limit reached (64M for all of your sessions together): python3 (pid ");
     client.expect("over");
     client.child.wait().unwrap();
+}
+
+/// The terminal's end is seen by the ssh process itself; what happened, and how the session ended, it hears from the
+/// monitor.
+#[test]
+fn a_terminal_is_told_even_after_its_last_program_has_gone() {
+    if !root() {
+        return;
+    }
+    let door = door("memory = \"64M\"");
+    let mut command = door.ssh("eve");
+    command.arg("-tt").arg(format!("echo up; read go; {HOG}; echo over; exit 7"));
+    let mut client = support::TerminalClient::start(command, 24, 80);
+    client.expect("up");
+    let ssh = door.processes().into_iter().find(|&pid| procfs::exe(pid).contains("cellblock-ssh")).unwrap();
+    let monitor = procfs::parent(ssh).unwrap();
+    procfs::kill(monitor, Signal::SIGSTOP);
+    client.send("\n");
+    client.expect("over");
+    soon("the shell has gone", || !door.processes().iter().any(|&pid| procfs::cmdline(pid).contains("echo over")));
+    procfs::kill(monitor, Signal::SIGCONT);
+    client.expect("cellblock: memory limit reached (64M for all of your sessions together): python3 (pid ");
+    assert_eq!(client.wait(), 7);
 }
 
 #[test]

@@ -250,8 +250,18 @@ async fn serve_terminal(client: &Client, master: &Descriptor, news: News, activi
             () = sleep(patience), if exited => break,
         }
     }
-    if !exited && let Ok(exit) = exit.await {
-        client.report(exit).await;
+    // The last program has gone before the monitor could say how, and why.
+    while !exited {
+        tokio::select! {
+            biased;
+            Some(text) = notices.recv() => drop(client.send(None, format!("\r\n{text}\r\n")).await),
+            ended = &mut exit => {
+                exited = true;
+                if let Ok(exit) = ended {
+                    client.report(exit).await;
+                }
+            }
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use nix::{
 };
 use rustix::termios;
 
-use super::{procfs, soon};
+use super::{patience, procfs, soon, until};
 
 /// A client with a terminal.
 pub struct TerminalClient {
@@ -56,7 +56,8 @@ impl TerminalClient {
 
     /// Waits until it has shown `text`.
     pub fn expect(&self, text: &str) {
-        soon(&format!("the terminal shows {text:?}; it shows {:?}", self.shown()), || self.shown().contains(text));
+        let came = until(patience(15), || self.shown().contains(text));
+        assert!(came, "the terminal does not show {text:?} in time, but {:?}", self.shown());
     }
 
     /// How it is set, as text to compare.
