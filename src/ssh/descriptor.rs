@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Write as _},
+    io::{self, IoSlice, Write as _},
     mem,
     os::fd::{AsFd as _, OwnedFd},
     task::{Context, Poll, ready},
@@ -61,10 +61,10 @@ impl Descriptor {
     }
 
     /// Writes what fits, once some does.
-    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, buffers: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
             let mut ready = ready!(self.0.poll_write_ready(cx))?;
-            if let Ok(written) = ready.try_io(|file| file.get_ref().write(bytes)) {
+            if let Ok(written) = ready.try_io(|file| file.get_ref().write_vectored(buffers)) {
                 return Poll::Ready(written);
             }
         }

@@ -6,9 +6,8 @@
 
 use std::{
     future::pending,
-    io,
+    io::{self, IoSlice},
     os::fd::OwnedFd,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Instant,
@@ -23,14 +22,14 @@ use russh::{
     ChannelWriteHalf, Sig,
     server::{Handle, Msg},
 };
-use tokio::{io::AsyncWrite, task::yield_now, time::sleep};
+use tokio::{task::yield_now, time::sleep};
 
 use super::{
     ahead::{Terminal, Way},
     answers::Answers,
     descriptor::{Buffer, Descriptor},
     end::End,
-    flow::Flow,
+    flow::{Flow, WriteSome},
     idle::{self, Activity, Step},
     monitor::{Ends, News},
     requests,
@@ -46,20 +45,12 @@ const FEW: usize = 256;
 /// A descriptor to write to, and where it is noted that something was.
 struct Sink(Arc<Descriptor>, Activity, Answers);
 
-impl AsyncWrite for Sink {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(self.0.poll_write(cx, bytes))?;
+impl WriteSome for Sink {
+    fn poll_write_some(&mut self, cx: &mut Context<'_>, buffers: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let written = ready!(self.0.poll_write(cx, buffers))?;
         self.1.moved();
         self.2.asked(written);
         Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

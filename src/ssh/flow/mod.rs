@@ -16,12 +16,11 @@ mod queue;
 use std::{
     collections::HashMap,
     future::poll_fn,
-    io,
+    io::{self, IoSlice},
+    iter,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
-
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use self::{
     policy::Policy,
@@ -36,6 +35,15 @@ pub(crate) use self::{
 /// The peer sent more than its window; the connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Overrun;
+
+/// Chunks that are written by one call: each call wakes whoever reads, and on a busy machine that one runs next.
+const AT_ONCE: usize = 8;
+
+/// What is written to by one call for several buffers, as far as it takes them.
+pub(crate) trait WriteSome {
+    /// Writes what fits of `buffers`, which are not empty, once some does.
+    fn poll_write_some(&mut self, cx: &mut Context<'_>, buffers: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+}
 
 /// What arrived for a channel and is not written yet.
 #[derive(Debug, Default)]
@@ -137,37 +145,40 @@ impl Flow {
 
     /// Moves a channel's data into `program` until the client sends no more. If `program` takes no
     /// more, the rest is discarded.
-    pub(crate) async fn pump<W: AsyncWrite + Unpin>(&self, channel: u32, mut program: W) {
-        while let Some(chunk) = self.next(channel).await {
-            if self.write(channel, &chunk, &mut program).await.is_err() {
+    pub(crate) async fn pump<W: WriteSome>(&self, channel: u32, mut program: W) {
+        let mut chunks = Vec::with_capacity(AT_ONCE);
+        while self.take(channel, &mut chunks).await {
+            if self.write(channel, &chunks, &mut program).await.is_err() {
                 return self.discard(channel);
             }
-            self.state().spares.keep(chunk);
+            let spares = &mut self.state().spares;
+            chunks.drain(..).for_each(|chunk| spares.keep(chunk));
         }
     }
 
-    async fn write<W: AsyncWrite + Unpin>(&self, channel: u32, chunk: &[u8], program: &mut W) -> io::Result<()> {
-        let mut left = chunk;
+    async fn write<W: WriteSome>(&self, channel: u32, chunks: &[Vec<u8>], program: &mut W) -> io::Result<()> {
+        let mut slices = [IoSlice::new(&[]); AT_ONCE];
+        slices.iter_mut().zip(chunks).for_each(|(slice, chunk)| *slice = IoSlice::new(chunk));
+        let mut left = slices.get_mut(..chunks.len()).unwrap_or_default();
         while !left.is_empty() {
-            let written = program.write(left).await?;
+            let written = poll_fn(|cx| program.poll_write_some(cx, left)).await?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             self.state().consumed(channel, written);
-            left = left.get(written..).unwrap_or_default();
+            IoSlice::advance_slices(&mut left, written);
         }
         Ok(())
     }
 
-    async fn next(&self, channel: u32) -> Option<Vec<u8>> {
+    /// Takes what waits into `chunks`, as far as it is written at once. False if no more will come.
+    async fn take(&self, channel: u32, chunks: &mut Vec<Vec<u8>>) -> bool {
         poll_fn(|cx| {
             let state = &mut *self.state();
-            let Some(inflow) = state.inflows.get_mut(&channel) else { return Poll::Ready(None) };
-            if let Some(chunk) = inflow.queue.pop() {
-                return Poll::Ready(Some(chunk));
-            }
-            if inflow.ended {
-                return Poll::Ready(None);
+            let Some(inflow) = state.inflows.get_mut(&channel) else { return Poll::Ready(false) };
+            chunks.extend(iter::from_fn(|| inflow.queue.pop()).take(AT_ONCE));
+            if !chunks.is_empty() || inflow.ended {
+                return Poll::Ready(!chunks.is_empty());
             }
             inflow.pump = Some(cx.waker().clone());
             Poll::Pending

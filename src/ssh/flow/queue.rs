@@ -11,7 +11,7 @@ const LARGE: usize = 32 << 10;
 
 /// Large chunks that are kept for the next packets. Used again at once, they are still in the
 /// processor's cache; malloc would walk through all memory that it ever had.
-const MOST_SPARES: usize = 4;
+const MOST_SPARES: usize = 6;
 
 /// Large chunks that were written and can be filled again; of all channels together.
 #[derive(Debug, Default)]

@@ -4,22 +4,21 @@
 //! sends is an end of file for the client, and after both the channel closes.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     os::fd::OwnedFd,
-    pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use russh::{ChannelWriteHalf, server::Msg};
-use tokio::{io::AsyncWrite, sync::watch, time::sleep};
+use tokio::{sync::watch, time::sleep};
 
 use super::Counts;
 use crate::ssh::{
     ahead::Way,
     descriptor::{Buffer, Descriptor},
-    flow::Flow,
+    flow::{Flow, WriteSome},
     idle::Activity,
 };
 
@@ -44,20 +43,12 @@ struct Sink<'a> {
     activity: &'a Activity,
 }
 
-impl AsyncWrite for Sink<'_> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(self.socket.poll_write(cx, bytes))?;
+impl WriteSome for Sink<'_> {
+    fn poll_write_some(&mut self, cx: &mut Context<'_>, buffers: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let written = ready!(self.socket.poll_write(cx, buffers))?;
         self.counts.to_cell.fetch_add(u64::try_from(written).unwrap_or(0), Ordering::Relaxed);
         self.activity.moved();
         Poll::Ready(Ok(written))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 
