@@ -45,9 +45,10 @@ const NAMESPACE_LINKS: [&str; 7] = ["user", "mnt", "pid", "net", "ipc", "uts", "
 /// happen to lie, and glibc moves a few KiB and more with `rep movsb`, which on AMD's Zen 3 and 4 goes
 /// at a twentieth of its speed where the target lies a few bytes behind the source in its page (glibc's
 /// bug 30994). And a packet's buffer at the end of the heap goes back to the kernel with each packet,
-/// and is had again with page faults, unless a heap may keep a MiB.
+/// and is had again with page faults, unless a heap may keep a MiB; as would one that is no part of the heap, and
+/// with the setting before it those of 128 KiB and more were none.
 const ENVIRONMENT: &CStr =
-    c"GLIBC_TUNABLES=glibc.cpu.x86_rep_movsb_threshold=0x40000000:glibc.malloc.trim_threshold=0x100000";
+    c"GLIBC_TUNABLES=glibc.cpu.x86_rep_movsb_threshold=0x40000000:glibc.malloc.trim_threshold=0x100000:glibc.malloc.mmap_threshold=0x100000";
 
 /// Longest `/proc` file read back here: one line of a map.
 const MAX_MAP: u64 = 256;

@@ -16,27 +16,39 @@ use tokio::io::{Interest, unix::AsyncFd};
 use super::ready;
 
 /// As much as a pipe holds: one read empties it.
-const BUFFER: usize = 64 << 10;
+const PIPE: usize = 64 << 10;
 
-/// From here on what was read is given away together with its buffer, which so is at least a quarter
-/// full; less is copied out of it.
-const GIVEN_AWAY: usize = BUFFER / 4;
+/// As much of a stream that has more, as sftp's: whoever fills it is woken by each read.
+const MOST: usize = 256 << 10;
 
 /// One end of a stream of a program.
 #[derive(Debug)]
 pub(crate) struct Descriptor(AsyncFd<File>);
 
 /// Where one stream is read into.
-#[derive(Debug, Default)]
-pub(crate) struct Buffer(Vec<u8>);
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    bytes: Vec<u8>,
+    /// How much may come with the next read.
+    room: usize,
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), room: PIPE }
+    }
+}
 
 impl Buffer {
+    /// What was read, if that is at least a quarter of the buffer together with it; less is copied out of it.
     fn take(&mut self) -> Bytes {
-        if self.0.len() >= GIVEN_AWAY {
-            return mem::take(&mut self.0).into();
+        let (length, capacity) = (self.bytes.len(), self.bytes.capacity());
+        self.room = if length == capacity || length > PIPE { MOST } else { PIPE };
+        if length >= capacity / 4 {
+            return mem::take(&mut self.bytes).into();
         }
-        let bytes = Bytes::copy_from_slice(&self.0);
-        self.0.clear();
+        let bytes = Bytes::copy_from_slice(&self.bytes);
+        self.bytes.clear();
         bytes
     }
 }
@@ -52,8 +64,8 @@ impl Descriptor {
     pub(crate) async fn read(&self, buffer: &mut Buffer) -> io::Result<Bytes> {
         loop {
             let mut ready = self.0.readable().await?;
-            buffer.0.reserve(BUFFER);
-            let read = ready.try_io(|file| Ok(fd::read_more(file.get_ref().as_fd(), &mut buffer.0)?));
+            buffer.bytes.reserve_exact(buffer.room);
+            let read = ready.try_io(|file| Ok(fd::read_more(file.get_ref().as_fd(), &mut buffer.bytes)?));
             if let Ok(read) = read {
                 return read.map(|_length| buffer.take());
             }
@@ -86,20 +98,36 @@ impl Descriptor {
 mod tests {
     use super::*;
 
+    fn holding(length: usize, capacity: usize) -> Buffer {
+        let mut bytes = Vec::with_capacity(capacity);
+        bytes.resize(length, 7);
+        Buffer { bytes, room: capacity }
+    }
+
     #[test]
     fn little_that_waits_holds_little() {
-        let mut buffer = Buffer(vec![7; GIVEN_AWAY - 1]);
-        buffer.0.reserve_exact(BUFFER);
-        let kept = buffer.0.as_ptr();
-        assert_eq!(buffer.take(), vec![7; GIVEN_AWAY - 1]);
-        assert_eq!((buffer.0.as_ptr(), buffer.0.len()), (kept, 0), "the buffer is used again");
+        let mut buffer = holding(PIPE / 4 - 1, PIPE);
+        let kept = buffer.bytes.as_ptr();
+        assert_eq!(buffer.take(), vec![7; PIPE / 4 - 1]);
+        assert_eq!((buffer.bytes.as_ptr(), buffer.bytes.len()), (kept, 0), "the buffer is used again");
     }
 
     #[test]
     fn much_is_not_copied() {
-        let mut buffer = Buffer(vec![7; GIVEN_AWAY]);
-        let at = buffer.0.as_ptr();
+        let mut buffer = holding(PIPE / 4, PIPE);
+        let at = buffer.bytes.as_ptr();
         assert_eq!(buffer.take().as_ptr(), at);
-        assert!(buffer.0.is_empty());
+        assert!(buffer.bytes.is_empty());
+    }
+
+    #[test]
+    fn a_stream_that_has_more_is_read_in_larger_pieces() {
+        for (length, capacity, next) in
+            [(PIPE, PIPE, MOST), (MOST, MOST, MOST), (PIPE + 1, MOST, MOST), (PIPE, MOST, PIPE), (1, PIPE, PIPE)]
+        {
+            let mut buffer = holding(length, capacity);
+            buffer.take();
+            assert_eq!(buffer.room, next, "{length} of {capacity}");
+        }
     }
 }
