@@ -30,13 +30,13 @@ fn size(variable: &str, otherwise: u64) -> u64 {
     env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-/// Where this is not so yet, starts again with a `/tmp` of its own that is memory, all of which was used before
-/// (`benches/run` says why).
+/// Where this is not so yet, starts again with a `/tmp` of its own that is memory: as much as this takes was used
+/// before (`benches/run` says why).
 fn be_in_memory() {
     const IS: &str = "BENCH_IS_IN_MEMORY";
     if env::var_os(IS).is_none() {
         let mut again = Command::new("unshare");
-        let used = "head -c 6G /dev/zero >/tmp/all && rm /tmp/all";
+        let used = format!("head -c {}M /dev/zero >/tmp/all && rm /tmp/all", size("BENCH_MIB", 1024) * 5 + 1024);
         let script = format!("mount -t tmpfs -o size=12G tmpfs /tmp && {used} && exec \"$0\" \"$@\"");
         again.args(["--mount", "sh", "-c", &script]);
         let failed = again.args(env::args_os()).env(IS, "").exec();

@@ -15,11 +15,16 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use cellblock::sys::tcp;
+use russh::{ChannelWriteHalf, server::Msg};
 use tokio::{sync::Notify, time::timeout};
 
 /// Ahead at first. OpenSSH's client gives window once it has used three packets, 96 KiB.
 const FIRST: u64 = 512 << 10;
+
+/// Sent at once: so much further ahead a channel may be.
+const PIECE: usize = 64 << 10;
 
 /// A client that has used nothing for so long though all has arrived is not slow to read, but waits for more.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -133,14 +138,34 @@ impl State {
 }
 
 impl Way {
+    /// Sends data, or extended data of a `kind`, as the client's window allows: each piece once more should be sent.
+    pub(crate) async fn send(
+        &self,
+        writer: &ChannelWriteHalf<Msg>,
+        kind: Option<u32>,
+        mut bytes: Bytes,
+    ) -> Result<(), russh::Error> {
+        while !bytes.is_empty() {
+            self.turn().await;
+            let piece = bytes.split_to(bytes.len().min(PIECE));
+            let length = piece.len();
+            match kind {
+                None => writer.data_bytes(piece).await?,
+                Some(kind) => writer.extended_data_bytes(kind, piece).await?,
+            }
+            self.sent(length);
+        }
+        Ok(())
+    }
+
     /// So much was sent.
-    pub(crate) fn sent(&self, length: usize) {
+    fn sent(&self, length: usize) {
         let state = &mut *self.channel.state();
         state.sent = state.sent.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
     }
 
     /// Waits until more should be sent.
-    pub(crate) async fn turn(&self) {
+    async fn turn(&self) {
         if !self.is_far() {
             return;
         }

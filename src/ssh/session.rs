@@ -22,7 +22,10 @@ use russh::{
     ChannelWriteHalf, Sig,
     server::{Handle, Msg},
 };
-use tokio::{task::yield_now, time::sleep};
+use tokio::{
+    task::yield_now,
+    time::{sleep, timeout},
+};
 
 use super::{
     ahead::{Terminal, Way},
@@ -241,11 +244,14 @@ async fn serve_terminal(client: &Client, master: &Descriptor, news: News, activi
             () = sleep(patience), if exited => break,
         }
     }
-    // The last program has gone before the monitor could say how, and why.
+    // The last program has gone before the monitor could say how, and why. A client that reads nothing holds up no
+    // exit here.
     while !exited {
         tokio::select! {
             biased;
-            Some(text) = notices.recv() => drop(client.send(None, format!("\r\n{text}\r\n")).await),
+            Some(text) = notices.recv() => {
+                drop(timeout(LAST_WORDS, client.send(None, format!("\r\n{text}\r\n"))).await);
+            }
             ended = &mut exit => {
                 exited = true;
                 if let Ok(exit) = ended {
@@ -269,12 +275,7 @@ impl Client {
     async fn send(&self, kind: Option<u32>, bytes: impl Into<Bytes>) -> Result<(), russh::Error> {
         let bytes = bytes.into();
         let length = bytes.len();
-        self.way.turn().await;
-        match kind {
-            None => self.writer.data_bytes(bytes).await?,
-            Some(kind) => self.writer.extended_data_bytes(kind, bytes).await?,
-        }
-        self.way.sent(length);
+        self.way.send(&self.writer, kind, bytes).await?;
         if length < FEW {
             yield_now().await;
         }

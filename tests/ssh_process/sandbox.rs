@@ -116,6 +116,8 @@ fn every_call_is_used(door: &Door) {
         .spawn()
         .unwrap();
     wait_for(|| (field(door.monitor(), "TracerPid:").as_deref() != Some("0")).then_some(()));
+    // One packet of 200 kB.
+    door.shell("half=$(head -c 100000 /dev/zero | tr '\\0' x); $SSH $half $half");
     let line = "head -c 30M /dev/zero | $SSH 'head -c 30M /dev/zero; cat' | wc -c; $SSH -tt -C 'stty size; exit 3'";
     door.shell(line);
     let words = door.ssh(&[]);

@@ -17,9 +17,8 @@ use std::{
     collections::HashMap,
     future::poll_fn,
     io::{self, IoSlice},
-    iter,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use self::{
@@ -36,12 +35,10 @@ pub(crate) use self::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Overrun;
 
-/// Chunks that are written by one call: each call wakes whoever reads, and on a busy machine that one runs next.
-const AT_ONCE: usize = 8;
-
-/// What is written to by one call for several buffers, as far as it takes them.
+/// What is written to by one call for several buffers, as far as it takes them. It is locked out of the flow
+/// meanwhile.
 pub(crate) trait WriteSome {
-    /// Writes what fits of `buffers`, which are not empty, once some does.
+    /// Writes what fits of `buffers`, of which none is empty, once some does.
     fn poll_write_some(&mut self, cx: &mut Context<'_>, buffers: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
 }
 
@@ -146,44 +143,34 @@ impl Flow {
     /// Moves a channel's data into `program` until the client sends no more. If `program` takes no
     /// more, the rest is discarded.
     pub(crate) async fn pump<W: WriteSome>(&self, channel: u32, mut program: W) {
-        let mut chunks = Vec::with_capacity(AT_ONCE);
-        while self.take(channel, &mut chunks).await {
-            if self.write(channel, &chunks, &mut program).await.is_err() {
-                return self.discard(channel);
+        loop {
+            match poll_fn(|cx| self.poll_pump(cx, channel, &mut program)).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(_takes_no_more) => return self.discard(channel),
             }
-            let spares = &mut self.state().spares;
-            chunks.drain(..).for_each(|chunk| spares.keep(chunk));
         }
     }
 
-    async fn write<W: WriteSome>(&self, channel: u32, chunks: &[Vec<u8>], program: &mut W) -> io::Result<()> {
-        let mut slices = [IoSlice::new(&[]); AT_ONCE];
-        slices.iter_mut().zip(chunks).for_each(|(slice, chunk)| *slice = IoSlice::new(chunk));
-        let mut left = slices.get_mut(..chunks.len()).unwrap_or_default();
-        while !left.is_empty() {
-            let written = poll_fn(|cx| program.poll_write_some(cx, left)).await?;
+    /// Writes some of what waits, once there is any. False if no more will come.
+    fn poll_pump(&self, cx: &mut Context<'_>, channel: u32, program: &mut impl WriteSome) -> Poll<io::Result<bool>> {
+        let state = &mut *self.state();
+        let Some(inflow) = state.inflows.get_mut(&channel) else { return Poll::Ready(Ok(false)) };
+        if inflow.queue.len() > 0 {
+            let written = inflow.queue.with_slices(|slices| program.poll_write_some(cx, slices));
+            let written = ready!(written)?;
             if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.state().consumed(channel, written);
-            IoSlice::advance_slices(&mut left, written);
+            inflow.queue.advance(written, &mut state.spares);
+            state.consumed(channel, written);
+            return Poll::Ready(Ok(true));
         }
-        Ok(())
-    }
-
-    /// Takes what waits into `chunks`, as far as it is written at once. False if no more will come.
-    async fn take(&self, channel: u32, chunks: &mut Vec<Vec<u8>>) -> bool {
-        poll_fn(|cx| {
-            let state = &mut *self.state();
-            let Some(inflow) = state.inflows.get_mut(&channel) else { return Poll::Ready(false) };
-            chunks.extend(iter::from_fn(|| inflow.queue.pop()).take(AT_ONCE));
-            if !chunks.is_empty() || inflow.ended {
-                return Poll::Ready(!chunks.is_empty());
-            }
-            inflow.pump = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await
+        if inflow.ended {
+            return Poll::Ready(Ok(false));
+        }
+        inflow.pump = Some(cx.waker().clone());
+        Poll::Pending
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bytes that wait for a program to read them, in chunks.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, io::IoSlice};
 
 /// Room that a chunk has at least, so that many small packets (keys typed, probes) cost one
 /// allocation and one write.
@@ -8,6 +8,9 @@ const CHUNK: usize = 4096;
 
 /// Room of a chunk for more than that: the largest packet that clients send.
 const LARGE: usize = 32 << 10;
+
+/// Chunks that are written by one call: each call wakes whoever reads, and on a busy machine that one runs next.
+const AT_ONCE: usize = 8;
 
 /// Large chunks that are kept for the next packets. Used again at once, they are still in the
 /// processor's cache; malloc would walk through all memory that it ever had.
@@ -35,10 +38,12 @@ impl Spares {
     }
 }
 
-/// A queue of bytes. Holds at most twice the memory of the bytes in it, and a chunk.
+/// A queue of bytes. Holds at most twice the memory of the bytes in it, and two chunks.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     chunks: VecDeque<Vec<u8>>,
+    /// Of the first chunk, so much was taken.
+    taken: usize,
     length: usize,
 }
 
@@ -60,11 +65,30 @@ impl Queue {
         self.chunks.push_back(chunk);
     }
 
-    /// Takes the next chunk, which is not empty.
-    pub(super) fn pop(&mut self) -> Option<Vec<u8>> {
-        let chunk = self.chunks.pop_front()?;
-        self.length -= chunk.len();
-        Some(chunk)
+    /// Shows what comes first, up to eight chunks of it.
+    pub(super) fn with_slices<T>(&self, show: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+        let mut slices = [IoSlice::new(&[]); AT_ONCE];
+        let mut count = 0;
+        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+            let skipped = if count == 0 { self.taken } else { 0 };
+            *slice = IoSlice::new(chunk.get(skipped..).unwrap_or_default());
+            count += 1;
+        }
+        show(slices.get(..count).unwrap_or_default())
+    }
+
+    /// Takes `length` bytes off, which were shown, and keeps the chunks that are through as `spares`.
+    pub(super) fn advance(&mut self, length: usize, spares: &mut Spares) {
+        self.length = self.length.saturating_sub(length);
+        self.taken = self.taken.saturating_add(length);
+        while let Some(first) = self.chunks.front()
+            && self.taken >= first.len()
+        {
+            self.taken -= first.len();
+            if let Some(chunk) = self.chunks.pop_front() {
+                spares.keep(chunk);
+            }
+        }
     }
 
     /// How many bytes wait.
@@ -74,8 +98,7 @@ impl Queue {
 
     /// Drops all.
     pub(super) fn clear(&mut self) {
-        self.chunks.clear();
-        self.length = 0;
+        *self = Self::default();
     }
 }
 
@@ -83,23 +106,34 @@ impl Queue {
 mod tests {
     use super::*;
 
+    /// Takes off up to `most` bytes of what is shown.
+    fn take(queue: &mut Queue, most: usize, spares: &mut Spares) -> Vec<u8> {
+        let shown: Vec<u8> = queue.with_slices(|slices| {
+            assert!(slices.len() <= AT_ONCE && slices.iter().all(|slice| !slice.is_empty()));
+            slices.iter().flat_map(|slice| slice.iter().copied()).take(most).collect()
+        });
+        queue.advance(shown.len(), spares);
+        shown
+    }
+
     #[test]
     fn bytes_come_out_in_order_and_whole() {
-        let mut queue = Queue::default();
-        let (mut spares, mut expected) = (Spares::default(), Vec::new());
-        for length in [1, 0, 4095, 1, 40_000, 2, 3] {
-            let data: Vec<u8> = (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect();
-            queue.push(&data, &mut spares);
-            expected.extend(data);
+        for most in [1, 7, 4095, 4096, 30_000, usize::MAX] {
+            let mut queue = Queue::default();
+            let (mut spares, mut expected, mut out) = (Spares::default(), Vec::new(), Vec::new());
+            for length in [1, 0, 4095, 1, 40_000, 2, 3, 32 << 10, 32 << 10] {
+                let data: Vec<u8> = (0..length).map(|n| u8::try_from(n % 251).unwrap()).collect();
+                queue.push(&data, &mut spares);
+                expected.extend(data);
+                out.extend(take(&mut queue, most, &mut spares));
+            }
+            while queue.len() > 0 {
+                out.extend(take(&mut queue, most, &mut spares));
+            }
+            assert!(out == expected, "{most} at a time");
+            assert_eq!((queue.chunks.len(), queue.taken), (0, 0));
+            assert!(take(&mut queue, most, &mut spares).is_empty());
         }
-        assert_eq!(queue.len(), expected.len());
-        let mut out = Vec::new();
-        while let Some(chunk) = queue.pop() {
-            assert!(!chunk.is_empty());
-            out.extend_from_slice(&chunk);
-            spares.keep(chunk);
-        }
-        assert_eq!((out, queue.len()), (expected, 0));
     }
 
     #[test]
@@ -108,15 +142,14 @@ mod tests {
         for _ in 0..MOST_SPARES + 2 {
             queue.push(&[1; LARGE], &mut spares);
         }
-        let mut last = std::ptr::null();
-        while let Some(chunk) = queue.pop() {
-            last = if spares.0.len() < MOST_SPARES { chunk.as_ptr() } else { last };
-            spares.keep(chunk);
-        }
-        assert_eq!(spares.0.len(), MOST_SPARES);
+        assert_eq!(take(&mut queue, LARGE - 1, &mut spares).len(), LARGE - 1);
+        assert_eq!(spares.0.len(), 0, "its last byte waits");
+        take(&mut queue, usize::MAX, &mut spares);
+        assert_eq!((queue.len(), spares.0.len()), (0, MOST_SPARES));
+        let next = spares.0.last().unwrap().as_ptr();
         queue.push(&[2; CHUNK + 1], &mut spares);
-        let chunk = queue.pop().unwrap();
-        assert_eq!((chunk.as_ptr(), &*chunk), (last, &[2; CHUNK + 1][..]));
+        let chunk = queue.chunks.front().unwrap();
+        assert_eq!((chunk.as_ptr(), &**chunk), (next, &[2; CHUNK + 1][..]));
     }
 
     #[test]

@@ -93,11 +93,9 @@ async fn copy(socket: &Descriptor, writer: &ChannelWriteHalf<Msg>, way: &Way, co
         if length == 0 {
             break;
         }
-        way.turn().await;
-        if writer.data_bytes(bytes).await.is_err() {
+        if way.send(writer, None, bytes).await.is_err() {
             break;
         }
-        way.sent(length);
         counts.to_client.fetch_add(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
         activity.moved();
     }
