@@ -12,13 +12,14 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use support::{
     Door, Running,
     attacked::{MOST_KIB, door_of, memory, unharmed},
     attacker::{Attacker, Key, Message},
     attacker_channels::{confirmation, data, direct, number_at},
     forward::{echo, events, server},
-    root, soon, until,
+    procfs, root, soon, until,
 };
 
 /// A message about the server's channel of that number.
@@ -330,4 +331,39 @@ fn a_key_exchange_that_stalls_in_the_midst_of_forwards_makes_nothing_grow() {
     drop((client, pouring));
     door.returns_to(&before);
     assert_eq!(events(&door, "forward_end").len(), 16);
+}
+
+/// A client that gives no window, and whose terminal's last program is stopped for want of memory: the exit needs none,
+/// and what is said of the limit waits until there is some
+#[test]
+fn a_client_that_gives_no_window_is_told_of_the_exit_and_of_the_rest_later() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door_of("10s", "limits = { memory = \"64M\" }");
+    let mut client = Attacker::login(door.port, "alice", &key);
+    client.send(&Message::open_session(1, 0, 32768));
+    let session = number_at(&client.next(&[91]).unwrap(), 5);
+    let terminal = Message::request(session, "pty-req", true).text("x");
+    client.send(&terminal.number(80).number(24).number(0).number(0).text(""));
+    assert_eq!(client.next(&[99, 100]).unwrap()[0], 99);
+    let hog = "until [ -e go ]; do sleep 0.1; done; exec python3 -c 'a = bytearray(b\"x\") * (200 << 20)'";
+    client.send(&Message::request(session, "exec", true).text(hog));
+    assert_eq!(client.next(&[99, 100]).unwrap()[0], 99);
+    let is_there = || door.processes().into_iter().any(|pid| procfs::cmdline(pid).contains("until [ -e go ]"));
+    soon("the shell is there", is_there);
+    let ssh = door.processes().into_iter().find(|&pid| procfs::exe(pid).contains("cellblock-ssh")).unwrap();
+    let monitor = procfs::parent(ssh).unwrap();
+    procfs::kill(monitor, Signal::SIGSTOP);
+    door.ok("alice", "touch go");
+    soon("python runs, or did", || !is_there());
+    soon("it is stopped", || !door.processes().into_iter().any(|pid| procfs::cmdline(pid).contains("200 << 20")));
+    procfs::kill(monitor, Signal::SIGCONT);
+    let exit = client.next(&[98]).unwrap();
+    assert!(exit.windows(11).any(|part| part == b"exit-status"), "{exit:?}");
+    assert_eq!(number_at(&exit, exit.len() - 4), 122, "the documented status");
+    client.send(&Message::new(93).number(session).number(1 << 20));
+    let told = client.next(&[94]).unwrap();
+    assert!(String::from_utf8_lossy(&told).contains("memory limit reached (64M"), "{told:?}");
+    assert_eq!(client.next(&[97]).unwrap()[0], 97);
 }

@@ -8,6 +8,7 @@ use std::{
     future::pending,
     io::{self, IoSlice},
     os::fd::OwnedFd,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Instant,
@@ -22,10 +23,7 @@ use russh::{
     ChannelWriteHalf, Sig,
     server::{Handle, Msg},
 };
-use tokio::{
-    task::yield_now,
-    time::{sleep, timeout},
-};
+use tokio::{sync::oneshot, task::yield_now, time::sleep};
 
 use super::{
     ahead::{Terminal, Way},
@@ -217,7 +215,7 @@ async fn serve_terminal(client: &Client, master: &Descriptor, news: News, activi
             biased;
             // Before the exit, which may be because of it. The terminal may be in raw mode.
             Some(text) = notices.recv() => {
-                if client.send(None, format!("\r\n{text}\r\n")).await.is_err() {
+                if client.send_and_report(format!("\r\n{text}\r\n"), &mut exit, &mut exited).await.is_err() {
                     break;
                 }
             }
@@ -236,7 +234,7 @@ async fn serve_terminal(client: &Client, master: &Descriptor, news: News, activi
                     patience = patience.saturating_sub(asked.elapsed());
                 }
                 answers.came();
-                if bytes.is_empty() || client.send(None, bytes).await.is_err() {
+                if bytes.is_empty() || client.send_and_report(bytes, &mut exit, &mut exited).await.is_err() {
                     break;
                 }
                 activity.moved();
@@ -244,13 +242,12 @@ async fn serve_terminal(client: &Client, master: &Descriptor, news: News, activi
             () = sleep(patience), if exited => break,
         }
     }
-    // The last program has gone before the monitor could say how, and why. A client that reads nothing holds up no
-    // exit here.
+    // The last program has gone before the monitor could say how, and why.
     while !exited {
         tokio::select! {
             biased;
             Some(text) = notices.recv() => {
-                drop(timeout(LAST_WORDS, client.send(None, format!("\r\n{text}\r\n"))).await);
+                drop(client.send_and_report(format!("\r\n{text}\r\n"), &mut exit, &mut exited).await);
             }
             ended = &mut exit => {
                 exited = true;
@@ -280,6 +277,29 @@ impl Client {
             yield_now().await;
         }
         Ok(())
+    }
+
+    /// Sends data of a terminal, and tells of the `exit` meanwhile, which needs no window.
+    async fn send_and_report(
+        &self,
+        bytes: impl Into<Bytes>,
+        exit: &mut oneshot::Receiver<Exit>,
+        exited: &mut bool,
+    ) -> Result<(), russh::Error> {
+        let mut sending = pin!(self.send(None, bytes));
+        if !*exited {
+            tokio::select! {
+                biased;
+                sent = &mut sending => return sent,
+                ended = exit => {
+                    *exited = true;
+                    if let Ok(exit) = ended {
+                        self.report(exit).await;
+                    }
+                }
+            }
+        }
+        sending.await
     }
 
     async fn report(&self, exit: Exit) {
