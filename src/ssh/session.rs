@@ -176,9 +176,7 @@ async fn serve_pipes(
         tokio::join!(stdout, copy(stderr, client, Some(STDERR), activity, || {}));
     };
     let end = async {
-        if let Ok(exit) = exit.await {
-            client.report(exit).await;
-        }
+        client.report(exit.await).await;
     };
     // Ends with the exit, after which there are none. A client that reads nothing holds up no exit.
     let notices = async {
@@ -207,54 +205,36 @@ async fn copy(from: &Descriptor, client: &Client, kind: Option<u32>, activity: &
 async fn serve_terminal(client: &Client, master: &Descriptor, news: News, activity: &Activity, answers: &Answers) {
     let News { mut exit, mut notices } = news;
     let mut buffer = Buffer::default();
-    let mut exited = false;
+    // Until the last program is gone, which may be before the monitor can say how, and why; and until that is said.
+    let (mut open, mut exited) = (true, false);
     let (mut after_exit, mut patience) = (0, LAST_WORDS);
-    while after_exit < LAST_BYTES {
+    while after_exit < LAST_BYTES && (open || !exited) {
         let asked = Instant::now();
         tokio::select! {
             biased;
             // Before the exit, which may be because of it. The terminal may be in raw mode.
             Some(text) = notices.recv() => {
-                if client.send_and_report(format!("\r\n{text}\r\n"), &mut exit, &mut exited).await.is_err() {
-                    break;
-                }
+                open &= client.send_and_report(format!("\r\n{text}\r\n"), &mut exit, &mut exited).await.is_ok();
             }
             // First: others who keep the terminal busy must not keep the exit from being told.
             ended = &mut exit, if !exited => {
                 exited = true;
-                if let Ok(exit) = ended {
-                    client.report(exit).await;
-                }
+                client.report(ended).await;
             }
             // EIO: the last process on the terminal is gone (ioctl_tty(2)).
-            read = master.read(&mut buffer) => {
+            read = master.read(&mut buffer), if open => {
                 let bytes = read.unwrap_or_default();
                 if exited {
                     after_exit += bytes.len();
                     patience = patience.saturating_sub(asked.elapsed());
                 }
                 answers.came();
-                if bytes.is_empty() || client.send_and_report(bytes, &mut exit, &mut exited).await.is_err() {
-                    break;
+                open = !bytes.is_empty() && client.send_and_report(bytes, &mut exit, &mut exited).await.is_ok();
+                if open {
+                    activity.moved();
                 }
-                activity.moved();
             }
             () = sleep(patience), if exited => break,
-        }
-    }
-    // The last program has gone before the monitor could say how, and why.
-    while !exited {
-        tokio::select! {
-            biased;
-            Some(text) = notices.recv() => {
-                drop(client.send_and_report(format!("\r\n{text}\r\n"), &mut exit, &mut exited).await);
-            }
-            ended = &mut exit => {
-                exited = true;
-                if let Ok(exit) = ended {
-                    client.report(exit).await;
-                }
-            }
         }
     }
 }
@@ -293,16 +273,16 @@ impl Client {
                 sent = &mut sending => return sent,
                 ended = exit => {
                     *exited = true;
-                    if let Ok(exit) = ended {
-                        self.report(exit).await;
-                    }
+                    self.report(ended).await;
                 }
             }
         }
         sending.await
     }
 
-    async fn report(&self, exit: Exit) {
+    /// Tells how the program ended, unless the monitor has gone without saying so.
+    async fn report(&self, exit: Result<Exit, oneshot::error::RecvError>) {
+        let Ok(exit) = exit else { return };
         match exit {
             Exit::Status(status) => drop(self.writer.exit_status(u32::from(status)).await),
             Exit::Signal { name, core, number: _ } => self.report_signal(requests::exit_signal(&name), core, "").await,
