@@ -1,5 +1,5 @@
 //! A keystroke's way to a terminal's program and back, beside Debian's sshd: quiet, and while another
-//! channel of the same connection downloads (issue 4, "How fast").
+//! channel of the same connection downloads, by a pipe and by sftp (issue 4, "How fast").
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,7 +14,8 @@
 mod table;
 
 use std::{
-    fs::File,
+    ffi::{OsStr, OsString},
+    fs::{self, File},
     io::{Read as _, Write as _},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -30,24 +31,31 @@ const STROKES: usize = 200;
 /// How fast nobody types, and slow enough that each stroke finds both sides waiting.
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// So many bytes and a download is well under way.
+const UNDER_WAY: usize = 16 << 20;
+
 /// One client with a terminal, whose connection others may share.
 struct Typist {
     client: Child,
     terminal: File,
-    door: Command,
+    /// Joins that connection.
+    joining: Vec<OsString>,
+    /// A file on the other side that no round gets to the end of.
+    large: String,
 }
 
 impl Typist {
     /// Logs in and waits until the program there reads what is typed.
-    fn start(door: &Door, control: &str) -> Self {
+    fn start(door: &Door, control: &str, large: String) -> Self {
         let pty = openpty(None, None).unwrap();
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
         let mut command = door.ssh_command();
-        command.args(["-o", "ControlMaster=yes", "-o", &format!("ControlPath={control}"), "-tt"]);
-        command.args(["-l", door.login("alice"), "door", "echo ready; exec cat"]);
+        command.args(["-o", &format!("ControlPath={control}"), "-o", &format!("User={}", door.login("alice"))]);
+        let joining = command.get_args().map(OsStr::to_owned).collect();
+        command.args(["-o", "ControlMaster=yes", "-tt", "door"]);
+        command.arg(format!("truncate -s 1T {large}; echo ready; exec cat"));
         let client = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
-        let mut typist = Self { client, terminal: File::from(pty.master), door: door.ssh_command() };
-        typist.door.args(["-o", &format!("ControlPath={control}"), "-l", door.login("alice"), "door"]);
+        let mut typist = Self { client, terminal: File::from(pty.master), joining, large };
         let mut shown = Vec::new();
         while !shown.ends_with(b"ready\r\n") {
             let mut byte = [0];
@@ -69,20 +77,44 @@ impl Typist {
         }
     }
 
-    /// The same while another channel of this connection downloads.
+    /// The same while another channel of this connection downloads by a pipe.
     fn strokes_beside_a_download(&mut self, times: &mut Vec<Duration>) {
-        let mut command = Command::new(self.door.get_program());
-        command.args(self.door.get_args()).arg("cat /dev/zero");
+        let mut command = Command::new("ssh");
+        command.args(&self.joining).args(["door", "exec cat /dev/zero"]);
         let mut download = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let mut zeros = download.stdout.take().unwrap();
-        // It is under way.
-        zeros.read_exact(&mut vec![0; 16 << 20]).unwrap();
+        zeros.read_exact(&mut vec![0; UNDER_WAY]).unwrap();
         let sink = std::thread::spawn(move || std::io::copy(&mut zeros, &mut std::io::sink()));
-        self.strokes(times);
-        download.kill().unwrap();
-        download.wait().unwrap();
+        self.strokes_beside(download, times);
         sink.join().unwrap().unwrap();
     }
+
+    /// The same while another channel of this connection gets a file by sftp.
+    fn strokes_beside_a_get(&mut self, times: &mut Vec<Duration>) {
+        let mut command = Command::new("sftp");
+        command.args(&self.joining).args(["-q", "door"]);
+        let mut get = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        writeln!(get.stdin.as_mut().unwrap(), "get {} /dev/null", self.large).unwrap();
+        while written(&get) < UNDER_WAY {
+            assert!(get.try_wait().unwrap().is_none(), "it gets {}", self.large);
+            std::thread::sleep(PAUSE);
+        }
+        self.strokes_beside(get, times);
+    }
+
+    /// Types, and ends what was under way all the time.
+    fn strokes_beside(&mut self, mut client: Child, times: &mut Vec<Duration>) {
+        self.strokes(times);
+        assert!(client.try_wait().unwrap().is_none(), "it downloads still");
+        client.kill().unwrap();
+        client.wait().unwrap();
+    }
+}
+
+/// Bytes that a client has written (proc(5), `/proc/PID/io`).
+fn written(client: &Child) -> usize {
+    let text = fs::read_to_string(format!("/proc/{}/io", client.id())).unwrap();
+    text.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse().unwrap()
 }
 
 impl Drop for Typist {
@@ -103,11 +135,13 @@ fn main() {
     let scratch = Scratch::new();
     let control = |name: &str| scratch.join(name).display().to_string();
     let (sshd, ours) = (Door::sshd(), Door::standard());
-    let mut typists = [Typist::start(&sshd, &control("sshd")), Typist::start(&ours, &control("ours"))];
+    let of_sshd = Typist::start(&sshd, &control("sshd"), scratch.join("large").display().to_string());
+    let mut typists = [of_sshd, Typist::start(&ours, &control("ours"), "large".into())];
     table::head("sshd");
     for (what, stroke) in [
         ("quiet", Typist::strokes as fn(&mut Typist, &mut Vec<Duration>)),
         ("beside a download", Typist::strokes_beside_a_download),
+        ("beside an sftp get", Typist::strokes_beside_a_get),
     ] {
         let mut times = [Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {

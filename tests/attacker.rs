@@ -662,7 +662,7 @@ fn the_ssh_process_is_confined_before_the_first_byte() {
     }
     let (door, key) = door();
     let silent = Attacker::connect(door.port);
-    let ssh = || door.processes().into_iter().find(|&pid| procfs::exe(pid).contains("cellblock-ssh"));
+    let ssh = || door.ssh_processes().first().copied();
     // The banner is sent by the confined process.
     soon("the ssh process", || ssh().is_some_and(|pid| procfs::status(pid, "Seccomp").as_deref() == Some("2")));
     let pid = ssh().unwrap();

@@ -352,7 +352,7 @@ fn a_client_that_gives_no_window_is_told_of_the_exit_and_of_the_rest_later() {
     assert_eq!(client.next(&[99, 100]).unwrap()[0], 99);
     let is_there = || door.processes().into_iter().any(|pid| procfs::cmdline(pid).contains("until [ -e go ]"));
     soon("the shell is there", is_there);
-    let ssh = door.processes().into_iter().find(|&pid| procfs::exe(pid).contains("cellblock-ssh")).unwrap();
+    let ssh = door.ssh_processes()[0];
     let monitor = procfs::parent(ssh).unwrap();
     procfs::kill(monitor, Signal::SIGSTOP);
     door.ok("alice", "touch go");

@@ -34,13 +34,12 @@ fn cast(door: &Door) -> Cast {
         })
         .collect();
     assert_eq!(monitors.len(), 1, "{:?}", door.counts());
-    let ssh = all.iter().copied().find(|&pid| procfs::exe(pid).contains("cellblock-ssh")).expect("the ssh process");
+    let ssh = door.ssh_processes()[0];
     // pid 1 of a pid namespace other than ours: the last number of NSpid.
     let init = all.iter().copied().find(|&pid| {
         procfs::status(pid, "NSpid")
             .is_some_and(|pids| pids.split_whitespace().count() == 2 && pids.split_whitespace().last() == Some("1"))
-            && pid != ssh
-            && !procfs::exe(pid).contains("cellblock-ssh")
+            && !procfs::is_ssh_process(pid)
     });
     Cast { ssh, monitor: monitors[0], init: init.expect("init") }
 }
@@ -60,7 +59,7 @@ fn the_end_of_the_ssh_process_ends_its_client_alone() {
     let mut client = door.spawn("alice", "echo up; exec cat");
     assert_eq!(client.line(), "up");
     let bob = door.master("bob");
-    let ssh = door.processes().into_iter().filter(|&pid| procfs::exe(pid).contains("cellblock-ssh")).min().unwrap();
+    let ssh = door.ssh_processes().into_iter().min().unwrap();
     procfs::kill(ssh, Signal::SIGKILL);
     assert_eq!(client.wait(), 255);
     next_login_works(&door);

@@ -158,7 +158,7 @@ fn a_listener_that_the_oom_killer_spares_gives_that_to_nobody() {
     }
     let live = door.spawn("alice", "echo up; exec sleep 1000");
     assert_eq!(live.line(), "up");
-    let ours: Vec<_> = door.processes().into_iter().filter(|&pid| procfs::exe(pid).contains("cellblock-ssh")).collect();
+    let ours = door.ssh_processes();
     assert!(!ours.is_empty() && ours.iter().all(|&pid| score(pid).trim() == "0"), "{ours:?}");
 }
 

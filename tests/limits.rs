@@ -102,7 +102,7 @@ fn a_terminal_is_told_even_after_its_last_program_has_gone() {
     command.arg("-tt").arg(format!("echo up; read go; {HOG}; echo over; exit 7"));
     let mut client = support::TerminalClient::start(command, 24, 80);
     client.expect("up");
-    let ssh = door.processes().into_iter().find(|&pid| procfs::exe(pid).contains("cellblock-ssh")).unwrap();
+    let ssh = door.ssh_processes()[0];
     let monitor = procfs::parent(ssh).unwrap();
     procfs::kill(monitor, Signal::SIGSTOP);
     client.send("\n");

@@ -414,7 +414,7 @@ fn the_session_is_open_as_long_as_the_connection_whatever_ends_it() {
         drop(running);
     };
     told("the ssh process is killed", &mut |door, _pam| {
-        let ssh = door.processes().into_iter().find(|&pid| procfs::exe(pid).contains("cellblock-ssh")).unwrap();
+        let ssh = door.ssh_processes()[0];
         procfs::kill(ssh, Signal::SIGKILL);
     });
     told("the monitor is killed", &mut |_door, pam| procfs::kill(monitor_of(pam), Signal::SIGKILL));

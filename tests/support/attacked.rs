@@ -76,7 +76,7 @@ pub fn well(door: &Door) {
 pub fn no_cell(door: &Door) -> bool {
     let in_a_cell = |pid| {
         procfs::status(pid, "NSpid").is_some_and(|pids| pids.split_whitespace().count() > 1)
-            && !procfs::exe(pid).contains("cellblock-ssh")
+            && !procfs::is_ssh_process(pid)
     };
     until(Duration::from_secs(3), || !door.processes().into_iter().any(in_a_cell))
 }

@@ -319,6 +319,11 @@ impl Door {
         procfs::name(pid) == "cellblock-spare" && procfs::group(pid) == Some(self.listener())
     }
 
+    /// The processes that speak SSH with a client, one for each connection.
+    pub fn ssh_processes(&self) -> Vec<i32> {
+        self.processes().into_iter().filter(|&pid| procfs::is_ssh_process(pid)).collect()
+    }
+
     /// The spare cells that wait in stock.
     pub fn spares(&self) -> Vec<i32> {
         procfs::pids().into_iter().filter(|&pid| !procfs::ended(pid) && self.is_spare(pid)).collect()

@@ -43,6 +43,11 @@ pub fn exe(pid: i32) -> String {
     fs::read_link(format!("/proc/{pid}/exe")).map(|path| path.display().to_string()).unwrap_or_default()
 }
 
+/// Whether it is the process of a connection that speaks SSH with the client.
+pub fn is_ssh_process(pid: i32) -> bool {
+    exe(pid).contains("cellblock-ssh")
+}
+
 /// The process group.
 pub fn group(pid: i32) -> Option<i32> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
