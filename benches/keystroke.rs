@@ -15,14 +15,14 @@ mod table;
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::{self, File},
+    fs::File,
     io::{Read as _, Write as _},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use nix::pty::openpty;
-use support::{Door, Scratch};
+use support::{Door, Scratch, procfs};
 
 /// Rounds of each door in turn, and keystrokes in one; a line of a terminal holds 4095.
 const ROUNDS: usize = 10;
@@ -95,7 +95,7 @@ impl Typist {
         command.args(&self.joining).args(["-q", "door"]);
         let mut get = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         writeln!(get.stdin.as_mut().unwrap(), "get {} /dev/null", self.large).unwrap();
-        while written(&get) < UNDER_WAY {
+        while procfs::written(get.id().cast_signed()) < UNDER_WAY as u64 {
             assert!(get.try_wait().unwrap().is_none(), "it gets {}", self.large);
             std::thread::sleep(PAUSE);
         }
@@ -109,12 +109,6 @@ impl Typist {
         client.kill().unwrap();
         client.wait().unwrap();
     }
-}
-
-/// Bytes that a client has written (proc(5), `/proc/PID/io`).
-fn written(client: &Child) -> usize {
-    let text = fs::read_to_string(format!("/proc/{}/io", client.id())).unwrap();
-    text.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse().unwrap()
 }
 
 impl Drop for Typist {

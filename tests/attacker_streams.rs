@@ -367,3 +367,68 @@ fn a_client_that_gives_no_window_is_told_of_the_exit_and_of_the_rest_later() {
     assert!(String::from_utf8_lossy(&told).contains("memory limit reached (64M"), "{told:?}");
     assert_eq!(client.next(&[97]).unwrap()[0], 97);
 }
+
+/// Many terminals whose programs end at one time, while their output waits for a client that does not read: all that
+/// waits is sent, and all exits are told
+#[test]
+fn many_ends_at_once_behind_a_client_that_does_not_read_are_all_told() {
+    const TERMINALS: u32 = 16;
+    if !root() {
+        return;
+    }
+    let (door, key) = door_of("10s", "max_sessions = 20");
+    let mut client = Attacker::login(door.port, "alice", &key);
+    for channel in 0..TERMINALS {
+        let session = client.open(channel, 32768).unwrap();
+        let terminal = Message::request(session, "pty-req", true).text("x");
+        client.send(&terminal.number(80).number(24).number(0).number(0).text(""));
+        client.send(&Message::request(session, "exec", true).text("exec yes"));
+    }
+    let programs = || door.processes().into_iter().filter(|&pid| procfs::cmdline(pid) == "yes").collect::<Vec<_>>();
+    soon("all run", || programs().len() == TERMINALS as usize);
+    let written = || programs().into_iter().map(procfs::written).sum::<u64>();
+    let (mut before, mut unchanged) = (0, 0);
+    soon("nothing moves any more", || {
+        let now = written();
+        unchanged = if now == before { unchanged + 1 } else { 0 };
+        before = now;
+        unchanged == 30
+    });
+    for pid in programs() {
+        procfs::kill(pid, Signal::SIGKILL);
+    }
+    soon("the monitor knows of all ends", || events(&door, "session_end").len() == TERMINALS as usize);
+    for _ in 0..TERMINALS {
+        let exit = client.next(&[98]).unwrap();
+        assert!(exit.windows(11).any(|part| part == b"exit-signal"), "{exit:?}");
+    }
+    assert_eq!(client.exec("echo well").as_deref(), Some("well"));
+}
+
+/// The same for what a program writes, and for the sentence of a program that is refused: neither keeps from others
+/// what is theirs
+#[test]
+fn what_waits_for_window_that_never_comes_holds_up_nothing_else() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door_of("10s", "max_sessions = 2");
+    let mut client = Attacker::login(door.port, "alice", &key);
+    let cat = client.starts("echo up; exec cat");
+    let narrow = |client: &mut Attacker, line: &str| {
+        client.send(&Message::open_session(1, 0, 32768));
+        let session = number_at(&client.next(&[91]).unwrap(), 5);
+        let terminal = Message::request(session, "pty-req", true).text("x");
+        client.send(&terminal.number(80).number(24).number(0).number(0).text(""));
+        assert_eq!(client.next(&[99, 100]).unwrap()[0], 99);
+        client.send(&Message::request(session, "exec", true).text(line));
+        let exit = client.next(&[98]).unwrap();
+        assert!(exit.windows(11).any(|part| part == b"exit-status"), "{exit:?}");
+        client.send(&data(cat, b"hello"));
+        assert_eq!(client.next(&[94]).unwrap()[9..], b"hello"[..]);
+        number_at(&exit, exit.len() - 4)
+    };
+    assert_eq!(narrow(&mut client, "echo out; exit 3"), 3, "its output waits still");
+    client.starts("echo up; exec cat");
+    assert_eq!(narrow(&mut client, "true"), 255, "the cell holds two sessions already");
+}

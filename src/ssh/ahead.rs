@@ -139,11 +139,13 @@ impl State {
 
 impl Way {
     /// Sends data, or extended data of a `kind`, as the client's window allows: each piece once more should be sent.
+    /// Says of each that it was `sent`: a slow client takes minutes for all of them, or goes between two.
     pub(crate) async fn send(
         &self,
         writer: &ChannelWriteHalf<Msg>,
         kind: Option<u32>,
         mut bytes: Bytes,
+        sent: impl Fn(usize),
     ) -> Result<(), russh::Error> {
         while !bytes.is_empty() {
             self.turn().await;
@@ -154,6 +156,7 @@ impl Way {
                 Some(kind) => writer.extended_data_bytes(kind, piece).await?,
             }
             self.sent(length);
+            sent(length);
         }
         Ok(())
     }

@@ -156,7 +156,7 @@ impl Translator {
             }
             Err(why) => {
                 self.ends.forget(number);
-                self.refuse_program(id, is_subsystem, preparing, why, session)
+                self.refuse_program(id, is_subsystem, preparing, why, session).await
             }
         }
     }
@@ -178,7 +178,7 @@ impl Translator {
 
     /// A subsystem that is refused is refused as a request: clients then try something else. Where
     /// a person waits, a sentence is shown instead, as by a program that failed.
-    fn refuse_program(
+    async fn refuse_program(
         &self,
         id: ChannelId,
         is_subsystem: bool,
@@ -192,7 +192,11 @@ impl Translator {
             return Ok(());
         }
         session.channel_success(id)?;
-        session.extended_data(id, STDERR, format!("{}\r\n", why.sentence()))?;
+        let sentence = format!("{}\r\n", why.sentence());
+        // What a client has no window for would wait in the library, and all that other channels send behind it.
+        if preparing.writer.writable_packet_size().await >= sentence.len() {
+            session.extended_data(id, STDERR, sentence)?;
+        }
         session.exit_status_request(id, OUR_FAULT)?;
         session.eof(id)?;
         session.close(id)?;
@@ -359,7 +363,7 @@ impl Handler for Translator {
         match requests::command(line) {
             Ok(program) => self.start(id, program, session).await,
             Err(why) => match self.channels.start(id) {
-                Some(preparing) => self.refuse_program(id, false, preparing, why, session),
+                Some(preparing) => self.refuse_program(id, false, preparing, why, session).await,
                 None => Ok(session.channel_failure(id)?),
             },
         }

@@ -181,7 +181,7 @@ async fn serve_pipes(
     // Ends with the exit, after which there are none. A client that reads nothing holds up no exit.
     let notices = async {
         while let Some(text) = notices.recv().await {
-            if client.send(Some(STDERR), format!("{text}\n")).await.is_err() {
+            if client.send(Some(STDERR), format!("{text}\n"), || {}).await.is_err() {
                 return;
             }
         }
@@ -195,26 +195,26 @@ async fn copy(from: &Descriptor, client: &Client, kind: Option<u32>, activity: &
     let mut buffer = Buffer::default();
     while let Ok(bytes) = from.read(&mut buffer).await {
         came();
-        if bytes.is_empty() || client.send(kind, bytes).await.is_err() {
+        if bytes.is_empty() || client.send(kind, bytes, || activity.moved()).await.is_err() {
             return;
         }
-        activity.moved();
     }
 }
 
 async fn serve_terminal(client: &Client, master: &Descriptor, news: News, activity: &Activity, answers: &Answers) {
     let News { mut exit, mut notices } = news;
     let mut buffer = Buffer::default();
-    // Until the last program is gone, which may be before the monitor can say how, and why; and until that is said.
+    // Until the last program is gone, which may be before the monitor can say how, and why; and until all that is said.
     let (mut open, mut exited) = (true, false);
     let (mut after_exit, mut patience) = (0, LAST_WORDS);
-    while after_exit < LAST_BYTES && (open || !exited) {
+    while after_exit < LAST_BYTES && (open || !exited || !notices.is_empty()) {
         let asked = Instant::now();
         tokio::select! {
             biased;
             // Before the exit, which may be because of it. The terminal may be in raw mode.
             Some(text) = notices.recv() => {
-                open &= client.send_and_report(format!("\r\n{text}\r\n"), &mut exit, &mut exited).await.is_ok();
+                let text = format!("\r\n{text}\r\n");
+                open &= client.send_and_report(text, || {}, &mut exit, &mut exited).await.is_ok();
             }
             // First: others who keep the terminal busy must not keep the exit from being told.
             ended = &mut exit, if !exited => {
@@ -229,10 +229,8 @@ async fn serve_terminal(client: &Client, master: &Descriptor, news: News, activi
                     patience = patience.saturating_sub(asked.elapsed());
                 }
                 answers.came();
-                open = !bytes.is_empty() && client.send_and_report(bytes, &mut exit, &mut exited).await.is_ok();
-                if open {
-                    activity.moved();
-                }
+                let moved = || activity.moved();
+                open = !bytes.is_empty() && client.send_and_report(bytes, moved, &mut exit, &mut exited).await.is_ok();
             }
             () = sleep(patience), if exited => break,
         }
@@ -249,10 +247,11 @@ struct Client {
 
 impl Client {
     /// Sends data, or extended data of a `kind`, as far as the client's window allows, and waits for that.
-    async fn send(&self, kind: Option<u32>, bytes: impl Into<Bytes>) -> Result<(), russh::Error> {
+    /// Says whenever some `moved`.
+    async fn send(&self, kind: Option<u32>, bytes: impl Into<Bytes>, moved: impl Fn()) -> Result<(), russh::Error> {
         let bytes = bytes.into();
         let length = bytes.len();
-        self.way.send(&self.writer, kind, bytes).await?;
+        self.way.send(&self.writer, kind, bytes, |_length| moved()).await?;
         if length < FEW {
             yield_now().await;
         }
@@ -263,17 +262,20 @@ impl Client {
     async fn send_and_report(
         &self,
         bytes: impl Into<Bytes>,
+        moved: impl Fn(),
         exit: &mut oneshot::Receiver<Exit>,
         exited: &mut bool,
     ) -> Result<(), russh::Error> {
-        let mut sending = pin!(self.send(None, bytes));
+        let mut sending = pin!(self.send(None, bytes, moved));
         if !*exited {
             tokio::select! {
                 biased;
                 sent = &mut sending => return sent,
                 ended = exit => {
                     *exited = true;
-                    self.report(ended).await;
+                    // Both wait for the same few places towards the library, and one that is there is given to
+                    // who came first: that must be able to take it.
+                    return tokio::join!(sending, self.report(ended)).0;
                 }
             }
         }

@@ -2,7 +2,7 @@
 //! root, without a jail: just enough to have a real `cellblock-ssh` served.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{File, OpenOptions},
     io::Write as _,
     net::TcpListener,
@@ -67,6 +67,8 @@ struct FakeMonitor {
     key: Vec<u8>,
     host_key: Secret,
     programs: HashMap<i32, u32>,
+    /// Channels whose client is told of two limits when the program ends.
+    limited: HashSet<u32>,
     children: Vec<Child>,
 }
 
@@ -76,7 +78,7 @@ impl FakeMonitor {
         let key = ssh_key::PublicKey::from_openssh(&key).unwrap().to_bytes().unwrap();
         let host_key = Secret::new(std::fs::read(dir.join("host_key")).unwrap());
         let log = OpenOptions::new().append(true).create(true).open(dir.join("log")).unwrap();
-        Self { link, log, key, host_key, programs: HashMap::new(), children: Vec::new() }
+        Self { link, log, key, host_key, programs: HashMap::new(), limited: HashSet::new(), children: Vec::new() }
     }
 
     fn serve(&mut self) {
@@ -119,6 +121,9 @@ impl FakeMonitor {
                     Exit::Signal { number, name: name.into(), core }
                 }
             };
+            for limit in ["memory", "processes"].into_iter().filter(|_limit| self.limited.contains(&channel)) {
+                self.reply(&Reply::SessionNotice { channel, text: format!("too many {limit}") }, Vec::new());
+            }
             self.reply(&Reply::SessionEnded { channel, exit }, Vec::new());
         }
     }
@@ -197,7 +202,12 @@ impl FakeMonitor {
                 let why = Refusal::JailFailed;
                 return self.reply(&Reply::SessionRefused { channel, why }, Vec::new());
             }
-            Program::Command(line) => String::from_utf8_lossy(line).into_owned(),
+            Program::Command(line) => {
+                if line.ends_with(b"# meets two limits") {
+                    self.limited.insert(channel);
+                }
+                String::from_utf8_lossy(line).into_owned()
+            }
             Program::Words(_) | Program::Subsystem(_) | Program::Probe | Program::Sftp(_) => {
                 let why = Refusal::NotAllowed;
                 return self.reply(&Reply::SessionRefused { channel, why }, Vec::new());

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     io::Read as _,
     path::Path,
     process::{Command, Stdio},
@@ -27,6 +28,7 @@ pub const TESTS: &[Test] = &[
     ("other_methods_are_reported_and_refused", other_methods),
     ("a_terminal_has_the_clients_size_and_type", terminal),
     ("a_terminal_closes_when_its_program_ends", terminal_end),
+    ("a_terminal_whose_programs_are_gone_is_told_all_there_is", terminal_told),
     ("a_window_change_reaches_the_program", window_change),
     ("the_banner_comes_before_the_login", banner),
     ("a_client_that_leaves_takes_its_program_along", leave),
@@ -163,6 +165,24 @@ fn terminal_end(door: &Door) {
     let output = door.ssh(&["-tt"]).arg("seq 1 20000").output().unwrap();
     assert_eq!(text(&output).lines().count(), 20_000);
     assert!(text(&output).ends_with("20000\r\n"));
+}
+
+fn terminal_told(door: &Door) {
+    let (gone, end) = (door.dir().join("gone"), door.dir().join("end"));
+    // Nobody has the terminal open any more (EIO), and the program has not ended.
+    let line = format!(
+        "exec </dev/null >/dev/null 2>&1; touch {}; until [ -e {} ]; do sleep 0.05; done; exit 7 # meets two limits",
+        gone.display(),
+        end.display()
+    );
+    let ssh = door.ssh(&["-tt"]).arg(line).stdout(Stdio::piped()).spawn().unwrap();
+    wait_for(|| gone.exists().then_some(()));
+    assert_eq!(text(&door.run("echo well")), "well\n");
+    fs::write(end, "").unwrap();
+    let output = ssh.wait_with_output().unwrap();
+    let told = text(&output);
+    assert!(told.contains("too many memory") && told.contains("too many processes"), "{told:?}");
+    assert_eq!(output.status.code(), Some(7));
 }
 
 fn window_change(door: &Door) {

@@ -48,6 +48,12 @@ pub fn is_ssh_process(pid: i32) -> bool {
     exe(pid).contains("cellblock-ssh")
 }
 
+/// Bytes that a process has written, to whatever it was.
+pub fn written(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok()).unwrap_or(0)
+}
+
 /// The process group.
 pub fn group(pid: i32) -> Option<i32> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

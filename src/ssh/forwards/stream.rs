@@ -89,15 +89,13 @@ pub(super) async fn run(
 async fn copy(socket: &Descriptor, writer: &ChannelWriteHalf<Msg>, way: &Way, counts: &Counts, activity: &Activity) {
     let mut buffer = Buffer::default();
     while let Ok(bytes) = socket.read(&mut buffer).await {
-        let length = bytes.len();
-        if length == 0 {
+        let sent = |length| {
+            counts.to_client.fetch_add(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
+            activity.moved();
+        };
+        if bytes.is_empty() || way.send(writer, None, bytes, sent).await.is_err() {
             break;
         }
-        if way.send(writer, None, bytes).await.is_err() {
-            break;
-        }
-        counts.to_client.fetch_add(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
-        activity.moved();
     }
     drop(writer.eof().await);
 }
