@@ -158,14 +158,44 @@ fn who_comes_outside_of_their_hours_is_told_so_and_turned_away() {
     let (from, to) = ((now.hour() + 11) % 24, (now.hour() + 12) % 24);
     let closed = format!("open = [\"{from:02}:00-{to:02}:00\"]\ntime_zone = \"Asia/Kathmandu\"");
     let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .server("penalties = { refuseconnection = \"60s\", min = \"90s\" }")
         .tenant("alice", &closed)
         .tenant("bob", "open = [\"00:00-24:00\"]")
         .start();
-    let ran = door.run("alice", "echo in");
-    assert_ne!(ran.status, 0);
-    assert!(ran.err.contains("This account is closed at this time."), "{}", ran.err);
-    assert_eq!(door.ok("bob", "echo in"), "in");
-    soon("it is on record", || ends(&door).contains(&"outside of the tenant's hours".to_owned()));
+    // Twice is too often, and that they proved who they are takes nothing off.
+    for time in 1..=2 {
+        assert_eq!(penalty_causes(&door), [""; 0]);
+        let ran = door.run("alice", "echo in");
+        assert_ne!(ran.status, 0);
+        assert!(ran.err.contains("This account is closed at this time."), "{}", ran.err);
+        let hours = || ends(&door).iter().filter(|reason| *reason == "outside of the tenant's hours").count();
+        soon("it is on record", || hours() == time);
+    }
+    assert_eq!(penalty_causes(&door), ["refuseconnection"]);
+    let mut command = door.ssh_command();
+    command.args(["-b", "127.0.0.2", "-l", "bob", "door", "echo in"]);
+    assert_eq!(run_bounded(command, b"").text(), "in");
+}
+
+/// For what addresses are turned away, as `list` tells it.
+fn penalty_causes(door: &Door) -> Vec<String> {
+    let listed: serde_json::Value = serde_json::from_str(&door.verb(&["list", "--json"]).text()).unwrap();
+    let penalties = listed["penalties"].as_array().unwrap().iter();
+    penalties.map(|penalty| penalty["cause"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn who_lets_the_time_to_log_in_pass_is_turned_away() {
+    if !root() {
+        return;
+    }
+    let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .server("login_grace = \"1s\"\npenalties = { grace_exceeded = \"20s\" }")
+        .tenant("alice", "")
+        .start();
+    let silent = std::net::TcpStream::connect(("127.0.0.1", door.port)).unwrap();
+    soon("its address is turned away", || penalty_causes(&door) == ["grace-exceeded"]);
+    drop(silent);
 }
 
 /// "graceful 'server is stopping' message to terminals"

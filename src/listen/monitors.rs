@@ -93,7 +93,8 @@ impl Monitors {
                     match monitor.source {
                         Some(Source::Network { address, .. }) => {
                             self.counts.logged_in();
-                            self.news.push((address, None));
+                            // Who is turned away with a penalty is not forgiven others.
+                            self.news.extend(monitor.outcome.is_none().then_some((address, None)));
                         }
                         Some(Source::Host(uid)) => self.callers.let_in(uid),
                         None => {}

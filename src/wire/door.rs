@@ -8,7 +8,8 @@ use crate::base::TenantName;
 /// From a monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Word {
-    /// The client logged in: the connection no longer counts as a startup.
+    /// The client logged in: the connection no longer counts as a startup. After [`Word::Ended`]: its client proved
+    /// who they are and is turned away.
     LoggedIn,
     /// A cell was entered. Brings its pidfd, so that the listener can sweep up after it, whoever
     /// started it and however long that one lives.
@@ -18,7 +19,7 @@ pub enum Word {
         /// The pid of its init.
         pid: i32,
     },
-    /// The connection ended without a login, like this. The last word.
+    /// The connection ended without a login, or will, like this.
     Ended(Outcome),
 }
 
