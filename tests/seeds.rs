@@ -122,7 +122,13 @@ fn logins() -> Made {
         most_exchange: Duration::from_secs(30),
         encrypt_and_mac: false,
     };
-    let inside = LoggedIn { pty: true, idle_timeout: Some(Duration::from_secs(60)), channel_timeout: None };
+    let inside = LoggedIn {
+        pty: true,
+        signals: true,
+        accept_env: vec!["LANG".into(), "LC_*".into()],
+        idle_timeout: Some(Duration::from_secs(60)),
+        channel_timeout: None,
+    };
     vec![
         ("offer-key", message(0, &Request::OfferKey { user: user(), key: vec![0, 0, 0, 1, 7] })),
         ("password", message(0, &Request::Password { user: user(), password: Secret::new("secret".into()) })),

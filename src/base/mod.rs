@@ -11,6 +11,7 @@ mod name;
 mod secret;
 mod session_id;
 mod units;
+mod wildcard;
 mod words;
 
 pub use block::{Block, BlockError};
@@ -21,4 +22,5 @@ pub use name::{ClassName, NameError, TenantName};
 pub use secret::Secret;
 pub use session_id::{SessionId, SessionIdError};
 pub use units::{Bytes, Cores, Span, UnitError};
+pub use wildcard::matches;
 pub use words::command_line;

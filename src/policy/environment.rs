@@ -1,13 +1,9 @@
 //! The environment of a session, from nothing, in the order in which sshd builds it.
 
-use crate::wire::init::Account;
-
-use super::pattern::matches;
+use crate::wire::{init::Account, variables::is_taken};
 
 /// Most variables that a client may set. OpenSSH takes 128.
 const MAX_CLIENT_VARIABLES: usize = 128;
-/// Longest name that a client may set.
-const MAX_NAME: usize = 128;
 /// Most bytes of names and values that a client may set: with the longest command line the session
 /// still fits into one message (`wire::link::MAX_MESSAGE`).
 const MAX_CLIENT_BYTES: usize = 16 << 10;
@@ -17,49 +13,6 @@ const MAX_TERM: usize = 64;
 /// Debian's `SUPERUSER_PATH` and `USER_PATH` of sshd.
 const ROOT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const USER_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/games";
-
-/// Names that change what a program runs or loads. A pattern with a wildcard never covers them;
-/// whoever wants one lists it by its whole name.
-const DANGEROUS: [&str; 38] = [
-    "LD_*",
-    "GLIBC_*",
-    "MALLOC_*",
-    "SSH_*",
-    "BASH_*",
-    "PYTHON*",
-    "PERL*",
-    "RUBY*",
-    "NODE_*",
-    "LUA_*",
-    "JAVA_*",
-    "GIT_*",
-    "DYLD_*",
-    "_RLD*",
-    "ENV",
-    "IFS",
-    "CDPATH",
-    "PATH",
-    "HOME",
-    "SHELL",
-    "SHELLOPTS",
-    "BASHOPTS",
-    "PS4",
-    "PROMPT_COMMAND",
-    "ZDOTDIR",
-    "GCONV_PATH",
-    "GETCONF_DIR",
-    "LOCPATH",
-    "NLSPATH",
-    "LOCALDOMAIN",
-    "RES_OPTIONS",
-    "RESOLV_HOST_CONF",
-    "HOSTALIASES",
-    "TERMINFO*",
-    "TERMCAP",
-    "TMPDIR",
-    "USER",
-    "LOGNAME",
-];
 
 /// What the environment is built from.
 #[derive(Debug)]
@@ -83,7 +36,7 @@ pub(super) fn environment(sources: &Sources<'_>) -> Vec<(String, String)> {
     let mut out = Vec::new();
     let mut bytes = 0_usize;
     for (name, value) in sources.client.iter().take(MAX_CLIENT_VARIABLES) {
-        if !is_name(name) || value.contains('\0') || !accepted(name, sources.accept) {
+        if value.contains('\0') || !is_taken(name, sources.accept) {
             continue;
         }
         bytes = bytes.saturating_add(name.len()).saturating_add(value.len());
@@ -120,19 +73,6 @@ fn set(out: &mut Vec<(String, String)>, name: &str, value: &str) {
         Some((_, old)) => value.clone_into(old),
         None => out.push((name.to_owned(), value.to_owned())),
     }
-}
-
-fn is_name(name: &str) -> bool {
-    name.len() <= MAX_NAME
-        && name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-fn accepted(name: &str, accept: &[String]) -> bool {
-    if DANGEROUS.iter().any(|pattern| matches(pattern, name)) {
-        return accept.iter().any(|listed| listed == name);
-    }
-    accept.iter().any(|pattern| matches(pattern, name))
 }
 
 #[cfg(test)]

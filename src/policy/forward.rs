@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::base::matches;
 use crate::config::permit::{Endpoint, List, Permit};
 use crate::config::settings::Allow;
 use crate::wire::forward::{MAX_HOST, MAX_PATH, Place, Socket, Target};
@@ -9,7 +10,6 @@ use crate::wire::init::Open;
 
 use super::account::account;
 use super::grant::{Grant, linger};
-use super::pattern::matches;
 
 /// Longest name of an X authentication protocol; there is `MIT-MAGIC-COOKIE-1`.
 const MAX_PROTOCOL: usize = 64;

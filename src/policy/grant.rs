@@ -105,6 +105,8 @@ impl Grant {
             idle_timeout: self.tenant.idle_timeout,
             channel_timeout: self.tenant.channel_timeout,
             pty: self.gives_terminals(),
+            signals: self.takes_signals(),
+            accept_env: self.accept_env().to_vec(),
         }
     }
 
@@ -125,11 +127,10 @@ impl Grant {
             }
             account.umask = umask.or(jail.sftp.umask).unwrap_or(account.umask);
         }
-        let accept: &[String] = if jail.allow.contains(&Allow::Env) { &jail.accept_env } else { &[] };
         let environment = environment(&Sources {
             account: &account,
             client: &ask.environment,
-            accept,
+            accept: self.accept_env(),
             set: &jail.set_env,
             connection: self.connection(original).into_iter().chain(ask.sockets).collect(),
             term: terminal.as_ref().map(|terminal| terminal.term.as_str()),
@@ -195,6 +196,11 @@ impl Grant {
     #[must_use]
     pub fn takes_signals(&self) -> bool {
         self.allows(Allow::Signal)
+    }
+
+    /// Which variables a client may set.
+    fn accept_env(&self) -> &[String] {
+        if self.tenant.jail.allow.contains(&Allow::Env) { &self.tenant.jail.accept_env } else { &[] }
     }
 
     fn gives_terminals(&self) -> bool {

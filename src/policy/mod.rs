@@ -16,6 +16,6 @@ mod sequence;
 pub use forward::Prohibited;
 pub use grant::{Ask, Ends, Grant, Told, grant};
 pub use identity::{Identity, Proof};
-pub use pattern::{BadPattern, from_allows, matches, networks_allow};
+pub use pattern::{BadPattern, from_allows, networks_allow};
 pub use rlimits::{DEFINED, UNLIMITED};
 pub use sequence::{is_complete, next_methods};

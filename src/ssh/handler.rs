@@ -13,6 +13,7 @@ use cellblock::wire::{
     forward::{Place, Target},
     login::{LoggedIn, Refusal, Request, TriedMethod},
     session::Program,
+    variables::is_taken,
 };
 use russh::{
     Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Pty, Sig,
@@ -147,7 +148,7 @@ impl Translator {
                     handle: session.handle(),
                     flow: self.flow.clone(),
                     news,
-                    activity: self.activity.session(self.logged_in.and_then(|may| may.channel_timeout)),
+                    activity: self.activity.session(self.logged_in.as_ref().and_then(|may| may.channel_timeout)),
                     number,
                     ends: self.ends.clone(),
                 };
@@ -300,7 +301,7 @@ impl Handler for Translator {
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), End> {
         self.login_is_through.store(true, Ordering::Relaxed);
         overheard::login_is_through();
-        self.activity.limit(self.logged_in.and_then(|may| may.idle_timeout));
+        self.activity.limit(self.logged_in.as_ref().and_then(|may| may.idle_timeout));
         Ok(())
     }
 
@@ -338,7 +339,8 @@ impl Handler for Translator {
         session: &mut Session,
     ) -> Result<(), End> {
         let size = requests::window_size(columns, rows, width, height);
-        let terminal = requests::terminal(term, size, modes).filter(|_| self.logged_in.is_some_and(|may| may.pty));
+        let terminal =
+            requests::terminal(term, size, modes).filter(|_| self.logged_in.as_ref().is_some_and(|may| may.pty));
         let done = self.channels.prepare(id, |preparing| {
             let first = preparing.terminal.is_none() && terminal.is_some();
             if first {
@@ -350,8 +352,9 @@ impl Handler for Translator {
     }
 
     async fn env_request(&mut self, id: ChannelId, name: &str, value: &str, session: &mut Session) -> Result<(), End> {
-        let done =
-            self.channels.prepare(id, |preparing| requests::set_variable(&mut preparing.environment, name, value));
+        let taken = self.logged_in.as_ref().is_some_and(|may| is_taken(name, &may.accept_env));
+        let done = taken
+            && self.channels.prepare(id, |preparing| requests::set_variable(&mut preparing.environment, name, value));
         Self::answer(id, done, session)
     }
 
@@ -390,7 +393,8 @@ impl Handler for Translator {
     }
 
     async fn signal(&mut self, id: ChannelId, signal: Sig, session: &mut Session) -> Result<(), End> {
-        let request = self.channels.running(id).zip(requests::signal(&signal));
+        let may = self.logged_in.as_ref().is_some_and(|may| may.signals);
+        let request = self.channels.running(id).filter(|_| may).zip(requests::signal(&signal));
         if let Some((channel, signal)) = request {
             self.monitor.tell(&Request::SignalSession { channel, signal }).await?;
         }

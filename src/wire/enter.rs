@@ -36,7 +36,7 @@ pub struct Call {
 }
 
 /// To the caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// Let in: a session may be asked for.
     Entered(LoggedIn),

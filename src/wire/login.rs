@@ -307,10 +307,14 @@ pub struct Setup {
 
 /// What a logged-in connection may do, for the ssh process to answer requests without asking.
 /// The monitor checks again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoggedIn {
     /// Whether terminals are given.
     pub pty: bool,
+    /// Whether signals are delivered.
+    pub signals: bool,
+    /// Which environment variables are taken (`variables::is_taken`).
+    pub accept_env: Vec<String>,
     /// How long nothing may move on the connection; `None`: for ever.
     pub idle_timeout: Option<Duration>,
     /// The same for each session.

@@ -15,6 +15,7 @@ pub mod modes;
 pub mod pam;
 pub mod session;
 pub mod sftp;
+pub mod variables;
 pub mod verify;
 
 pub use link::{Link, LinkError};

@@ -154,7 +154,13 @@ impl FakeMonitor {
             Request::LogIn { user, key } => {
                 let good = key == self.key && user == "alice";
                 let reply = if good {
-                    Reply::LoggedIn(LoggedIn { pty: true, idle_timeout: None, channel_timeout: None })
+                    Reply::LoggedIn(LoggedIn {
+                        pty: true,
+                        signals: true,
+                        accept_env: vec!["*".into()],
+                        idle_timeout: None,
+                        channel_timeout: None,
+                    })
                 } else {
                     no()
                 };

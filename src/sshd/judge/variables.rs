@@ -2,7 +2,7 @@
 //! `cellblock enter`.
 
 use crate::base::escape;
-use crate::policy::matches;
+use crate::base::matches;
 use crate::sshd::accounts::Shell;
 use crate::sshd::answer::Answer;
 use crate::sshd::leak::{Found, WHO};
