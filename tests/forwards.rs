@@ -1,4 +1,5 @@
-//! "Forwarding, all inside the cell's network" (issue 4, item 4). The other end is the real `ssh`.
+//! "Forwarding, all inside the cell's network" (issue 4, item 4). The other end is the real `ssh`, or
+//! one that sees each message.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,11 +17,14 @@ use std::{
     os::unix::net::{UnixListener, UnixStream},
     process::{Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use support::{
     Door,
+    attacked::door_of,
+    attacker::{Attacker, Message},
+    attacker_channels::{data, direct},
     forward::{Client, curl, echo, events, forwarded, host_web, server, web},
     free_port, root, run_bounded, soon,
 };
@@ -383,4 +387,29 @@ fn a_display_leads_to_the_client_with_its_cookie_and_is_off_unless_allowed() {
     });
     assert_eq!(ssh("bob", "echo ${DISPLAY:-none}").text(), "none");
     soon("it is on record", || events(&door, "forward_end").iter().any(|event| event["kind"] == "x11"));
+}
+
+/// "channel idle limits": what moves keeps a forward alive, and a session beside it is not meant
+#[test]
+fn a_forward_on_which_nothing_moves_is_closed() {
+    if !root() {
+        return;
+    }
+    let (door, key) = door_of("10s", "forward_timeout = \"10s\"");
+    let ticking = "import socket,time\ns=socket.create_server(('127.0.0.1',7002))\nprint('up')\nc,_=s.accept()\nfor n in range(4):\n time.sleep(4)\n c.sendall(b'tick')\nprint(c.recv(1) or 'closed')";
+    let server = server(&door, "alice", ticking);
+    let mut client = Attacker::login(door.port, "alice", &key);
+    let session = client.starts("echo up; exec cat");
+    let forward = client.opens(&direct(5, "localhost", 7002)).unwrap().unwrap();
+    let start = Instant::now();
+    let ticks = (0..4).map(|_tick| client.next(&[94, 97]).unwrap());
+    assert!(ticks.into_iter().all(|message| message.ends_with(b"tick")));
+    assert!(start.elapsed() > Duration::from_secs(14), "longer than the limit");
+    assert_eq!(client.next(&[97]).unwrap()[1..5], 5_u32.to_be_bytes());
+    client.send(&Message::new(97).number(forward));
+    server.expect("closed");
+    client.send(&data(session, b"hello"));
+    assert_eq!(client.next(&[94]).unwrap()[9..], b"hello"[..]);
+    soon("its end is on record", || events(&door, "forward_end").len() == 1);
+    assert_eq!(events(&door, "forward_end")[0]["to_client"], 16);
 }

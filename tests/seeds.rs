@@ -128,6 +128,7 @@ fn logins() -> Made {
         accept_env: vec!["LANG".into(), "LC_*".into()],
         idle_timeout: Some(Duration::from_secs(60)),
         channel_timeout: None,
+        forward_timeout: Some(Duration::from_secs(600)),
     };
     vec![
         ("offer-key", message(0, &Request::OfferKey { user: user(), key: vec![0, 0, 0, 1, 7] })),

@@ -279,6 +279,7 @@ pub(super) fn tenant(
         max_session_time: need(&whole.max_session_time),
         idle_timeout: need(&whole.idle_timeout),
         channel_timeout: need(&whole.channel_timeout),
+        forward_timeout: need(&whole.forward_timeout),
         own_keys,
         revoked_keys: need(&whole.revoked_keys),
         keys_command,

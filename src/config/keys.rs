@@ -283,6 +283,9 @@ keys! {
     "" "channel_timeout" channel_timeout: Duration = |r, v| r.duration(v, 10..=2_592_000),
         "time", Words("no limit"),
         "The same for each session of a connection: OpenSSH's `ChannelTimeout session=…`. A session that ends so is hung up on.";
+    "" "forward_timeout" forward_timeout: Duration = |r, v| r.duration(v, 10..=2_592_000),
+        "time", Words("no limit"),
+        "The same for each connection over a forward, to the client's agent and to its display: OpenSSH's `ChannelTimeout direct-tcpip=…` and so on. One that ends so is closed, without a warning.";
     "" "auth" auth: Ways = |r, v| r.ways(v),
         "list of sequences", Toml(r#"["publickey"]"#),
         "How to log in: any one of these sequences, whose methods (`publickey`, `password`, `keyboard-interactive`) are joined by `+` and passed in that order. Whoever is unknown is offered what `[defaults]` say.";

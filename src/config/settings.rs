@@ -207,6 +207,8 @@ pub struct Tenant {
     pub idle_timeout: Option<Duration>,
     /// The same for each of its sessions.
     pub channel_timeout: Option<Duration>,
+    /// The same for each connection over a forward.
+    pub forward_timeout: Option<Duration>,
     /// Whether keys in the tenant's own `~/.ssh/authorized_keys` count.
     pub own_keys: bool,
     /// Keys and certificates that are not taken any more; read at each login.
@@ -246,6 +248,7 @@ impl Tenant {
             max_session_time: None,
             idle_timeout: None,
             channel_timeout: None,
+            forward_timeout: None,
             jail,
         }
     }

@@ -104,6 +104,7 @@ impl Grant {
         LoggedIn {
             idle_timeout: self.tenant.idle_timeout,
             channel_timeout: self.tenant.channel_timeout,
+            forward_timeout: self.tenant.forward_timeout,
             pty: self.gives_terminals(),
             signals: self.takes_signals(),
             accept_env: self.accept_env().to_vec(),

@@ -302,6 +302,7 @@ impl Handler for Translator {
         self.login_is_through.store(true, Ordering::Relaxed);
         overheard::login_is_through();
         self.activity.limit(self.logged_in.as_ref().and_then(|may| may.idle_timeout));
+        self.forwards.limit(self.logged_in.as_ref().and_then(|may| may.forward_timeout));
         Ok(())
     }
 

@@ -53,7 +53,7 @@ impl Activity {
         Self(Arc::new(Moved { start: Instant::now(), last, most, limited: Notify::new(), also }))
     }
 
-    /// Of a session: what moves there moves here as well.
+    /// Of a session or a forward: what moves there moves here as well.
     pub(crate) fn session(&self, most: Option<Duration>) -> Self {
         let session = Self::with(Some(self.clone()));
         session.limit(most);
@@ -96,6 +96,12 @@ impl Activity {
                 }
             }
         }
+    }
+
+    /// Waits until nothing has moved for too long, where nobody is warned.
+    pub(crate) async fn is_over(&self) {
+        let mut warned = false;
+        while let Step::Warn(_left) = self.step(&mut warned).await {}
     }
 }
 

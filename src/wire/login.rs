@@ -319,6 +319,8 @@ pub struct LoggedIn {
     pub idle_timeout: Option<Duration>,
     /// The same for each session.
     pub channel_timeout: Option<Duration>,
+    /// The same for each connection over a forward.
+    pub forward_timeout: Option<Duration>,
 }
 
 /// Why a session did not start, as far as the client may know.

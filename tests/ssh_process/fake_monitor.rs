@@ -160,6 +160,7 @@ impl FakeMonitor {
                         accept_env: vec!["*".into()],
                         idle_timeout: None,
                         channel_timeout: None,
+                        forward_timeout: None,
                     })
                 } else {
                     no()

@@ -10,7 +10,7 @@ use std::{
     collections::HashMap,
     os::fd::OwnedFd,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -88,6 +88,7 @@ pub(crate) struct Forwards {
     flow: Flow,
     ahead: Ahead,
     activity: Activity,
+    timeout: Arc<OnceLock<Duration>>,
 }
 
 impl std::fmt::Debug for Forwards {
@@ -122,7 +123,7 @@ impl Forwards {
     /// ahead of it.
     pub(crate) fn new(voice: Voice, flow: Flow, ahead: Ahead) -> Self {
         let slots = Arc::new(Semaphore::new(MAX_FORWARDS));
-        Self { table: Arc::default(), slots, voice, flow, ahead, activity: Activity::new() }
+        Self { table: Arc::default(), slots, voice, flow, ahead, activity: Activity::new(), timeout: Arc::default() }
     }
 
     /// Brings what the client sends.
@@ -138,6 +139,13 @@ impl Forwards {
     /// When something moved last on the connection that these are forwards of.
     pub(crate) fn activity(&self) -> Activity {
         self.activity.clone()
+    }
+
+    /// From now on nothing may move for `most` on any of them before it is closed.
+    pub(crate) fn limit(&self, most: Option<Duration>) {
+        if let Some(most) = most {
+            self.timeout.get_or_init(|| most);
+        }
     }
 
     /// No code between lock and unlock can panic half-way through a change.
@@ -205,7 +213,8 @@ impl Forwards {
         let (state, states) = watch::channel(State::Open);
         self.table().open.insert(id, Open { number, counts: Arc::clone(&counts), state });
         let way = self.ahead.way(u32::from(id));
-        stream::run((&writer, &way), socket, &self.flow, &counts, &self.activity, states).await;
+        let activity = self.activity.session(self.timeout.get().copied());
+        stream::run((&writer, &way), socket, &self.flow, &counts, &activity, states).await;
         self.flow.close(u32::from(id));
         let open = self.table().open.remove(&id);
         if let Some(open) = open {

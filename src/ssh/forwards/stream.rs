@@ -52,7 +52,7 @@ impl WriteSome for Sink<'_> {
     }
 }
 
-/// Serves `socket` until both directions have ended, or the channel has.
+/// Serves `socket` until both directions have ended, or the channel has, or nothing moved for too long.
 pub(super) async fn run(
     (writer, way): (&ChannelWriteHalf<Msg>, &Way),
     socket: OwnedFd,
@@ -77,7 +77,10 @@ pub(super) async fn run(
                 _ended = ended(states.clone()) => {}
             }
         };
-        tokio::join!(input, output);
+        tokio::select! {
+            _both = async { tokio::join!(input, output) } => {}
+            () = activity.is_over() => flow.discard(channel),
+        }
     }
     if *states.borrow() != State::Closed {
         // If the connection is ending, so is the channel.
