@@ -89,7 +89,7 @@ fn a_drop_box_takes_files_and_shows_none() {
         assert!(!said.contains("-rw"), "{line}: {said}");
     }
     let mut raw = Sftp::new(&door, "alice");
-    // Neither whether something is there, nor how large it is.
+    // Neither what is there, nor how large it is; more in sftp_drop_box.rs.
     assert_eq!((raw.status(17, &string(b"moved")), raw.status(17, &string(b"no-such"))), (DENIED, DENIED));
     assert_eq!(raw.open(b"moved", 1), Err(DENIED));
     assert_eq!(raw.open(b"moved", 1 | 2), Err(DENIED));

@@ -417,7 +417,7 @@ keys! {
         "Runs instead of what the client asks for, which it finds in `SSH_ORIGINAL_COMMAND`.";
     "sftp" "access" sftp_access: Access = |r, v| r.word(v, &Access::ALL.map(|access| (access.word(), access))),
         "`\"read-write\"`, `\"read-only\"` or `\"drop-box\"`", Toml(r#""read-write""#),
-        "What sftp (and `scp`, but for `scp -O`) may do with the tenant's files. `read-only`: change nothing, as `internal-sftp -R`. `drop-box`: bring files and directories and rename them; read, list or remove none. Whoever may also run commands is not held by it: leave `shell` and `exec` out of `allow`.";
+        "What sftp (and `scp`, but for `scp -O`) may do with the tenant's files. `read-only`: change nothing, as `internal-sftp -R`. `drop-box`: bring files and directories under new names, and rename what is there to new ones; read, list, replace or remove none. That a name is taken shows when it is asked for, so a transfer that broke off is begun again under another name (`put -a` cannot go on with it). All who log in as the tenant are the same to it: whoever knows the name of what another brought can rename that, and set mode and times of directories. Whoever may also run commands is not held by it: leave `shell` and `exec` out of `allow`.";
     "sftp" "umask" sftp_umask: Umask = |r, v| r.umask(v),
         "octal digits as text", Words("that of all sessions, `022`"),
         "Which permissions files and directories that sftp makes never get, as `internal-sftp -u`: with `027` others get none.";

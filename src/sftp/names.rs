@@ -43,6 +43,19 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, Status> {
     }
 }
 
+/// As [`resolve`], where all but directories is taken for missing.
+pub(super) fn resolve_among_directories(path: &Path) -> Result<PathBuf, Status> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    match path::resolve_directory(path) {
+        Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {
+            let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else { return Err(Status::NoSuchFile) };
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            Ok(path::resolve_directory(parent)?.join(name))
+        }
+        resolved => Ok(resolved?),
+    }
+}
+
 /// Removes a name that is no directory's.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)

@@ -19,13 +19,13 @@ pub(super) mod open {
 enum Kind {
     /// Nothing, or only to what is open already.
     Neutral,
-    /// Asks what kind of thing is there: in a drop box only of directories ([`sees`]).
+    /// Asks of what is there: in a drop box only of directories ([`sees`]).
     Looks,
     /// Tells what is there or in it.
     Reads,
     /// Brings something, or names and describes what was brought.
     Brings,
-    /// Takes something away, or leads elsewhere.
+    /// Takes something away, writes to what was there before, or leads elsewhere.
     Changes,
 }
 
@@ -33,19 +33,20 @@ fn kind(request: &Request<'_>) -> Kind {
     match request {
         Request::Open { flags, .. } if flags & open::READ != 0 && flags & !open::READ == 0 => Kind::Reads,
         // Both at once is refused in a drop box as well as where nothing may be changed.
-        Request::Open { flags, .. } if flags & open::READ != 0 => Kind::Changes,
+        Request::Open { flags, .. } if flags & open::READ != 0 || flags & open::CREATE == 0 => Kind::Changes,
         Request::Open { .. } => Kind::Brings,
         Request::Close { .. }
         | Request::FStat { .. }
-        | Request::RealPath { .. }
-        | Request::StatVfs { .. }
         | Request::FStatVfs { .. }
         | Request::Limits
-        | Request::ExpandPath { .. }
         | Request::HomeDirectory { .. }
         | Request::Names { .. }
         | Request::Unknown => Kind::Neutral,
-        Request::Stat { .. } | Request::LStat { .. } => Kind::Looks,
+        Request::Stat { .. }
+        | Request::LStat { .. }
+        | Request::StatVfs { .. }
+        | Request::RealPath { .. }
+        | Request::ExpandPath { .. } => Kind::Looks,
         Request::Read { .. } | Request::OpenDir { .. } | Request::ReadDir { .. } | Request::ReadLink { .. } => {
             Kind::Reads
         }
@@ -55,9 +56,9 @@ fn kind(request: &Request<'_>) -> Kind {
         | Request::LSetStat { .. }
         | Request::MakeDir { .. }
         | Request::Rename { .. }
-        | Request::PosixRename { .. }
         | Request::FSync { .. } => Kind::Brings,
         Request::Remove { .. }
+        | Request::PosixRename { .. }
         | Request::RemoveDir { .. }
         | Request::Symlink { .. }
         | Request::HardLink { .. }
@@ -74,7 +75,8 @@ pub(super) fn permits(access: Access, request: &Request<'_>) -> bool {
     }
 }
 
-/// Whether a session may be told what is at a path that is not a directory.
+/// Whether a session may be told of what is at a path that is not a directory, or change it. In a drop box no
+/// path is known to be that of the session's own file: others bring theirs as the same tenant.
 pub(super) fn sees(access: Access) -> bool {
     match access {
         Access::ReadWrite | Access::ReadOnly => true,
@@ -85,8 +87,9 @@ pub(super) fn sees(access: Access) -> bool {
 /// Whether an extension is announced.
 pub(super) fn announces(access: Access, extension: Extension) -> bool {
     match extension {
-        Extension::PosixRename | Extension::FSync | Extension::LSetStat => access != Access::ReadOnly,
-        Extension::HardLink | Extension::CopyData => access == Access::ReadWrite,
+        Extension::FSync | Extension::LSetStat => access != Access::ReadOnly,
+        // OpenSSH's client renames without replacing where the first is not announced.
+        Extension::PosixRename | Extension::HardLink | Extension::CopyData => access == Access::ReadWrite,
         Extension::StatVfs
         | Extension::FStatVfs
         | Extension::Limits
@@ -114,13 +117,14 @@ mod tests {
         // The request; read-only; drop box.
         let table = [
             (open(open::READ), true, false),
-            (open(open::WRITE), false, true),
+            (open(open::WRITE), false, false),
+            (open(open::WRITE | open::TRUNCATE), false, false),
             (open(open::WRITE | open::CREATE | open::TRUNCATE), false, true),
             (open(open::READ | open::WRITE), false, false),
             (open(open::READ | open::TRUNCATE), false, false),
             (open(open::READ | open::CREATE), false, false),
-            (open(open::APPEND), false, true),
-            (open(0), false, true),
+            (open(open::APPEND), false, false),
+            (open(0), false, false),
             (Request::Read { handle: HANDLE, offset: 0, length: 1 }, true, false),
             (Request::Write { handle: HANDLE, offset: 0, data: b"" }, false, true),
             (Request::OpenDir { path }, true, false),
@@ -130,7 +134,7 @@ mod tests {
             (Request::FSetStat { handle: HANDLE, attributes }, false, true),
             (Request::MakeDir { path, attributes }, false, true),
             (Request::Rename { from, to }, false, true),
-            (Request::PosixRename { from, to }, false, true),
+            (Request::PosixRename { from, to }, false, false),
             (Request::Remove { path }, false, false),
             (Request::RemoveDir { path }, false, false),
             (Request::Symlink { target: path, path }, false, false),

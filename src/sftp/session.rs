@@ -147,16 +147,19 @@ impl Session {
                 replies.name(id, fs::read_link(path(at)?)?.as_os_str().as_bytes());
                 return Ok(Answer::Sent);
             }
-            Request::RealPath { path: at } => return say(id, names::resolve(path(at)?)?.as_path(), replies),
+            Request::RealPath { path: at } => return say(id, &self.resolve(path(at)?)?, replies),
             Request::ExpandPath { path: at } => {
                 let path = self.expand(path(at)?)?;
-                return say(id, names::resolve(&path)?.as_path(), replies);
+                return say(id, &self.resolve(&path)?, replies);
             }
             Request::HomeDirectory { user } => {
                 let home = if user.is_empty() { Some(self.home.clone()) } else { self.home_of(user) };
                 return say(id, &home.ok_or(Status::NoSuchFile)?, replies);
             }
-            Request::StatVfs { path: at } => return tell_of(id, &paths::file_system(path(at)?)?, replies),
+            Request::StatVfs { path: at } => {
+                let path = self.visible(path(at)?)?;
+                return tell_of(id, &paths::file_system(path)?, replies);
+            }
             Request::FStatVfs { handle } => {
                 let file = self.handles.file(handle).ok_or(Status::Failure(None))?;
                 return tell_of(id, &paths::file_system_of(file.file.as_fd())?, replies);
@@ -216,8 +219,12 @@ impl Session {
     /// Requests that change names and attributes, and are answered by a status alone.
     fn change(&mut self, request: &Request<'_>) -> Result<(), Status> {
         match *request {
-            Request::SetStat { path: at, attributes } => names::set(Subject::Path(path(at)?), &attributes),
-            Request::LSetStat { path: at, attributes } => names::set(Subject::Itself(path(at)?), &attributes),
+            Request::SetStat { path: at, attributes } => {
+                names::set(Subject::Path(self.describable(path(at)?, &attributes)?), &attributes)
+            }
+            Request::LSetStat { path: at, attributes } => {
+                names::set(Subject::Itself(self.describable(path(at)?, &attributes)?), &attributes)
+            }
             Request::FSetStat { handle, attributes } => {
                 let file = self.handles.file(handle).ok_or(Status::Failure(None))?;
                 names::set(Subject::File(&file.file), &attributes)
@@ -300,7 +307,12 @@ impl Session {
         if !self.handles.has_room() {
             return Err(Errno::EMFILE.into());
         }
-        let file = paths::open(path, open_flags(flags), attributes.mode.unwrap_or(0o666))?;
+        let mut flags = open_flags(flags);
+        if !rules::sees(self.access) {
+            // What is there stays as it is, and is no way to its size.
+            flags |= OpenFlags::EXCL;
+        }
+        let file = paths::open(path, flags, attributes.mode.unwrap_or(0o666))?;
         if !names::is_readable_kind(&file.metadata()?) {
             return Err(Errno::ENOTSUP.into());
         }
@@ -315,6 +327,28 @@ impl Session {
         }
         replies.attrs(id, &attributes(&meta?));
         Ok(Answer::Sent)
+    }
+
+    /// The path, if the session may be told of what is there.
+    fn visible<'a>(&self, path: &'a Path) -> Result<&'a Path, Status> {
+        if rules::sees(self.access) || fs::metadata(path).is_ok_and(|meta| meta.is_dir()) {
+            return Ok(path);
+        }
+        Err(Status::PermissionDenied)
+    }
+
+    /// The path, if what is there may be given these attributes.
+    fn describable<'a>(&self, path: &'a Path, attributes: &Attributes) -> Result<&'a Path, Status> {
+        // No directory has a size to set, and by now a file can have the name of one that was looked at.
+        if !rules::sees(self.access) && attributes.size.is_some() {
+            return Err(Status::PermissionDenied);
+        }
+        self.visible(path)
+    }
+
+    /// The absolute path, as if there were nothing that the session may not be told of.
+    fn resolve(&self, path: &Path) -> Result<PathBuf, Status> {
+        if rules::sees(self.access) { names::resolve(path) } else { names::resolve_among_directories(path) }
     }
 
     fn home_of(&mut self, user: &[u8]) -> Option<PathBuf> {

@@ -40,7 +40,16 @@ pub fn by_descriptor(file: BorrowedFd<'_>) -> PathBuf {
 
 /// The absolute path of what is at `path`, links followed, as the kernel knows it. Needs `/proc`.
 pub fn resolve(path: &Path) -> SysResult<PathBuf> {
-    let place = openat(CWD, path, OpenFlags::PATH | OpenFlags::CLOEXEC, Mode::empty())?;
+    resolve_with(path, OpenFlags::empty())
+}
+
+/// As [`resolve`], of a directory; `ENOTDIR` where something else is there.
+pub fn resolve_directory(path: &Path) -> SysResult<PathBuf> {
+    resolve_with(path, OpenFlags::DIRECTORY)
+}
+
+fn resolve_with(path: &Path, flags: OpenFlags) -> SysResult<PathBuf> {
+    let place = openat(CWD, path, flags | OpenFlags::PATH | OpenFlags::CLOEXEC, Mode::empty())?;
     let name = readlinkat(CWD, by_descriptor(place.as_fd()), Vec::new())?;
     Ok(OsString::from_vec(name.into_bytes()).into())
 }
