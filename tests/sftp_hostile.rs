@@ -31,6 +31,38 @@ fn read(handle: &[u8], length: u32) -> Vec<u8> {
     [handle, &[0; 8], &length.to_be_bytes()].concat()
 }
 
+fn is_refusal(status: u32) -> bool {
+    matches!(status, NO_SUCH_FILE | DENIED | FAILURE)
+}
+
+/// Nothing gets a name there or beneath it, and nothing that has one loses it. `mine` is there to be moved.
+fn refuses_names(sftp: &mut Sftp, target: &[u8]) {
+    // Neither from there nor to there, be it as a directory.
+    let beneath = [target, b"/new"].concat();
+    for (from, to) in [(target, &b"moved"[..]), (b"mine", target), (b"mine", &beneath)] {
+        for extension in ["hardlink@openssh.com", "posix-rename@openssh.com"] {
+            let (_, reply) = sftp.extended(extension, &two(from, to));
+            assert!(
+                is_refusal(u32::from_be_bytes(reply[..4].try_into().unwrap())),
+                "{extension} {}",
+                to.escape_ascii()
+            );
+        }
+        assert!(is_refusal(sftp.status(18, &two(from, to))), "{}", to.escape_ascii());
+    }
+    for outside in [target, &beneath] {
+        let requests = [
+            (20, two(b"mine", outside)),
+            (14, [string(outside), vec![0; 4]].concat()),
+            (15, string(outside)),
+            (13, string(outside)),
+        ];
+        for (kind, rest) in requests {
+            assert!(is_refusal(sftp.status(kind, &rest)), "{kind} {}", outside.escape_ascii());
+        }
+    }
+}
+
 #[test]
 fn sftp_cannot_follow_a_link_out_of_home() {
     if !root() {
@@ -42,6 +74,8 @@ fn sftp_cannot_follow_a_link_out_of_home() {
     // A neighbour whose name begins like alice's, and who has a file.
     door.ok("bob", "echo bobs >~/file");
     let home = |tenant: &str| door.dir.join(&format!("state/tenants/{tenant}/home"));
+    let shadow = fs::read("/etc/shadow").unwrap();
+    door.ok("alice", "echo hers >mine");
     let mut sftp = Sftp::new(&door, "alice");
     let targets = [
         secret.clone(),
@@ -61,11 +95,17 @@ fn sftp_cannot_follow_a_link_out_of_home() {
         for path in [target, link.as_bytes()] {
             assert!(sftp.open(path, READ).is_err(), "{}", String::from_utf8_lossy(path));
             assert!(sftp.open(path, WRITE | CREATE).is_err(), "{}", String::from_utf8_lossy(path));
-            assert!(matches!(sftp.status(13, &two(path, b"")), NO_SUCH_FILE | DENIED | FAILURE | OK));
         }
-        assert_ne!(sftp.extended("hardlink@openssh.com", &two(target, b"hard")).1[..4], [0; 4]);
-        assert_ne!(sftp.extended("posix-rename@openssh.com", &two(target, b"moved")).1[..4], [0; 4]);
+        refuses_names(&mut sftp, target);
+        refuses_names(&mut sftp, &[link.as_bytes(), b"/new"].concat());
+        // The link is the tenant's: it goes, and what it leads to stays.
+        assert_eq!(sftp.status(13, &string(link.as_bytes())), OK);
     }
+    for target in [&b"/usr/bin/env"[..], b"/etc/passwd", b"/home/new"] {
+        refuses_names(&mut sftp, target);
+    }
+    assert_eq!(door.ok("alice", "ls; cat mine"), "mine\nhers");
+    assert_eq!(fs::read("/etc/shadow").unwrap(), shadow);
     assert_eq!(fs::read_to_string(&secret).unwrap(), "the host's");
     assert_eq!(fs::read_to_string(home("bob").join("file")).unwrap(), "bobs\n");
     assert_eq!(sftp.name(16, &string(b"/../../..")).unwrap(), "/");
