@@ -325,6 +325,12 @@ fn the_agent_is_there_for_its_tenant_and_gone_at_the_end() {
     assert_eq!(&lines[1..3], ["600 alice", "700 alice"]);
     let path = lines[3];
     soon("it is gone", || door.run("alice", &format!("test ! -e $(dirname {path})")).status == 0);
+    soon("its end is on record", || events(&door, "forward_end").len() == 1);
+    let (event, login) = (&events(&door, "forward_end")[0], &events(&door, "login")[0]);
+    assert_eq!((&event["kind"], &event["tenant"]), (&"auth-agent".into(), &"alice".into()), "{event}");
+    assert_eq!(event["connection"], login["connection"]);
+    // A question of ssh-add is five bytes, its answer has the key in it.
+    assert!(event["to_client"].as_u64() >= Some(5) && event["to_cell"].as_u64() > Some(50), "{event}");
 
     // While it is there, nobody else gets to it.
     let mut command = ssh("alice");
