@@ -22,7 +22,7 @@ use cellblock::{
     base::Fields,
     config, sftp as server,
     sys::pty,
-    wire::{control, door, init, link, login, modes, sftp as records, verify},
+    wire::{control, door, enter, init, link, login, modes, pam, sftp as records, verify},
 };
 use ssh_key::{Certificate, certificate::CertType};
 
@@ -39,6 +39,11 @@ pub fn wire(data: &[u8]) -> bool {
         6 => round_trip::<door::Word>(bytes),
         7 => file_operations(bytes),
         8 => serde_json::from_slice::<verify::Finding>(bytes).is_ok(),
+        9 => round_trip::<enter::Call>(bytes),
+        10 => round_trip::<enter::Answer>(bytes),
+        11 => round_trip::<pam::Order>(bytes),
+        12 => round_trip::<pam::Word>(bytes),
+        13 => round_trip::<door::Given>(bytes),
         _none => false,
     }
 }

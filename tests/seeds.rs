@@ -22,11 +22,13 @@ use cellblock::{
     base::Secret,
     wire::{
         control::{Answer, Ask, Penalty},
-        door::{Outcome, Word},
+        door::{Given, Outcome, Word},
+        enter::{self, Call, NoEntry},
         forward::{Place, Socket, Target},
         init::{Account, Greeting, Hit, Open, Order, Report, Running, RunningSession, Start, Victim},
         link,
         login::{LoggedIn, Method, Reply, Request, Setup, TriedMethod},
+        pam,
         session::{Exit, Program, Signal, Terminal, Usage, WindowSize},
         sftp::{Access, Entry, Operation, Record},
         verify::{Attempt, Check, Finding, Verdict},
@@ -211,9 +213,37 @@ fn others() -> Made {
     ]
 }
 
+/// With callers of this host, and with `cellblock-pam`.
+fn callers_and_pam() -> Made {
+    let came_by = Some(("192.0.2.1:50000".parse().unwrap(), "[2001:db8::1]:22".parse().unwrap()));
+    let inside = LoggedIn { pty: false, idle_timeout: None, channel_timeout: Some(Duration::from_secs(60)) };
+    let begin = pam::Order::Begin {
+        service: "cellblock".into(),
+        user: "alice".into(),
+        peer: "192.0.2.1".into(),
+        authenticate: true,
+        seconds: 120,
+    };
+    let prompt = pam::Prompt { text: "Password: ".into(), echo: false };
+    let ask = pam::Word::Ask { text: "Welcome".into(), prompts: vec![prompt] };
+    let said = || "Account expires tomorrow".to_owned();
+    vec![
+        ("call", message(9, &Call { tenant: Some("alice".into()), came_by })),
+        ("call-own", message(9, &Call { tenant: None, came_by: None })),
+        ("entered", message(10, &enter::Answer::Entered(inside))),
+        ("no-entry", message(10, &enter::Answer::Refused(NoEntry::Another))),
+        ("pam-begin", message(11, &begin)),
+        ("pam-answers", message(11, &pam::Order::Answers(vec![Secret::new("secret".into())]))),
+        ("pam-ask", message(12, &ask)),
+        ("pam-refused", message(12, &pam::Word::Refused(said()))),
+        ("pam-opened", message(12, &pam::Word::SessionOpened { text: said() })),
+        ("given", message(13, &Given { pid: 7, uid: 1000 })),
+    ]
+}
+
 #[test]
 fn messages_between_our_processes_come_out_as_they_went_in_or_not_at_all() {
-    made("wire", [logins(), orders(), others()].concat());
+    made("wire", [logins(), orders(), others(), callers_and_pam()].concat());
     seeds("fuzz/seeds/wire", targets::wire);
 }
 
@@ -291,4 +321,34 @@ fn terminal_modes_of_any_number_and_value_apply() {
     let every = |value: u32| (0..=255_u8).flat_map(|op| [&[op][..], &value.to_be_bytes()[..]].concat()).collect();
     made("terminal_modes", vec![("off", every(0)), ("on", every(1)), ("characters", every(255)), ("most", every(!0))]);
     seeds("fuzz/seeds/terminal_modes", targets::terminal_modes);
+}
+
+/// The fuzz crate is built by `fuzz/run` alone (`fuzz/README.md`): what it adds to `targets.rs` is looked at here
+#[test]
+fn every_target_has_its_program_its_seeds_and_what_it_is_linked_against() {
+    let read = |path: &str| fs::read_to_string(repository(path)).unwrap();
+    let (targets, run, page) = (read("fuzz/targets.rs"), read("fuzz/run"), read("fuzz/README.md"));
+    let manifest: toml::Table = toml::from_str(&read("fuzz/Cargo.toml")).unwrap();
+    let programs = manifest["bin"].as_array().unwrap();
+    let taking = |line: &&str| line.starts_with("pub fn ") && line.ends_with("(data: &[u8]) -> bool {");
+    assert_eq!(targets.lines().filter(taking).count(), programs.len());
+    for program in programs {
+        let name = program["name"].as_str().unwrap();
+        assert_eq!(program["path"].as_str().unwrap(), format!("fuzz_targets/{name}.rs"));
+        let text = read(&format!("fuzz/fuzz_targets/{name}.rs"));
+        let expected = format!(
+            "#![no_main]\n\n#[path = \"../targets.rs\"]\nmod targets;\n\n\
+             libfuzzer_sys::fuzz_target!(|data: &[u8]| {{\n    targets::{name}(data);\n}});\n"
+        );
+        assert_eq!(text, expected, "{name}");
+        assert!(targets.contains(&format!("pub fn {name}(data: &[u8]) -> bool {{")), "{name}");
+        assert!(repository(&format!("fuzz/seeds/{name}")).is_dir(), "{name} has no seeds");
+        let default = run.lines().find(|line| line.contains("|| targets=(")).unwrap();
+        assert!(default.contains(name) && page.contains(&format!("\n| `{name}` |")), "{name}");
+    }
+    let linked = manifest["dependencies"].as_table().unwrap();
+    for used in targets.lines().filter_map(|line| line.strip_prefix("use ")) {
+        let name = used.split("::").next().unwrap().replace('_', "-");
+        assert!(name == "std" || linked.contains_key(&name), "{name} is not in fuzz/Cargo.toml");
+    }
 }
