@@ -268,8 +268,11 @@ fn every_test_that_a_document_names_exists() {
         for row in text.lines().filter(|line| line.starts_with("| ") && line.contains(".rs` `")) {
             let mut file = String::new();
             for word in row.split('`').skip(1).step_by(2) {
-                if word.ends_with(".rs") && !word.contains('/') {
-                    file = fs::read_to_string(root.join("tests").join(word)).unwrap_or_default();
+                if word.ends_with(".rs") {
+                    // Of this package's tests, of the tree, or of a room.
+                    let paths = [root.join("tests").join(word), root.join(word), root.join("src").join(word)];
+                    let found = paths.iter().find_map(|path| fs::read_to_string(path).ok());
+                    file = found.unwrap_or_else(|| panic!("{document}: there is no {word}"));
                 } else if !file.is_empty()
                     && word.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit())
                 {
@@ -280,6 +283,29 @@ fn every_test_that_a_document_names_exists() {
         }
         assert!(named >= at_least, "{document}: {named}");
     }
+}
+
+/// What is known of a break stands in one row: two of them drift apart
+#[test]
+fn no_published_break_stands_in_two_rows_of_a_table() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cve.md")).unwrap();
+    let mut rows = 0;
+    for table in page.split("\n## ") {
+        let mut seen = BTreeSet::new();
+        for row in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what |")) {
+            let what = row.split(" | ").next().unwrap();
+            assert!(seen.insert(what), "twice: {what}");
+            let names = what.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '#');
+            let is_name = |name: &&str| {
+                ["CVE-", "GHSA-", "RUSTSEC-"].iter().any(|kind| name.starts_with(kind)) || name.contains('#')
+            };
+            for name in names.filter(is_name).collect::<BTreeSet<_>>() {
+                assert!(seen.insert(name), "{name} stands in two rows");
+            }
+            rows += 1;
+        }
+    }
+    assert!(rows > 100, "{rows}");
 }
 
 /// A path in ARCHITECTURE.md leads to a file, but for what it says is still to come
