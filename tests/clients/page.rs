@@ -43,7 +43,7 @@ const ELSEWHERE: &[Row] = &[
         client: "ssh -L, -D, -R, -A, -Y",
         package: "openssh-client, xauth",
         does: "ports and unix sockets both ways, the agent, a display",
-        note: "all ends lie in the cell's network; `-Y` needs `x11` in `allow`",
+        note: "all ends lie in the cell's network; a connection opens 10,000 channels in its life, and refuses more; `-Y` needs `x11` in `allow`",
         file: "forwards.rs",
         tests: &[
             "curl_through_a_socks_forward_reaches_the_cells_loopback_and_not_the_hosts",
