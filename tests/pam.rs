@@ -11,12 +11,7 @@
     reason = "test support code"
 )]
 
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, process::Command, time::Instant};
 
 use nix::sys::signal::Signal;
 use support::{
@@ -198,41 +193,24 @@ fn totp(secret: &str) -> String {
     run_bounded(python, b"").text()
 }
 
-/// CVE-2016-6210: same prompts, same words, same time, and the answers of nobody reach no module
+/// CVE-2016-6210: same prompts, same words (same time: times.rs), and the answers of nobody reach no module
 #[test]
 fn unknown_locked_and_wrong_answers_look_alike() {
     if !root() {
         return;
     }
     let service = Service::new("auth required pam_exec.so expose_authtok quiet DIR/check\n");
-    let door = asking(&service, KEYBOARD)
-        .server("max_startups = \"200:30:300\"")
-        .tenant("alice", "")
-        .tenant("locked", "locked = true")
-        .start();
-    let users = ["alice", "locked", "nobody-here", "Not A Name"];
-    let mut times = [const { Vec::new() }; 4];
-    for round in 0..5 {
-        for (user, times) in users.iter().zip(&mut times) {
-            let mut client = client(&door);
-            client.send(&ask(user));
-            assert_eq!(answer(&mut client), "asked \"\" \"Password: \" 0", "{user}");
-            let started = Instant::now();
-            // Each but alice knows the answer that lets in.
-            let given = if *user == "alice" { "wrong".to_owned() } else { format!("sesame-{user}") };
-            client.send(&answers(&[&given]));
-            assert_eq!(answer(&mut client), "refused keyboard-interactive", "{user} in round {round}\n{}", door.log());
-            times.push(started.elapsed());
-        }
+    let door = asking(&service, KEYBOARD).tenant("alice", "").tenant("locked", "locked = true").start();
+    for user in ["alice", "locked", "nobody-here", "Not A Name"] {
+        let mut client = client(&door);
+        client.send(&ask(user));
+        assert_eq!(answer(&mut client), "asked \"\" \"Password: \" 0", "{user}");
+        // Each but alice knows the answer that lets in.
+        let given = if user == "alice" { "wrong".to_owned() } else { format!("sesame-{user}") };
+        client.send(&answers(&[&given]));
+        assert_eq!(answer(&mut client), "refused keyboard-interactive", "{user}\n{}", door.log());
     }
     assert!(service.lines().is_empty(), "nobody's answers reached a module: {:?}", service.lines());
-    let medians = times.map(|mut times| {
-        times.sort();
-        times[times.len() / 2]
-    });
-    let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
-    assert!(*least >= Duration::from_millis(300), "{users:?}: {medians:?}");
-    assert!(*most < *least * 2 + Duration::from_millis(100), "{users:?}: {medians:?}");
 
     // A stack that lets in everybody lets in no stranger.
     let open = Service::new("");

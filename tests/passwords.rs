@@ -8,11 +8,7 @@
     reason = "test support code"
 )]
 
-use std::{
-    fs,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{fs, process::Command};
 
 use support::{
     Builder, Door, Ran, Scratch, TerminalClient,
@@ -115,7 +111,7 @@ fn nothing_is_the_password_of_a_tenant_that_has_none() {
     }
 }
 
-/// CVE-2016-6210, CVE-2018-15473: same words and same time
+/// CVE-2016-6210, CVE-2018-15473: same words; same time: times.rs
 #[test]
 fn unknown_locked_and_wrong_password_look_alike() {
     if !root() {
@@ -123,36 +119,18 @@ fn unknown_locked_and_wrong_password_look_alike() {
     }
     let dear = "$argon2id$v=19$m=65536,t=3,p=1$c29tZXNhbHRzb21lc2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let door = with("auth = [\"publickey\", \"password\"]")
-        .server("max_startups = \"200:30:300\"")
         .tenant("alice", &line("right"))
         .tenant("dear", &format!("password = \"{dear}\""))
         .tenant("keyed", "")
         .tenant("locked", &format!("locked = true\n{}", line("wrong")))
         .start();
-    let users = ["alice", "keyed", "locked", "nobody-here", "Not A Name"];
-    let mut times = [const { Vec::new() }; 5];
-    for _ in 0..5 {
-        for (user, times) in users.iter().zip(&mut times) {
-            let mut client = client(&door);
-            client.send(&none(user));
-            assert_eq!(failure(&mut client), ("publickey,password".to_owned(), false), "{user}");
-            let started = Instant::now();
-            client.send(&by_password(user, "wrong"));
-            assert_eq!(failure(&mut client), ("publickey,password".to_owned(), false), "{user}");
-            times.push(started.elapsed());
-        }
+    for user in ["alice", "keyed", "locked", "nobody-here", "Not A Name", "dear"] {
+        let mut client = client(&door);
+        client.send(&none(user));
+        assert_eq!(failure(&mut client), ("publickey,password".to_owned(), false), "{user}");
+        client.send(&by_password(user, "wrong"));
+        assert_eq!(failure(&mut client), ("publickey,password".to_owned(), false), "{user}");
     }
-    let medians = times.map(|mut times| {
-        times.sort();
-        times[times.len() / 2]
-    });
-    let (least, most) = (medians.iter().min().unwrap(), medians.iter().max().unwrap());
-    assert!(*least >= Duration::from_millis(300), "{users:?}: {medians:?}");
-    // A busy machine reaches the ladder's next step; what gives a name away would be a whole hash.
-    assert!(*most < *least * 2 + Duration::from_millis(100), "{users:?}: {medians:?}");
-    let mut client = client(&door);
-    client.send(&by_password("dear", "wrong"));
-    assert_eq!(failure(&mut client), ("publickey,password".to_owned(), false));
 }
 
 #[test]

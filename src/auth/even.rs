@@ -9,6 +9,10 @@ use std::{
 /// lines and comparing its keys all fit in (OpenSSH's `ensure_minimum_time_since` waits as long).
 const FLOOR: Duration = Duration::from_millis(5);
 
+/// As [`FLOOR`], where nothing is judged and the list of methods is looked up alone: each login by ssh(1) waits
+/// for it.
+const LIST_FLOOR: Duration = Duration::from_millis(1);
+
 /// As [`FLOOR`], where a password was hashed: above what the standard costs take on a slow machine, and
 /// short for whoever mistyped.
 const PASSWORD_FLOOR: Duration = Duration::from_millis(300);
@@ -17,6 +21,11 @@ const PASSWORD_FLOOR: Duration = Duration::from_millis(300);
 /// that took longer goes to the next step of a doubling ladder, so that little can be read from it.
 pub fn even_out(started: Instant) {
     thread::sleep(left(started.elapsed(), FLOOR));
+}
+
+/// As [`even_out`], for an answer that only says which methods there are.
+pub fn even_out_list(started: Instant) {
+    thread::sleep(left(started.elapsed(), LIST_FLOOR));
 }
 
 /// As [`even_out`], for the refusal of a password: hashes of other costs than the standard ones must not

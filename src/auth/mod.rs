@@ -14,7 +14,7 @@ mod password;
 mod sources;
 
 pub use certificates::{BadCertificate, judge_certificate};
-pub use even::{even_out, even_out_password};
+pub use even::{even_out, even_out_list, even_out_password};
 pub use host::{HostAccount, HostClaim, NotTied, host_account, own_identity, prove_host};
 pub use keys::{Claim, Lines, Refused, certified_fingerprint, fingerprint, prove, prove_certificate};
 pub use pam::Candidate;

@@ -32,8 +32,7 @@ impl Login<'_> {
         // Nothing is started for those who are not asked for it, tenants or not.
         if !self.progress.next(&user, self.house).contains(&Method::KeyboardInteractive) {
             self.refuse(&user, Method::KeyboardInteractive.name(), None, &Refused::NotInTurn.to_string());
-            even_out(started);
-            self.say_no(&user)?;
+            self.say_no(&user, started, even_out)?;
             return Ok(None);
         }
         let candidate = Candidate::new(&user, &self.house.stranger.pam_service, &*self.house.tenant);
@@ -71,8 +70,7 @@ impl Login<'_> {
 
     fn give_up(&mut self, user: &str, reason: &str, started: Instant) -> Result<Option<Proved>, End> {
         self.refuse(user, Method::KeyboardInteractive.name(), None, reason);
-        even_out(started);
-        self.say_no(user)?;
+        self.say_no(user, started, even_out)?;
         Ok(None)
     }
 
@@ -108,8 +106,7 @@ impl Login<'_> {
             Ok(proved) => self.pass(Method::KeyboardInteractive, user, proved, pam),
             Err(refused) => {
                 self.refuse(user, Method::KeyboardInteractive.name(), None, &refused.to_string());
-                even_out_password(started);
-                self.say_no(user)?;
+                self.say_no(user, started, even_out_password)?;
                 Ok(None)
             }
         }

@@ -7,8 +7,8 @@ use tracing::{error, info};
 
 use crate::account::Event;
 use crate::auth::{
-    Claim, Refused, certified_fingerprint, even_out, even_out_password, fingerprint, prove, prove_certificate,
-    prove_password,
+    Claim, Refused, certified_fingerprint, even_out, even_out_list, even_out_password, fingerprint, prove,
+    prove_certificate, prove_password,
 };
 use crate::base::{Secret, escape, escape_to};
 use crate::config::settings::Tenant;
@@ -94,8 +94,7 @@ impl Login<'_> {
                     Err(refused) => {
                         let key = Some(fingerprint(&key));
                         self.refuse(&user, Method::PublicKey.name(), key, &refused.to_string());
-                        even_out(started);
-                        self.say_no(&user)?;
+                        self.say_no(&user, started, even_out)?;
                     }
                 }
             }
@@ -104,20 +103,15 @@ impl Login<'_> {
                 Err(refused) => {
                     let key = Some(fingerprint(&key));
                     self.refuse(&user, Method::PublicKey.name(), key, &refused.to_string());
-                    even_out(started);
-                    self.say_no(&user)?;
+                    self.say_no(&user, started, even_out)?;
                 }
             },
             Request::Password { user, password } => match self.judge_password(&user, &password) {
                 Ok(proved) => return self.pass(Method::Password, &user, proved, None),
                 Err(refused) => {
                     self.refuse(&user, Method::Password.name(), None, &refused.to_string());
-                    if refused == Refused::NotInTurn {
-                        even_out(started);
-                    } else {
-                        even_out_password(started);
-                    }
-                    self.say_no(&user)?;
+                    let even = if refused == Refused::NotInTurn { even_out } else { even_out_password };
+                    self.say_no(&user, started, even)?;
                 }
             },
             Request::LogInByCertificate { user, certificate } => match self.judge_certificate(&user, &certificate) {
@@ -125,8 +119,7 @@ impl Login<'_> {
                 Err(refused) => {
                     let key = Some(certified_fingerprint(&certificate));
                     self.refuse(&user, "certificate", key, &refused.to_string());
-                    even_out(started);
-                    self.say_no(&user)?;
+                    self.say_no(&user, started, even_out)?;
                 }
             },
             Request::KeyboardInteractive { user } => return self.begin(user, started),
@@ -135,7 +128,7 @@ impl Login<'_> {
                 if let Some(name) = self.tries.name(method) {
                     self.refuse(&user, name, None, "method is not offered");
                 }
-                self.say_no(&user)?;
+                self.say_no(&user, started, even_out_list)?;
             }
             Request::RefusedUnasked { tries } => self.count_unasked(tries),
             Request::GaveUp { why } => return Err(End::GaveUp(why)),
@@ -171,14 +164,18 @@ impl Login<'_> {
             Err(refused) => {
                 self.refuse(user, method.name(), None, &refused.to_string());
                 self.progress = Progress::default();
-                self.say_no(user)?;
+                let next = self.progress.next(user, self.house);
+                self.ssh.reply(&Reply::LoginRefused { next, partial: false }, &[])?;
                 Ok(None)
             }
         }
     }
 
-    pub(super) fn say_no(&mut self, user: &str) -> Result<(), End> {
+    /// Refuses what came at `started`. What the answer holds is looked up first: that takes longer for a tenant
+    /// than for nobody.
+    pub(super) fn say_no(&mut self, user: &str, started: Instant, even: fn(Instant)) -> Result<(), End> {
         let next = self.progress.next(user, self.house);
+        even(started);
         self.ssh.reply(&Reply::LoginRefused { next, partial: false }, &[])
     }
 

@@ -38,6 +38,7 @@ pub mod procfs;
 mod scratch;
 pub mod sftp;
 mod terminal;
+pub mod times;
 mod tree;
 pub mod typist;
 
