@@ -21,8 +21,9 @@ use support::{
 
 /// What the ssh process waits before it refuses, whatever the monitor did (src/ssh/algorithms.rs).
 const REFUSAL: Duration = Duration::from_millis(100);
-/// The steps of src/auth/even.rs: of a list of methods, and of a password.
+/// The steps of src/auth/even.rs: of a list of methods, a key and a password.
 const LIST: Duration = Duration::from_millis(1);
+const KEY: Duration = Duration::from_millis(5);
 const PASSWORD: Duration = Duration::from_millis(300);
 
 fn door(defaults: &str) -> Builder {
@@ -97,6 +98,23 @@ fn the_list_of_methods_comes_as_soon_for_nobody_as_for_a_tenant() {
     let trials = Trials { connections: 1200, at_once: 2, turns: 1 };
     let times = trials.make(&users, || client(&door), |client, user| took(client, &asking(user, "none"), 51));
     look_alike(&users, &times, LIST);
+}
+
+/// docs/threat-model.md: "offers of keys are answered alike for everybody, and as late"
+#[test]
+fn where_an_authority_is_trusted_an_authorized_key_is_acceptable_as_late_as_any() {
+    if !root() {
+        return;
+    }
+    let door = door(&format!("trusted_user_ca_keys = [\"{}\"]", Key::new(250).line()))
+        .tenant("alice", &authorized(1))
+        .tenant("bob", &authorized(101))
+        .tenant("locked", &format!("{}\nlocked = true", authorized(1)))
+        .start();
+    let (users, alices) = (["alice", "bob", "locked", "nobody-here"], Key::new(1));
+    let trials = Trials { connections: 20, at_once: 2, turns: 100 };
+    let times = trials.make(&users, || client(&door), |client, user| took(client, &Attacker::offer(user, &alices), 60));
+    look_alike(&users, &times, KEY);
 }
 
 /// While others keep all places taken where passwords are hashed: whoever waits for none would be told by that

@@ -84,17 +84,20 @@ impl Login<'_> {
             }
             Request::OfferKey { user, key } => {
                 self.tries.offers = self.tries.offers.saturating_add(1);
+                let certified = self.house.certificates;
                 match self.judge_key(&user, &key) {
-                    Ok(_acceptable) => self.ssh.reply(&Reply::KeyAcceptable, &[])?,
-                    // It may be the key of a certificate, which is seen only when it has signed.
-                    Err(refused) if self.house.certificates && refused != Refused::NotInTurn => {
-                        even_out(started);
-                        self.ssh.reply(&Reply::KeyAcceptable, &[])?;
-                    }
-                    Err(refused) => {
+                    Err(refused) if !certified || refused == Refused::NotInTurn => {
                         let key = Some(fingerprint(&key));
                         self.refuse(&user, Method::PublicKey.name(), key, &refused.to_string());
                         self.say_no(&user, started, even_out)?;
+                    }
+                    // Any may be the key of a certificate, which is seen only when it has signed: one that is
+                    // authorized is answered as late as one that is not.
+                    Ok(_) | Err(_) => {
+                        if certified {
+                            even_out(started);
+                        }
+                        self.ssh.reply(&Reply::KeyAcceptable, &[])?;
                     }
                 }
             }
