@@ -255,3 +255,34 @@ fn three_methods_lead_in_in_their_own_order_alone() {
         }
     }
 }
+
+/// docs/threat-model.md: "offers of keys are answered alike for everybody": also where no key is asked for, or not
+/// yet, or no more
+#[test]
+fn offers_that_are_not_in_turn_tell_nothing_of_a_key() {
+    if !root() {
+        return;
+    }
+    let (ca, key, other) = (Authority::new(), Key::new(1), Key::new(2));
+    let lines = |way: &str| format!("auth = [\"{way}\"]\n{}\nauthorized_keys = [\"{}\"]", password(), key.line());
+    let door = door(&service(), &format!("trusted_user_ca_keys = [\"{}\"]", ca.line()))
+        .tenant("word", &lines("password"))
+        .tenant("word-key", &lines("password+publickey"))
+        .tenant("key-word", &lines("publickey+password"))
+        .tenant("key", &lines("publickey"))
+        .start();
+    let offered = |client: &mut Attacker, user: &str| {
+        [&key, &other].map(|key| {
+            client.send(&Attacker::offer(user, key));
+            client.next(&[51, 60]).unwrap()
+        })
+    };
+    for (user, answer) in [("word", 51), ("word-key", 51), ("key-word", 60), ("key", 60), ("nobody-here", 60)] {
+        let of = offered(&mut client(&door), user).map(|answer| answer[0]);
+        assert_eq!(of, [answer; 2], "{user}: the key that is authorized, and another");
+    }
+    let mut client = client(&door);
+    let signed = |client: &Attacker| client.signed("key-word", &key, &key);
+    assert_eq!(show(&mut client, "key-word", "publickey", &signed), Got::More);
+    assert_eq!(offered(&mut client, "key-word").map(|answer| answer[0]), [51; 2], "it was shown");
+}
