@@ -18,7 +18,7 @@ use std::{
 use nix::sys::signal::Signal;
 use support::{
     Door,
-    attacked::{MOST_KIB, door, door_of, memory, unharmed, well},
+    attacked::{MOST_KIB, door, door_of, memory, strangers_cost_little, unharmed, well},
     attacker::{Attacker, Key, Message},
     attacker_channels::{confirmation, data, direct, global, opening, streamlocal},
     forward::{echo, events, server},
@@ -217,6 +217,7 @@ fn forwards_before_the_login_open_nothing() {
     }
     nothing_listens(&door, &key);
     assert!(events(&door, "forward_end").is_empty());
+    strangers_cost_little(&door);
     unharmed(&door, &key);
 }
 

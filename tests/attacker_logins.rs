@@ -13,7 +13,7 @@ use std::{io::ErrorKind, process::Command};
 
 use support::{
     Door,
-    attacked::{door_of, unharmed},
+    attacked::{door_of, strangers_cost_little, unharmed},
     attacker::{Attacker, Key, Message},
     root, run_bounded, soon,
 };
@@ -100,6 +100,7 @@ fn a_password_that_is_cut_or_huge_or_no_text_lets_nobody_in() {
         }
     }
     nobody_came_in(&door);
+    strangers_cost_little(&door);
     unharmed(&door, &key);
 }
 
@@ -130,6 +131,7 @@ fn a_wish_to_change_the_password_is_refused_and_is_a_try() {
     let answers = flood.hung_up();
     assert!(refusals(&answers) <= TRIES + 1 && !answers.contains(&52), "{answers:?}");
     nobody_came_in(&door);
+    strangers_cost_little(&door);
     unharmed(&door, &key);
 }
 
@@ -176,6 +178,7 @@ fn ten_thousand_requests_by_methods_that_nobody_knows_are_six_tries() {
         assert_eq!(methods, vec![expected; TRIES], "{name}");
     }
     nobody_came_in(&door);
+    strangers_cost_little(&door);
     unharmed(&door, &key);
 }
 
@@ -255,6 +258,7 @@ fn what_the_library_passes_over_before_the_login_ends_after_a_mebibyte() {
         soon("it is on record", || events(&door, "connection_end").len() == number + 1);
         assert_eq!(events(&door, "connection_end")[number]["reason"], "too much was sent before the login");
     }
+    strangers_cost_little(&door);
     unharmed(&door, &key);
 }
 

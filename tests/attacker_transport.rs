@@ -12,7 +12,7 @@
 use std::{process::Command, thread};
 
 use support::{
-    attacked::{MOST_KIB, door, memory, unharmed},
+    attacked::{MOST_KIB, door, memory, strangers_cost_little, unharmed},
     attacker::{Attacker, CURVE, Message},
     root, run_bounded,
 };
@@ -58,6 +58,7 @@ fn without_a_cipher_or_an_exchange_in_common_nothing_is_exchanged() {
         let answers = client.hung_up();
         assert!(!answers.contains(&31) && !answers.contains(&21), "{exchange} {cipher} {mac}: {answers:?}");
     }
+    strangers_cost_little(&door);
     unharmed(&door, &key);
 }
 

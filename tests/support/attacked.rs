@@ -29,6 +29,7 @@ pub fn door_with_grace(grace: &str) -> (Door, Key) {
 pub fn door_of(grace: &str, alice: &str) -> (Door, Key) {
     let key = Key::new(1);
     let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .watched()
         .server(&format!(
             "max_startups = \"1100:30:1200\"\nmax_connections = 1200\nmax_connections_per_source = 1200\n\
              login_grace = \"{grace}\""
@@ -48,6 +49,12 @@ pub fn memory(door: &Door) -> u64 {
         .unwrap_or(0)
 }
 
+/// Whatever met the attack so far had no more memory at any time than is stated of strangers: before anybody but an
+/// honest tenant logs in.
+pub fn strangers_cost_little(door: &Door) {
+    door.peaks().expect("a door that is watched").are_of_strangers();
+}
+
 /// Nothing was started, nothing grew, no process of ours broke or seems captured, and an honest login
 /// works.
 pub fn unharmed(door: &Door, key: &Key) {
@@ -61,6 +68,9 @@ pub fn well(door: &Door) {
         door.processes().into_iter().map(procfs::cmdline).filter(|line| line.contains("attack-marker")).collect();
     assert!(spawned.is_empty(), "{spawned:?}");
     assert!(memory(door) < MOST_KIB, "{} KiB", memory(door));
+    if let Some(peaks) = door.peaks() {
+        peaks.are_of_tenants();
+    }
     assert!(!procfs::ended(door.listener()));
     assert!(!door.log().contains("panicked"), "{}", door.log());
     let written = fs::metadata(door.dir.join("audit.jsonl")).map_or(0, |facts| facts.len());

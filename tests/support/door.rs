@@ -13,7 +13,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use super::{Ran, Scratch, patience, procfs, program, run_bounded, until};
+use super::{Peaks, Ran, Scratch, patience, peaks::Watch, procfs, program, run_bounded, until};
 
 /// Set in the environment of every listener, so that its forks can be found.
 const MARK: &str = "CELLBLOCK_TEST_DOOR";
@@ -44,6 +44,7 @@ pub struct Builder {
     wrapper: Vec<String>,
     stop_sessions: bool,
     register: bool,
+    watched: bool,
 }
 
 /// A door that is open; dropping it ends it and all that it started.
@@ -56,6 +57,7 @@ pub struct Door {
     wrapper: Vec<String>,
     stop_sessions: bool,
     child: Child,
+    watch: Option<Watch>,
 }
 
 /// Ids that no other door has, of this test program or of one beside it: they tell whose a process is,
@@ -136,6 +138,12 @@ impl Builder {
         self
     }
 
+    /// What its processes take is watched from when it is ready ([`Door::peaks`]), until it restarts.
+    pub fn watched(mut self) -> Self {
+        self.watched = true;
+        self
+    }
+
     /// Opens it and waits until it is ready.
     pub fn start(self) -> Door {
         let dir = Scratch::new();
@@ -172,8 +180,10 @@ impl Builder {
             wrapper: self.wrapper,
             stop_sessions: self.stop_sessions,
             child,
+            watch: None,
         };
         door.wait_ready();
+        door.watch = self.watched.then(|| Watch::of(door.listener()));
         door
     }
 
@@ -217,6 +227,7 @@ impl Door {
             wrapper: Vec::new(),
             stop_sessions: true,
             register: false,
+            watched: false,
         }
     }
 
@@ -322,6 +333,11 @@ impl Door {
     /// The processes that speak SSH with a client, one for each connection.
     pub fn ssh_processes(&self) -> Vec<i32> {
         self.processes().into_iter().filter(|&pid| procfs::is_ssh_process(pid)).collect()
+    }
+
+    /// The most memory that its processes had so far, if it is [`watched`](Builder::watched).
+    pub fn peaks(&self) -> Option<Peaks> {
+        self.watch.as_ref().map(Watch::peaks)
     }
 
     /// The spare cells that wait in stock.

@@ -27,6 +27,12 @@ pub fn parent(pid: i32) -> Option<i32> {
     status(pid, "PPid")?.parse().ok()
 }
 
+/// Its children, but those of its other threads.
+pub fn children(pid: i32) -> Vec<i32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// `comm`, at most 15 bytes.
 pub fn name(pid: i32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
@@ -93,6 +99,11 @@ pub fn pss_kib(pid: i32) -> u64 {
 /// Resident set size in KiB.
 pub fn rss_kib(pid: i32) -> u64 {
     status(pid, "VmRSS").and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// The most that was resident since the process was forked or exec'd, in KiB.
+pub fn peak_kib(pid: i32) -> u64 {
+    status(pid, "VmHWM").and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// `kill(2)`; that it has gone already is no failure.
