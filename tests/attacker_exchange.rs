@@ -15,6 +15,7 @@ use support::{
     Door,
     attacked::{door_with_grace, unharmed, well},
     attacker::{Attacker, Key, Message},
+    attacker_channels::{direct, global, opening},
     patience, procfs, root, soon, until,
 };
 
@@ -24,6 +25,10 @@ const DEADLINE: &str = "4s";
 const LATER: Duration = Duration::from_secs(9);
 
 const REASON: &str = "a key exchange was not finished in time";
+const TOO_MUCH: &str = "too much was sent in a key exchange";
+
+/// Openings in one exchange that are put up with (`ssh/socket.rs`).
+const MOST_OPENINGS: u32 = 1024;
 
 fn reasons(door: &Door) -> Vec<String> {
     let ends = door.audit().into_iter().filter(|event| event["event"] == "connection_end");
@@ -45,6 +50,7 @@ fn ignored() -> Message {
 fn renewing_door() -> (Door, Key) {
     let key = Key::new(1);
     let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .watched()
         .server(&format!("login_grace = \"{DEADLINE}\"\nrekey_limit = \"1M 1h\""))
         .tenant("alice", &format!("authorized_keys = [\"{}\"]", key.line()))
         .start();
@@ -144,4 +150,59 @@ fn a_client_that_still_sends_what_it_had_on_its_way_is_waited_for() {
     client.exchange_keys();
     assert_eq!(client.exec("echo well").as_deref(), Some("well"));
     well(&door);
+}
+
+/// The n-th message of a flood.
+type Numbered = fn(u32) -> Message;
+
+/// CVE-2026-102821: "client stalls rekey, floods CHANNEL_OPEN → OOM, default config". Nothing is answered before the
+/// exchange is over, and the client may not have heard of it yet.
+#[test]
+fn what_floods_an_exchange_that_the_server_began_makes_nothing_grow() {
+    if !root() {
+        return;
+    }
+    let floods: [(&str, Numbered); 6] = [
+        ("sessions", |number| Message::open_session(number, 1 << 21, 32768)),
+        ("forwards", |number| direct(number, "localhost", 9)),
+        ("displays", |number| opening("x11", number).text("127.0.0.1").number(6000)),
+        ("agents", |number| opening("auth-agent@openssh.com", number)),
+        ("tunnels", |number| opening("tun@openssh.com", number).number(1).number(0)),
+        ("requests", |_number| global("keepalive@openssh.com")),
+    ];
+    let (door, key) = renewing_door();
+    let before = door.counts();
+    for (ended, (what, message)) in floods.into_iter().enumerate() {
+        let mut client = Attacker::login(door.port, "alice", &key);
+        until_the_server_wants_new_keys(&mut client);
+        let taken = (0..1_000_000).take_while(|&number| client.try_send(&message(number)).is_ok()).count();
+        assert!((MOST_OPENINGS as usize..1_000_000).contains(&taken), "{what}: {taken}");
+        soon("its end is on record", || reasons(&door).len() > ended);
+        assert_eq!(reasons(&door)[ended], TOO_MUCH, "{what}");
+        well(&door);
+    }
+    unharmed(&door, &key);
+    door.returns_to(&before);
+}
+
+/// … and what an honest client had on its way is answered, all of it
+#[test]
+fn channels_that_were_opened_before_the_client_heard_of_an_exchange_are_answered_after_it() {
+    if !root() {
+        return;
+    }
+    let (door, key) = renewing_door();
+    let mut client = Attacker::login(door.port, "alice", &key);
+    for _ in 0..2 {
+        until_the_server_wants_new_keys(&mut client);
+        for number in 100..100 + MOST_OPENINGS {
+            client.send(&direct(number, "localhost", 9));
+        }
+        client.send_kexinit();
+        client.exchange_keys();
+        for number in 0..MOST_OPENINGS {
+            assert_eq!(client.next(&[91, 92]).unwrap()[0], 92, "{number}");
+        }
+    }
+    unharmed(&door, &key);
 }

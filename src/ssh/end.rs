@@ -67,7 +67,13 @@ impl From<russh::Error> for End {
         {
             return Self::GaveUp(why);
         }
-        if matches!(error, russh::Error::KeepaliveTimeout) { Self::GaveUp(GaveUp::Silent) } else { Self::Ssh(error) }
+        if matches!(error, russh::Error::KeepaliveTimeout) {
+            Self::GaveUp(GaveUp::Silent)
+        } else if matches!(error, russh::Error::Pending) {
+            Self::GaveUp(GaveUp::TooMuchMeanwhile)
+        } else {
+            Self::Ssh(error)
+        }
     }
 }
 

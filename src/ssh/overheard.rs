@@ -1,7 +1,7 @@
-//! What the SSH library tells nobody but its log: tries that it refuses by itself, and when a key
-//! exchange begins and ends.
+//! What the SSH library tells nobody but its log: tries that it refuses by itself, when a key exchange
+//! begins and ends, and how many channels the client opens meanwhile.
 //!
-//! russh has no callback for either (`docs/upstream.md`), and its log lines are no promise:
+//! russh has no callback for these (`docs/upstream.md`), and its log lines are no promise:
 //! `attacker_logins.rs` and `attacker_exchange.rs` fail where a release words them otherwise. Only
 //! lines without a client's words in them, or their fixed beginnings, are looked at, and none is
 //! kept.
@@ -25,6 +25,8 @@ const CLIENT_ASKS: &str = "Client has initiated re-key";
 const EXCHANGE_BEGINS: &str = "beginning re-key";
 const EXCHANGE_ENDS: &str = "kex done";
 const REFUSED: &str = "rejecting ";
+/// `SSH_MSG_CHANNEL_OPEN`, of whatever type.
+const OPENING: &str = "< msg type 90,";
 
 /// A process serves one connection, and has one log.
 static OVERHEARD: Overheard = Overheard::new();
@@ -52,6 +54,8 @@ pub(crate) struct Exchange {
     pub(crate) began: Instant,
     /// The client began it, and not we.
     pub(crate) by_client: bool,
+    /// Channels that the client wished to open meanwhile.
+    pub(crate) openings: u32,
 }
 
 /// Begins to listen. Once in the life of the process.
@@ -112,16 +116,25 @@ impl Overheard {
             Some(EXCHANGE_BEGINS) => {
                 let exchanges = &mut *self.exchanges();
                 let by_client = mem::take(&mut exchanges.client_asked);
-                exchanges.running = Some(Exchange { began: Instant::now(), by_client });
+                exchanges.running = Some(Exchange { began: Instant::now(), by_client, openings: 0 });
             }
             Some(EXCHANGE_ENDS) => self.exchanges().running = None,
             Some(_) => {}
+            None if self.logged_in.load(Ordering::Relaxed) => self.hear_opening(line),
             None => self.hear_refusal(line),
         }
     }
 
+    fn hear_opening(&self, line: &fmt::Arguments<'_>) {
+        if let Some(exchange) = &mut self.exchanges().running
+            && begins_with(line, OPENING)
+        {
+            exchange.openings = exchange.openings.saturating_add(1);
+        }
+    }
+
     fn hear_refusal(&self, line: &fmt::Arguments<'_>) {
-        if self.logged_in.load(Ordering::Relaxed) || !begins_with(line, REFUSED) {
+        if !begins_with(line, REFUSED) {
             return;
         }
         let less = |passed_on: u32| passed_on.checked_sub(1);
@@ -225,5 +238,23 @@ mod tests {
         heard.hear(&format_args!("kex done"));
         heard.hear(&format_args!("beginning re-key"));
         assert!(running().is_some_and(|exchange| !exchange.by_client));
+    }
+
+    #[test]
+    fn openings_are_counted_from_the_beginning_of_an_exchange_to_its_end() {
+        let heard = Overheard::new();
+        heard.logged_in.store(true, Ordering::Relaxed);
+        let message = |number: u8| heard.hear(&format_args!("< msg type {number:?}, seqn {:?}, len {}", 7, 30));
+        let openings = || heard.exchanges().running.map(|exchange| exchange.openings);
+        message(90);
+        assert_eq!(openings(), None);
+        for _ in 0..2 {
+            heard.hear(&format_args!("beginning re-key"));
+            [90, 9, 91, 190, 90].into_iter().for_each(message);
+            assert_eq!(openings(), Some(2));
+        }
+        heard.hear(&format_args!("kex done"));
+        message(90);
+        assert_eq!(openings(), None);
     }
 }

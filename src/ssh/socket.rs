@@ -45,6 +45,10 @@ const MOST_EARLY: u64 = 1 << 20;
 const STILL_SENDS: u64 = 64 << 10;
 const MOST_TIMES: u32 = 10;
 
+/// Openings of channels that may have been on their way then. The library keeps 2.4 KiB for the answer to
+/// each, whatever it is, until the exchange is over, and counts no more than the bytes that they came in.
+const MOST_OPENINGS: u32 = 1024;
+
 /// The connection, which acknowledges at once until the login is through.
 ///
 /// OpenSSH's client holds small packets back under Nagle's rule while an earlier one is not
@@ -116,7 +120,7 @@ impl Socket {
         self.logged_in.load(Ordering::Relaxed)
     }
 
-    /// Fails where a key exchange takes too long. The library reads whenever it does not write, and so
+    /// Fails where a key exchange takes too long, or too many channels are opened in it. The library reads whenever it does not write, and so
     /// comes by here when one begins.
     ///
     /// Three things get the time again: a slow line, whose other end has not acknowledged all that was
@@ -124,10 +128,13 @@ impl Socket {
     /// while; and a client that has said nothing since we began. That was stopped (`~^Z`) and costs no
     /// more than any idle one.
     fn watch_exchange(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let Some(overheard::Exchange { began, by_client }) = overheard::exchange() else {
+        let Some(overheard::Exchange { began, by_client, openings }) = overheard::exchange() else {
             self.exchange = None;
             return Ok(());
         };
+        if openings > MOST_OPENINGS {
+            return Err(io::Error::other(Cut(GaveUp::TooMuchMeanwhile)));
+        }
         let again = || Box::pin(sleep(self.most_exchange));
         let exchange = match &mut self.exchange {
             Some(exchange) if exchange.began == began => exchange,

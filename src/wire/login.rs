@@ -157,6 +157,8 @@ pub enum GaveUp {
     KeyExchange,
     /// It sent more than anybody needs to before the login.
     TooMuchEarly,
+    /// It sent more than can have been on its way when we began a key exchange.
+    TooMuchMeanwhile,
 }
 
 impl GaveUp {
@@ -168,6 +170,7 @@ impl GaveUp {
             Self::Silent => "no sign of life after client_alive_interval",
             Self::KeyExchange => "a key exchange was not finished in time",
             Self::TooMuchEarly => "too much was sent before the login",
+            Self::TooMuchMeanwhile => "too much was sent in a key exchange",
         }
     }
 }
