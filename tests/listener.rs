@@ -18,7 +18,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use support::{Door, procfs, root, run_bounded, soon};
+use support::{Door, patience, procfs, root, run_bounded, soon};
 
 /// Whether the server hangs up on a client that says nothing, within so long.
 fn hangs_up(mut stream: TcpStream, within: Duration) -> bool {
@@ -255,7 +255,7 @@ fn whoever_does_not_log_in_in_time_is_hung_up_on_however_busy() {
     door.returns_to(&before);
 }
 
-/// warpgate GHSA-78rf: "500 silent sockets while a good login finishes < 1 s"
+/// warpgate GHSA-78rf: "500 silent sockets while a good login finishes < 1 s", also while they are still being accepted
 #[test]
 fn silent_connections_do_not_hold_up_a_login() {
     if !root() {
@@ -267,9 +267,11 @@ fn silent_connections_do_not_hold_up_a_login() {
         .start();
     let before = door.counts();
     let silent: Vec<_> = (0..500).map(|_| connect(&door)).collect();
-    assert_eq!(door.ok("alice", "echo in"), "in");
-    let took = door.run("alice", "true").took;
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    for _ in 0..5 {
+        let ran = door.run("alice", "echo in");
+        assert_eq!((ran.status, ran.text().as_str()), (0, "in"), "{}", ran.err);
+        assert!(ran.took < patience(1), "{:?}", ran.took);
+    }
     drop(silent);
     door.returns_to(&before);
 }

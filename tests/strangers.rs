@@ -21,12 +21,7 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use serde_json::Value;
-use support::{Door, Ran, procfs, root, run_bounded, soon};
-
-/// The bounds that docs/threat-model.md states, in KiB of resident memory.
-const MOST_LISTENER: u64 = 64 * 1024;
-const MOST_MONITOR: u64 = 32 * 1024;
-const MOST_SSH: u64 = 32 * 1024;
+use support::{Door, Peaks, Ran, patience, procfs, root, run_bounded, soon};
 
 /// Silent sockets, and connections that send what is no SSH.
 const SILENT: usize = 500;
@@ -89,34 +84,18 @@ fn events(door: &Door, name: &str) -> Vec<Value> {
     door.audit().into_iter().filter(|event| event["event"] == name).collect()
 }
 
-/// The largest listener, monitor and ssh process of the door, each against its bound.
-fn is_within_bounds(door: &Door) {
-    for pid in door.processes() {
-        let line = procfs::cmdline(pid);
-        let (kind, most) = if pid == door.listener() {
-            ("listener", MOST_LISTENER)
-        } else if line.contains("[monitor]") {
-            ("monitor", MOST_MONITOR)
-        } else if procfs::name(pid).contains("ssh") {
-            ("ssh process", MOST_SSH)
-        } else {
-            continue;
-        };
-        let rss = procfs::rss_kib(pid);
-        assert!(rss <= most, "the {kind} {line:?} has {rss} KiB");
-    }
-}
-
-/// How long a good login takes; the second of two, for which the cell is there already.
+/// How long a good login takes, from the start of `ssh` to its end.
 fn login_takes(door: &Door) -> Duration {
-    assert_eq!(door.ok("alice", "echo in"), "in");
-    door.run("alice", "true").took
+    let ran = door.run("alice", "echo in");
+    assert_eq!((ran.status, ran.text().as_str()), (0, "in"), "{}", ran.err);
+    ran.took
 }
 
-/// A second, as promised; on a machine so busy that a login alone takes a good part of one, that one
-/// may take twice as long under attack.
-fn limit(alone: Duration) -> Duration {
-    Duration::from_secs(1).max(2 * alone)
+/// "a good login in the meantime takes less than 1 s": the worst of them, on a machine that is not busy with others'
+/// work.
+fn took_less_than_promised(logins: &[Duration]) {
+    let worst = logins.iter().max().unwrap();
+    assert!(*worst < patience(1), "{logins:?}");
 }
 
 /// OpenSSH's `PerSourcePenalties`: an address that fails again and again is turned away, no other is,
@@ -253,10 +232,11 @@ fn five_hundred_silent_sockets_hold_nobody_up() {
     for stream in &mut silent {
         assert!(first_line(stream).starts_with("SSH-2.0-"));
     }
-    let took = login_takes(&door);
-    eprintln!("a login beside {SILENT} silent sockets: {took:?}, alone: {alone:?}");
-    assert!(took < limit(alone), "{took:?}, alone {alone:?}");
-    is_within_bounds(&door);
+    let logins: Vec<Duration> = (0..10).map(|_| login_takes(&door)).collect();
+    eprintln!("logins beside {SILENT} silent sockets: {logins:?}, alone: {alone:?}");
+    took_less_than_promised(&logins);
+    assert_eq!(door.ssh_processes().len(), SILENT);
+    Peaks::of(&door).are_of_strangers();
     drop(silent);
     door.returns_to(&before);
 }
@@ -270,6 +250,7 @@ fn ten_thousand_garbage_connections_hold_nobody_up() {
     let door = Door::with("[defaults]\nroot = \"host\"\n")
         .server("max_startups = \"600:30:700\"\npenalties = { exempt = [\"127.0.0.1\"] }")
         .tenant("alice", "")
+        .watched()
         .start();
     let before = door.counts();
     let alone = login_takes(&door);
@@ -288,24 +269,17 @@ fn ten_thousand_garbage_connections_hold_nobody_up() {
             .collect();
         while floods.iter().any(|flood| !flood.is_finished()) {
             logins.push(login_takes(&door));
-            is_within_bounds(&door);
         }
     });
-    logins.sort();
-    let median = logins[logins.len() / 2];
-    eprintln!(
-        "{GARBAGE} garbage connections in {:?}; {} logins meanwhile, median {median:?}, worst {:?}, alone {alone:?}",
-        start.elapsed(),
-        logins.len(),
-        logins[logins.len() - 1]
-    );
-    assert!(median < limit(alone), "{median:?}, alone {alone:?}");
+    let took = start.elapsed();
+    eprintln!("{GARBAGE} garbage connections in {took:?}; logins meanwhile: {logins:?}, alone: {alone:?}");
+    took_less_than_promised(&logins);
     let started = events(&door, "penalty_start");
     let sources: BTreeSet<&str> = started.iter().filter_map(|event| event["source"].as_str()).collect();
     assert_eq!(sources.len(), ADDRESSES, "{started:?}");
     let served = events(&door, "connection_accepted").len();
     assert!(served < GARBAGE / 2, "{served} connections were served");
-    is_within_bounds(&door);
+    door.peaks().unwrap().are_of_strangers();
     assert!(!door.log().contains("panicked"), "{}", door.log());
     door.returns_to(&before);
 }

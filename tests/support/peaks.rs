@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::procfs;
+use super::{Door, procfs};
 
 /// Bounds of docs/threat-model.md, "What a stranger can use up", in KiB of resident memory.
 const MOST_LISTENER: u64 = 64 * 1024;
@@ -29,6 +29,13 @@ pub struct Peaks {
 }
 
 impl Peaks {
+    /// Of the processes that live now, as long as each of them did.
+    pub fn of(door: &Door) -> Self {
+        let mut peaks = Self::default();
+        peaks.look(door.listener());
+        peaks
+    }
+
     fn look(&mut self, listener: i32) {
         self.listener = self.listener.max(procfs::peak_kib(listener));
         for monitor in procfs::children(listener) {
