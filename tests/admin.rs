@@ -19,7 +19,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::{Door, procfs, root, run_bounded, soon};
+use support::{Door, Scratch, procfs, program, root, run_bounded, soon};
 
 fn cells(door: &Door) -> Vec<Value> {
     let ran = door.verb(&["list", "--json"]);
@@ -276,17 +276,53 @@ fn others_than_root_are_told_so_and_a_silent_caller_holds_nothing_up() {
         return;
     }
     let door = Door::standard();
-    let copy = std::env::temp_dir().join(format!("cellblock-admin-{}", std::process::id()));
-    fs::copy(env!("CARGO_BIN_EXE_cellblock-admin"), &copy).unwrap();
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
-    for words in [&["list"][..], &["kill", "alice"], &["reload"]] {
-        let mut command = Command::new(&copy);
-        command.args(words).uid(65534).gid(65534).current_dir("/");
-        let ran = run_bounded(command, b"");
-        assert_eq!(ran.status, 1);
-        assert!(ran.err.contains("only root can"), "{}", ran.err);
+    let mut live = door.spawn("alice", "echo up; exec cat");
+    assert_eq!(live.line(), "up");
+    // As an account reaches it in /run; and both programs side by side, as they are installed.
+    fs::set_permissions(door.dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
+    let programs = Scratch::new();
+    for name in ["cellblock", "cellblock-admin"] {
+        fs::copy(program(name), programs.join(name)).unwrap();
+        fs::set_permissions(programs.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
-    fs::remove_file(&copy).unwrap();
+    fs::set_permissions(programs.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let by_nobody = |words: &[&str]| {
+        let mut command = Command::new(programs.join("cellblock"));
+        command.args(words).uid(65534).gid(65534).current_dir("/");
+        run_bounded(command, b"")
+    };
+    let verbs = [
+        &["list"][..],
+        &["list", "--json"],
+        &["kill", "alice"],
+        &["reload"],
+        &["verify", "alice"],
+        &["verify", "--all"],
+        &["serve"],
+        &["serve", "--stop-sessions"],
+    ];
+    for words in verbs {
+        // With the running door's config, and with that of the host.
+        for config in [Some(door.dir.join("cellblock.toml")), None] {
+            let config = config.map(|path| path.display().to_string());
+            let words: Vec<&str> =
+                config.iter().flat_map(|path| ["--config", path]).chain(words.iter().copied()).collect();
+            let ran = by_nobody(&words);
+            assert_eq!((ran.status, ran.text().as_str()), (1, ""), "{words:?}");
+            assert!(ran.err.contains("only root can"), "{words:?}: {}", ran.err);
+        }
+    }
+    let socket = door.run_dir().join("enter.sock").display().to_string();
+    for words in [&["alice", "--", "id"][..], &["alice"], &["--", "id"]] {
+        let words: Vec<&str> = ["enter", "--socket", &socket].iter().chain(words).copied().collect();
+        let ran = by_nobody(&words);
+        assert_eq!((ran.status, ran.text().as_str()), (255, ""), "{words:?}");
+        assert!(ran.err.contains("no tenant of cellblock"), "{words:?}: {}", ran.err);
+    }
+    let names: Vec<_> = door.audit().into_iter().filter(|event| event["event"] == "session_start").collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    live.write("noticed nothing\n");
+    assert_eq!(live.line(), "noticed nothing");
 
     let path = door.run_dir().join("control.sock");
     let silent: Vec<_> = (0..20).map(|_| connect(&path)).collect();
