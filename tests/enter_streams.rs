@@ -14,7 +14,7 @@
 use std::{os::unix::process::ExitStatusExt as _, process::Command};
 
 use nix::sys::signal::Signal;
-use support::{Host, Running, TerminalClient, procfs, root, run_bounded, soon};
+use support::{Host, Running, Scratch, TerminalClient, debian_root, procfs, root, run_bounded, soon};
 
 /// A line of bash on the host, as alice, in which `enter` is `cellblock enter`.
 fn on_host(host: &Host, line: &str) -> Command {
@@ -298,6 +298,49 @@ fn whoever_calls_a_login_shell_gets_one() {
     // What it cannot do, it refuses.
     let ran = run_bounded(host.as_root(&with(&[shell, "script"])), b"");
     assert!(ran.status == 255 && ran.err.contains("it runs no scripts"), "{}", ran.err);
+}
+
+/// firejail#6768: chsh. What a tenant makes of accounts and shells in the cell, as root of a tree of their own, is the
+/// tree's; and the account cannot put another shell in the jail's place on the host, whether `/etc/shells` has it or not
+#[test]
+fn a_login_shell_that_is_changed_in_the_cell_or_by_its_account_is_the_same_on_the_host() {
+    if !root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let tree = debian_root(&scratch);
+    let host = Host::start(&format!("root = \"{}\"\nuser = \"root\"", tree.display()), "");
+    let ok = |mut command: Command, line: &str| {
+        command.arg(line);
+        let ran = run_bounded(command, b"");
+        assert_eq!(ran.status, 0, "{line}: {} {}", ran.text(), ran.err);
+        ran.text()
+    };
+    let by_su = || host.as_root(&["su", "-", "alice-sh", "-c"]);
+    let accounts = || ok(host.as_root(&["cat", "/etc/passwd", "/etc/shells"]), "/etc/shadow");
+    let before = accounts();
+    ok(by_su(), "echo here >/mark");
+    let change = "echo 'alice-sh:x:0:0::/:/bin/dash' >>/etc/passwd; echo 'alice-sh::1::::::' >>/etc/shadow; \
+                  echo /bin/dash >>/etc/shells; chsh -s /bin/dash root; \
+                  getent passwd root alice-sh | cut -d: -f1,7";
+    assert_eq!(ok(by_su(), change), "root:/bin/dash\nalice-sh:/bin/dash");
+    assert_eq!(accounts(), before);
+    for listed in [true, false] {
+        if !listed {
+            ok(host.as_root(&["sed", "-i", "/cellblock/d"]), "/etc/shells");
+        }
+        let before = accounts();
+        for words in [&["chsh", "-s", "/bin/sh"][..], &["chsh", "-s", "/bin/sh", "alice-sh"]] {
+            let ran = run_bounded(host.on_host("alice-sh", words), b"\n");
+            let said = if listed { "Authentication failure" } else { "You may not change the shell" };
+            assert!(ran.status == 1 && ran.err.contains(said), "{listed}: {}", ran.err);
+        }
+        assert_eq!(accounts(), before);
+        let by_shell = || host.on_host("alice-sh", &["cellblock-shell", "-c"]);
+        for command in [by_su(), host.ssh("alice-sh"), by_shell()] {
+            assert_eq!(ok(command, "cat /mark"), "here", "{listed}");
+        }
+    }
 }
 
 /// mosh starts its server through the login shell and leaves it running. The datagrams need a network that the client
