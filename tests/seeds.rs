@@ -216,7 +216,14 @@ fn others() -> Made {
 /// With callers of this host, and with `cellblock-pam`.
 fn callers_and_pam() -> Made {
     let came_by = Some(("192.0.2.1:50000".parse().unwrap(), "[2001:db8::1]:22".parse().unwrap()));
-    let inside = LoggedIn { pty: false, idle_timeout: None, channel_timeout: Some(Duration::from_secs(60)) };
+    let inside = LoggedIn {
+        pty: false,
+        signals: false,
+        accept_env: Vec::new(),
+        idle_timeout: None,
+        channel_timeout: Some(Duration::from_secs(60)),
+        forward_timeout: None,
+    };
     let begin = pam::Order::Begin {
         service: "cellblock".into(),
         user: "alice".into(),
