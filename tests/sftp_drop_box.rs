@@ -18,8 +18,8 @@ use std::{
 };
 
 use support::{
-    Door, Ran, root, run_bounded,
-    sftp::{DENIED, FAILURE, NO_SUCH_FILE, OK, Sftp, string},
+    Door, root, run_bounded,
+    sftp::{DENIED, FAILURE, NO_SUCH_FILE, OK, Sftp, batch, string, two},
 };
 
 const READ: u32 = 1;
@@ -37,17 +37,6 @@ fn door() -> (Door, PathBuf) {
     (door, home)
 }
 
-/// OpenSSH's client with these lines.
-fn sftp(door: &Door, lines: &str) -> Ran {
-    let mut command = Command::new("sftp");
-    command.arg("-F").arg(door.dir.join("ssh_config")).args(["-q", "-b", "-", "alice@door"]);
-    run_bounded(command, lines.as_bytes())
-}
-
-fn two(a: &[u8], b: &[u8]) -> Vec<u8> {
-    [string(a), string(b)].concat()
-}
-
 #[test]
 fn what_one_client_brought_no_other_replaces_cuts_or_takes_away() {
     if !root() {
@@ -57,16 +46,16 @@ fn what_one_client_brought_no_other_replaces_cuts_or_takes_away() {
     let first = door.dir.write("first", "the first");
     let other = door.dir.write("other", "another");
     let (first, other) = (first.display(), other.display());
-    let ran = sftp(&door, &format!("put {first} report\nmkdir d\nput {first} d/report\n"));
+    let ran = batch(&door, "alice", &format!("put {first} report\nmkdir d\nput {first} d/report\n"));
     assert_eq!(ran.status, 0, "{}", ran.err);
     let before = fs::metadata(home.join("report")).unwrap();
 
     // By a client that people have.
     for line in ["put {} report", "put -a {} report", "reput {} report", "put -p {} d/report", "rm report", "rmdir d"] {
-        let ran = sftp(&door, &line.replace("{}", &other.to_string()));
+        let ran = batch(&door, "alice", &line.replace("{}", &other.to_string()));
         assert_ne!(ran.status, 0, "{line}: {}", ran.text());
     }
-    let ran = sftp(&door, &format!("put {other} new\nrename new report\n"));
+    let ran = batch(&door, "alice", &format!("put {other} new\nrename new report\n"));
     assert_ne!(ran.status, 0, "a rename replaces nothing: {}", ran.text());
     assert_eq!(fs::read_to_string(home.join("new")).unwrap(), "another");
 
@@ -167,7 +156,7 @@ fn what_a_client_brings_is_its_own_until_it_closes_it_and_can_be_put_in_its_plac
         "put -p {at} part\nrename part whole\nput -pR {tree} sent\nmkdir d\ncd d\nput {at} x.part\nrename x.part x\n\
          chmod 700 ../d\ndf .\n"
     );
-    let ran = sftp(&door, &lines);
+    let ran = batch(&door, "alice", &lines);
     assert_eq!(ran.status, 0, "{}", ran.err);
     let mut scp = Command::new("scp");
     scp.arg("-F").arg(door.dir.join("ssh_config")).args(["-q", "-rp"]).arg(tree.to_string()).arg("alice@door:by-scp");

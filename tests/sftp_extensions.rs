@@ -12,7 +12,7 @@
 
 use support::{
     Door, root,
-    sftp::{BAD, DENIED, FAILURE, NO_SUCH_FILE, OK, Sftp, string},
+    sftp::{BAD, DENIED, FAILURE, NO_SUCH_FILE, OK, Sftp, string, two},
     soon,
 };
 
@@ -46,10 +46,6 @@ const ALL: [(&str, &str); 11] = [
     (HOME_DIRECTORY, "1"),
     (NAMES, "1"),
 ];
-
-fn two(a: &[u8], b: &[u8]) -> Vec<u8> {
-    [string(a), string(b)].concat()
-}
 
 /// The numbers of a reply.
 fn numbers(bytes: &[u8]) -> Vec<u64> {

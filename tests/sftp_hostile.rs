@@ -15,16 +15,12 @@ use std::fs;
 
 use support::{
     Door, root,
-    sftp::{BAD, DENIED, EOF, FAILURE, NO_SUCH_FILE, OK, Sftp, UNSUPPORTED, string},
+    sftp::{BAD, DENIED, EOF, FAILURE, NO_SUCH_FILE, OK, Sftp, UNSUPPORTED, string, two},
 };
 
 const READ: u32 = 1;
 const WRITE: u32 = 2;
 const CREATE: u32 = 8;
-
-fn two(a: &[u8], b: &[u8]) -> Vec<u8> {
-    [string(a), string(b)].concat()
-}
 
 /// READ of `length` bytes from the start.
 fn read(handle: &[u8], length: u32) -> Vec<u8> {

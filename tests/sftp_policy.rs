@@ -14,16 +14,10 @@ use std::{fs, process::Command};
 
 use serde_json::Value;
 use support::{
-    Door, Ran, root, run_bounded,
-    sftp::{DENIED, OK, Sftp, string},
+    Door, root, run_bounded,
+    sftp::{DENIED, OK, Sftp, batch, string},
     soon,
 };
-
-fn sftp(door: &Door, tenant: &str, lines: &str) -> Ran {
-    let mut command = Command::new("sftp");
-    command.arg("-F").arg(door.dir.join("ssh_config")).args(["-q", "-b", "-", &format!("{tenant}@door")]);
-    run_bounded(command, lines.as_bytes())
-}
 
 fn events(door: &Door, kind: &str) -> Vec<Value> {
     door.audit().into_iter().filter(|event| event["event"] == kind).collect()
@@ -45,19 +39,19 @@ fn read_only_reads_all_and_changes_nothing() {
     fs::write(&file, "text").unwrap();
     for tenant in ["alice", "bob"] {
         let at = file.display();
-        let ran = sftp(&door, tenant, &format!("ls -la\nget .bashrc {at}.{tenant}\n"));
+        let ran = batch(&door, tenant, &format!("ls -la\nget .bashrc {at}.{tenant}\n"));
         assert_eq!(ran.status, 0, "{}", ran.err);
         for line in
             [&format!("put {at} x"), "rm .bashrc", "mkdir d", "rename .bashrc x", "chmod 777 .bashrc", "ln -s a b"]
         {
-            let ran = sftp(&door, tenant, line);
+            let ran = batch(&door, tenant, line);
             assert!(
                 ran.status != 0 && ran.err.to_lowercase().contains("permission denied"),
                 "{tenant} {line}: {}",
                 ran.err
             );
         }
-        assert!(!sftp(&door, tenant, "ls").text().contains(" x"));
+        assert!(!batch(&door, tenant, "ls").text().contains(" x"));
         assert!(!Sftp::begin(&door, tenant).1.contains("posix-rename"));
     }
     // Nor is there another way in.
@@ -75,14 +69,14 @@ fn a_drop_box_takes_files_and_shows_none() {
     let file = door.dir.join("file");
     fs::write(&file, "text").unwrap();
     let at = file.display();
-    let ran = sftp(&door, "alice", &format!("put {at} in\nmkdir d\nput {at} d/in\nrename in moved\n"));
+    let ran = batch(&door, "alice", &format!("put {at} in\nmkdir d\nput {at} d/in\nrename in moved\n"));
     assert_eq!(ran.status, 0, "{}", ran.err);
     let mut scp = Command::new("scp");
     scp.arg("-F").arg(door.dir.join("ssh_config")).arg("-q").arg(&file).arg("alice@door:by-scp");
     let ran = run_bounded(scp, b"");
     assert_eq!(ran.status, 0, "{}", ran.err);
     for line in ["ls", "ls -l moved", "get moved", "rm moved", "rmdir d", "ln -s moved link", "ln moved hard"] {
-        let ran = sftp(&door, "alice", line);
+        let ran = batch(&door, "alice", line);
         // `ls` says why not, and exits as if nothing was wrong.
         let said = format!("{} {}", ran.text(), ran.err);
         assert!(ran.status != 0 || said.contains("Permission denied"), "{line}: {said}");

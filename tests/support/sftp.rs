@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::Door;
+use super::{Door, Ran, run_bounded};
 
 /// The status codes of draft-ietf-secsh-filexfer-02, section 7.
 pub const OK: u32 = 0;
@@ -29,6 +29,18 @@ pub struct Sftp {
 /// A string of the protocol.
 pub fn string(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u32).to_be_bytes()[..], bytes].concat()
+}
+
+/// Two strings, as requests with two names have.
+pub fn two(a: &[u8], b: &[u8]) -> Vec<u8> {
+    [string(a), string(b)].concat()
+}
+
+/// OpenSSH's `sftp -b -` with these lines.
+pub fn batch(door: &Door, tenant: &str, lines: &str) -> Ran {
+    let mut command = Command::new("sftp");
+    command.arg("-F").arg(door.dir.join("ssh_config")).args(["-q", "-b", "-", &format!("{tenant}@door")]);
+    run_bounded(command, lines.as_bytes())
 }
 
 impl Sftp {
