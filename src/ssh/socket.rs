@@ -120,8 +120,8 @@ impl Socket {
         self.logged_in.load(Ordering::Relaxed)
     }
 
-    /// Fails where a key exchange takes too long, or too many channels are opened in it. The library reads whenever it does not write, and so
-    /// comes by here when one begins.
+    /// Fails where a key exchange takes too long, or too many channels are opened in it. The library reads
+    /// whenever it does not write, and so comes by here when one begins.
     ///
     /// Three things get the time again: a slow line, whose other end has not acknowledged all that was
     /// sent to it; one that still brings what the client sent before it heard of the exchange, for a
