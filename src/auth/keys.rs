@@ -89,21 +89,26 @@ pub type Lines<'a> = dyn Fn(Source, Option<&Tenant>, &Claim<'_>) -> Vec<Authoriz
 ///
 /// `tenant` looks a name up; `lines` reads what lines of keys a source has for it. Locked and unknown
 /// tenants cost the same look-ups and comparisons as others; see also [`even_out`](super::even_out).
+/// With `to_the_end` a key that is authorized costs what one costs that is not, too.
 pub fn prove(
     claim: &Claim<'_>,
     tenant: &dyn Fn(&TenantName) -> Result<Option<Tenant>>,
     lines: &Lines<'_>,
+    to_the_end: bool,
 ) -> Result<(Identity, Tenant), Refused> {
     let (tenant, refused) = look_up(claim.user, tenant);
     let nobodys = [nobodys_key(claim.key.len())];
     let mut judged = judge(tenant.as_ref().map_or(&nobodys, |tenant| &tenant.authorized_keys), claim);
     for source in Source::ALL {
-        if judged.is_err() {
+        if to_the_end || judged.is_err() {
             judged = better(judged, judge(&lines(source, tenant.as_ref(), claim), claim), &Refused::Key);
         }
     }
+    let to_check = tenant.as_ref().filter(|_| to_the_end || judged.is_ok());
+    let shown = Presented { key: claim.key, certificate: None };
+    let checked = to_check.map_or(Ok(()), |tenant| check_revoked(tenant, &shown));
     let (tenant, options) = admit(tenant, refused, judged)?;
-    check_revoked(&tenant, &Presented { key: claim.key, certificate: None })?;
+    checked?;
     let proof = Proof::Key { fingerprint: fingerprint(claim.key), options };
     Ok((Identity::proved(tenant.name.clone(), proof, claim.peer), tenant))
 }

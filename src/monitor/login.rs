@@ -85,7 +85,7 @@ impl Login<'_> {
             Request::OfferKey { user, key } => {
                 self.tries.offers = self.tries.offers.saturating_add(1);
                 let certified = self.house.certificates;
-                match self.judge_key(&user, &key) {
+                match self.judge_key(&user, &key, certified) {
                     Err(refused) if !certified || refused == Refused::NotInTurn => {
                         let key = Some(fingerprint(&key));
                         self.refuse(&user, Method::PublicKey.name(), key, &refused.to_string());
@@ -101,7 +101,7 @@ impl Login<'_> {
                     }
                 }
             }
-            Request::LogIn { user, key } => match self.judge_key(&user, &key) {
+            Request::LogIn { user, key } => match self.judge_key(&user, &key, false) {
                 Ok(proved) => return self.pass(Method::PublicKey, &user, proved, None),
                 Err(refused) => {
                     let key = Some(fingerprint(&key));
@@ -182,31 +182,27 @@ impl Login<'_> {
         self.ssh.reply(&Reply::LoginRefused { next, partial: false }, &[])
     }
 
-    fn judge_key(&mut self, user: &str, key: &[u8]) -> Result<(Identity, Tenant), Refused> {
-        let judged = prove(&self.claim(user, key), &*self.house.tenant, &*self.house.key_lines);
-        self.in_turn(user, judged)
+    /// See [`prove`] for `to_the_end`.
+    fn judge_key(&mut self, user: &str, key: &[u8], to_the_end: bool) -> Result<(Identity, Tenant), Refused> {
+        self.is_turn_of_keys(user)?;
+        report(self.house, prove(&self.claim(user, key), &*self.house.tenant, &*self.house.key_lines, to_the_end))
     }
 
     fn judge_certificate(&mut self, user: &str, certificate: &[u8]) -> Result<(Identity, Tenant), Refused> {
+        self.is_turn_of_keys(user)?;
         let claim = self.claim(user, certificate);
-        let judged = prove_certificate(&claim, &*self.house.tenant, &*self.house.key_lines);
-        self.in_turn(user, judged)
+        report(self.house, prove_certificate(&claim, &*self.house.tenant, &*self.house.key_lines))
     }
 
     fn claim<'a>(&self, user: &'a str, key: &'a [u8]) -> Claim<'a> {
         Claim { user, key, peer: self.conn.ends.peer.ip(), now: Timestamp::now().as_second() }
     }
 
-    /// A key counts where `user` is asked for one. Elsewhere none does, whatever it is: the answer to an offer would
-    /// tell which are authorized.
-    fn in_turn(
-        &mut self,
-        user: &str,
-        judged: Result<(Identity, Tenant), Refused>,
-    ) -> Result<(Identity, Tenant), Refused> {
-        let judged = report(self.house, judged);
+    /// A key counts where `user` is asked for one. Elsewhere none does, and none is looked for: the answer to an
+    /// offer, or its time, would tell which are authorized.
+    fn is_turn_of_keys(&mut self, user: &str) -> Result<(), Refused> {
         let in_turn = self.progress.next(user, self.house).contains(&Method::PublicKey);
-        if in_turn { judged } else { Err(Refused::NotInTurn) }
+        in_turn.then_some(()).ok_or(Refused::NotInTurn)
     }
 
     fn judge_password(&mut self, user: &str, password: &Secret) -> Result<(Identity, Tenant), Refused> {

@@ -68,11 +68,25 @@ pub(super) fn make_directory(path: &Path, attributes: &Attributes) -> io::Result
 /// Version 3's rename, which replaces nothing.
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), Errno> {
     match path::rename_to_new(from, to) {
-        // A file system that cannot do it at once: as OpenSSH does it there.
-        Err(Errno::EINVAL) if fs::symlink_metadata(to).is_err() => Ok(fs::rename(from, to)?),
-        Err(Errno::EINVAL) => Err(Errno::EEXIST),
+        Err(Errno::EINVAL) => rename_in_steps(from, to),
         renamed => renamed,
     }
+}
+
+/// On a file system that cannot do it at once, as OpenSSH does it: a file gets a second name, which fails where
+/// that is taken, and loses the first. For what cannot have two names it is looked before.
+fn rename_in_steps(from: &Path, to: &Path) -> Result<(), Errno> {
+    if fs::symlink_metadata(from)?.is_file() {
+        match fs::hard_link(from, to).map_err(Errno::from) {
+            Ok(()) => return Ok(fs::remove_file(from)?),
+            Err(Errno::EPERM | Errno::ENOTSUP | Errno::ENOSYS) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    if fs::symlink_metadata(to).is_ok() {
+        return Err(Errno::EEXIST);
+    }
+    Ok(fs::rename(from, to)?)
 }
 
 pub(super) fn make_link(target: &Path, path: &Path) -> io::Result<()> {
@@ -189,15 +203,24 @@ mod tests {
     }
 
     #[test]
-    fn a_rename_replaces_nothing() {
+    fn a_rename_replaces_nothing_at_once_or_in_steps() {
         let scratch = Scratch::new("rename");
-        let [from, to] = ["from", "to"].map(|name| scratch.0.join(name));
-        fs::write(&from, "new").unwrap();
-        fs::write(&to, "old").unwrap();
-        assert_eq!(rename(&from, &to), Err(Errno::EEXIST));
-        assert_eq!(fs::read(&to).unwrap(), b"old");
-        fs::remove_file(&to).unwrap();
-        assert_eq!(rename(&from, &to), Ok(()));
+        for (name, rename) in [("once", rename as fn(&Path, &Path) -> _), ("steps", rename_in_steps)] {
+            let [from, to, again, directory] =
+                ["from", "to", "again", "dir"].map(|end| scratch.0.join(name.to_owned() + end));
+            fs::write(&from, "new").unwrap();
+            fs::write(&to, "old").unwrap();
+            fs::create_dir(&directory).unwrap();
+            for taken in [&to, &directory] {
+                assert_eq!(rename(&from, taken), Err(Errno::EEXIST), "{name}");
+                assert_eq!(rename(&directory, &to), Err(Errno::EEXIST), "{name}");
+            }
+            assert_eq!(fs::read(&to).unwrap(), b"old", "{name}");
+            assert_eq!(rename(&from, &again), Ok(()), "{name}");
+            assert_eq!((fs::read(&again).unwrap(), from.exists()), (b"new".to_vec(), false), "{name}");
+            assert_eq!(rename(&directory, &from), Ok(()), "{name}");
+            assert_eq!(rename(&directory, &from), Err(Errno::ENOENT), "{name}");
+        }
     }
 
     #[test]

@@ -219,12 +219,8 @@ impl Session {
     /// Requests that change names and attributes, and are answered by a status alone.
     fn change(&mut self, request: &Request<'_>) -> Result<(), Status> {
         match *request {
-            Request::SetStat { path: at, attributes } => {
-                names::set(Subject::Path(self.describable(path(at)?, &attributes)?), &attributes)
-            }
-            Request::LSetStat { path: at, attributes } => {
-                names::set(Subject::Itself(self.describable(path(at)?, &attributes)?), &attributes)
-            }
+            Request::SetStat { path: at, attributes } => self.describe(Subject::Path(path(at)?), &attributes),
+            Request::LSetStat { path: at, attributes } => self.describe(Subject::Itself(path(at)?), &attributes),
             Request::FSetStat { handle, attributes } => {
                 let file = self.handles.file(handle).ok_or(Status::Failure(None))?;
                 names::set(Subject::File(&file.file), &attributes)
@@ -337,13 +333,21 @@ impl Session {
         Err(Status::PermissionDenied)
     }
 
-    /// The path, if what is there may be given these attributes.
-    fn describable<'a>(&self, path: &'a Path, attributes: &Attributes) -> Result<&'a Path, Status> {
-        // No directory has a size to set, and by now a file can have the name of one that was looked at.
-        if !rules::sees(self.access) && attributes.size.is_some() {
+    /// Gives attributes to what is at a path, if the session may be told of that.
+    fn describe(&self, subject: Subject<'_>, attributes: &Attributes) -> Result<(), Status> {
+        let (path, links) = match subject {
+            _ if rules::sees(self.access) => return names::set(subject, attributes),
+            Subject::Path(path) => (path, OpenFlags::empty()),
+            Subject::Itself(path) => (path, OpenFlags::NOFOLLOW),
+            Subject::File(_) => return Err(Status::PermissionDenied),
+        };
+        // By now a file can have the name of a directory that was looked at: what is opened is a directory.
+        let place = paths::open(path, links | OpenFlags::PATH | OpenFlags::DIRECTORY, 0)
+            .map_err(|_other_or_missing| Status::PermissionDenied)?;
+        if attributes.size.is_some() {
             return Err(Status::PermissionDenied);
         }
-        self.visible(path)
+        names::set(Subject::Path(&paths::by_descriptor(place.as_fd())), attributes)
     }
 
     /// The absolute path, as if there were nothing that the session may not be told of.

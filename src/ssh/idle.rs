@@ -56,7 +56,7 @@ impl Activity {
     /// Of a session or a forward: what moves there moves here as well.
     pub(crate) fn session(&self, most: Option<Duration>) -> Self {
         let session = Self::with(Some(self.clone()));
-        session.limit(most);
+        session.0.most.store(most.map_or(0, millis), Ordering::Relaxed);
         session
     }
 

@@ -123,6 +123,7 @@ impl Session {
     pub(crate) async fn run(self, streams: Streams) {
         let channel = u32::from(self.writer.id());
         let Self { writer, way, terminal, handle, flow, news, activity, number, ends } = self;
+        activity.moved();
         let idle = async {
             let mut warned = false;
             while let Step::Warn(left) = activity.step(&mut warned).await {

@@ -1,3 +1,5 @@
+use std::cell::Cell;
+
 use super::*;
 use crate::config::sample;
 
@@ -12,12 +14,22 @@ fn key(blob: &[u8], options: KeyOptions) -> AuthorizedKey {
 fn proved(tenant: &Tenant, user: &str, blob: &[u8], in_file: &[AuthorizedKey]) -> Result<KeyOptions, Refused> {
     let claim = Claim { user, key: blob, peer: "192.0.2.1".parse().unwrap(), now: 1000 };
     let find = |name: &TenantName| Ok((*name == tenant.name).then(|| tenant.clone()));
-    let (identity, _) = prove(&claim, &find, &|source, tenant, _| {
+    let asked = Cell::new(0);
+    let lines = |source, tenant: Option<&Tenant>, _: &Claim<'_>| {
+        asked.set(asked.get() + 1);
         let has = source == Source::File && tenant.is_some_and(|tenant| tenant.authorized_keys_file.is_some());
         if has { in_file.to_vec() } else { Vec::new() }
-    })?;
-    let Proof::Key { options, .. } = identity.proof() else { panic!("proved by a key") };
-    Ok(options.clone())
+    };
+    let options = |judged: Result<(Identity, Tenant), Refused>| {
+        let (identity, _) = judged?;
+        let Proof::Key { options, .. } = identity.proof() else { panic!("proved by a key") };
+        Ok(options.clone())
+    };
+    let judged = options(prove(&claim, &find, &lines, false));
+    asked.set(0);
+    assert_eq!(options(prove(&claim, &find, &lines, true)), judged);
+    assert_eq!(asked.get(), Source::ALL.len(), "whatever was found");
+    judged
 }
 
 #[test]
