@@ -177,3 +177,25 @@ fn a_starter_with_a_low_priority_and_few_files_does_not_keep_tenants_out() {
     // The config says 16384, and nobody in a cell can raise a hard limit.
     assert_eq!(door.ok("alice", "ulimit -n; ulimit -Hn"), "4096\n4096");
 }
+
+/// CVE row of sudo-rs: "ioprio, cpu affinity, personality reset"
+#[test]
+fn a_starters_disk_priority_and_personality_are_not_the_tenants() {
+    if !root() {
+        return;
+    }
+    // The second switches the randomization of addresses off (personality(2)).
+    let starter = ["ionice", "-c", "3", "setarch", "--addr-no-randomize"];
+    let door = Door::with("[defaults]\nroot = \"host\"\n").tenant("alice", "").wrapped(&starter).start();
+    let of_listener = |words: &[&str]| {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        run_bounded(command, b"").text()
+    };
+    let listener = door.listener().to_string();
+    assert_eq!(of_listener(&["ionice", "-p", &listener]), "idle");
+    let personality = format!("/proc/{listener}/personality");
+    assert_eq!(of_listener(&["cat", &personality]), "00040000");
+    assert_eq!(door.ok("alice", "ionice -p $$"), "none: prio 0");
+    assert_eq!(door.ok("alice", "cat /proc/self/personality"), "00000000");
+}

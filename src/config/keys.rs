@@ -171,7 +171,7 @@ keys! {
         "One line of JSON for every connection, login attempt, session start and session end.";
     "" "max_startups" max_startups: MaxStartups = |r, v| r.max_startups(v),
         "`start:rate:full`", Toml(r#""10:30:100""#),
-        "From `start` connections on that have not logged in, `rate` percent of new ones are refused, rising to all of them at `full`.";
+        "From `start` connections on that have not logged in, `rate` percent of new ones are refused, rising to all of them at `full`. Connections by the network: those of this host's processes have bounds of their own ([enter.md](enter.md)).";
     "" "max_connections" max_connections: u32 = |r, v| r.number(v, 1..=1_000_000),
         "number", Toml("4096"),
         "Connections at a time, logged in or not.";

@@ -59,7 +59,7 @@ macro_rules! checks {
 
 checks! {
     KERNEL = "kernel", Kernel,
-        "The kernel's version. Cells need idmapped mounts, and what is tested starts with 5.15.",
+        "The kernel's version. Cells need idmapped mounts as 5.15 has them; the oldest that the tests boot is 6.1.",
         warn "", fail "it is older than 5.15";
     USER_NAMESPACES = "user-namespaces", Kernel,
         "How many user namespaces root may make (`user.max_user_namespaces`): one for each cell and one for each connection. `kernel.unprivileged_userns_clone` and AppArmor's `kernel.apparmor_restrict_unprivileged_userns` are shown; both hold for users without CAP_SYS_ADMIN, so not for cellblock but for `enter --rootless`, and tenants get no user namespaces in any case.",

@@ -69,6 +69,10 @@ fn assert_confined(pid: u32) {
         let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
         assert!(line.split_ascii_whitespace().rev().skip(1).any(|word| word == "0"), "{line}");
     }
+    for (name, most) in [("Max data size", "805306368"), ("Max open files", "1024")] {
+        let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+        assert_eq!(line.split_ascii_whitespace().filter(|word| *word == most).count(), 2, "{line}");
+    }
 }
 
 fn holds(door: &Door) {
@@ -134,16 +138,19 @@ fn every_call_is_used(door: &Door) {
     Command::new("kill").args(["-INT", &strace.id().to_string()]).status().unwrap();
     strace.wait().unwrap();
     let trace = fs::read_to_string(trace).unwrap();
-    let mut confined = BTreeSet::new();
+    let (mut landlocked, mut confined) = (BTreeSet::new(), BTreeSet::new());
     let mut calls = Vec::new();
     for line in trace.lines() {
         let (pid, call) = line.split_once(' ').unwrap();
-        if call.contains("seccomp(SECCOMP_SET_MODE_FILTER") {
+        if call.contains("landlock_restrict_self(") && call.ends_with("= 0") {
+            landlocked.insert(pid);
+        } else if call.contains("seccomp(SECCOMP_SET_MODE_FILTER") {
             confined.insert(pid);
         } else if confined.contains(pid) {
             calls.push(call.trim_start());
         }
     }
+    assert!(!confined.is_empty() && landlocked == confined, "{landlocked:?} {confined:?}");
     let list: toml::Table = toml::from_str(include_str!("../../src/ssh/filter.toml")).unwrap();
     let mut unused = Vec::new();
     for entry in list["allow"].as_array().unwrap() {
