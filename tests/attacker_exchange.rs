@@ -30,11 +30,6 @@ const TOO_MUCH: &str = "too much was sent in a key exchange";
 /// Openings in one exchange that are put up with (`ssh/socket.rs`).
 const MOST_OPENINGS: u32 = 1024;
 
-fn reasons(door: &Door) -> Vec<String> {
-    let ends = door.audit().into_iter().filter(|event| event["event"] == "connection_end");
-    ends.map(|event| event["reason"].as_str().unwrap_or_default().to_owned()).collect()
-}
-
 /// The first messages of the server's, up to its KEXINIT, which it sends after 1 MiB.
 fn until_the_server_wants_new_keys(client: &mut Attacker) {
     let channel = client.open(9, 32768).unwrap();
@@ -67,7 +62,7 @@ fn a_client_that_begins_an_exchange_and_does_not_finish_it_is_cut_off_with_its_s
     let mut beside = Attacker::login(door.port, "alice", &key);
     // Silent from then on, or saying what one may say meanwhile (RFC 4253, 7.1), or half-way through.
     for talk in [None, Some(ignored()), Some(Message::new(30).bytes(&[9; 32]))] {
-        let ended = reasons(&door).len();
+        let ended = door.ends().len();
         let mut client = Attacker::login(door.port, "alice", &key);
         client.starts("echo up; read line; : 31234");
         client.send_kexinit();
@@ -79,10 +74,10 @@ fn a_client_that_begins_an_exchange_and_does_not_finish_it_is_cut_off_with_its_s
             if let (false, Some(message)) = (half_way, &talk) {
                 client.send(message);
             }
-            reasons(&door).len() > ended
+            door.ends().len() > ended
         });
         assert!(cut, "{:?}: {}", talk.map(|message| message.0), door.log());
-        assert_eq!(reasons(&door).last().unwrap(), REASON);
+        assert_eq!(door.ends().last().unwrap(), REASON);
         client.hung_up();
         soon("its program has nobody to read from", || {
             !door.processes().iter().any(|pid| procfs::cmdline(*pid).contains("31234"))
@@ -105,10 +100,10 @@ fn a_client_that_does_not_answer_the_servers_wish_for_keys_and_talks_on_is_cut_o
     until_the_server_wants_new_keys(&mut client);
     let cut = until(patience(20), || {
         client.send(&ignored());
-        !reasons(&door).is_empty()
+        !door.ends().is_empty()
     });
     assert!(cut, "{}", door.log());
-    assert_eq!(reasons(&door), [REASON]);
+    assert_eq!(door.ends(), [REASON]);
     unharmed(&door, &key);
 }
 
@@ -121,12 +116,12 @@ fn a_client_that_says_nothing_since_the_server_wanted_keys_is_waited_for() {
     let (door, key) = renewing_door();
     let mut client = Attacker::login(door.port, "alice", &key);
     until_the_server_wants_new_keys(&mut client);
-    assert!(!until(LATER, || !reasons(&door).is_empty()), "{}", door.log());
+    assert!(!until(LATER, || !door.ends().is_empty()), "{}", door.log());
     client.send_kexinit();
     client.exchange_keys();
     assert_eq!(client.exec("echo well").as_deref(), Some("well"));
     // The time of one that was finished is no later one's.
-    assert!(!until(LATER, || !reasons(&door).is_empty()), "{}", door.log());
+    assert!(!until(LATER, || !door.ends().is_empty()), "{}", door.log());
     assert_eq!(client.exec("echo well").as_deref(), Some("well"));
     well(&door);
 }
@@ -143,7 +138,7 @@ fn a_client_that_still_sends_what_it_had_on_its_way_is_waited_for() {
     let on_its_way = Message::new(2).bytes(&[0; 8192]);
     let cut = until(LATER, || {
         client.send(&on_its_way);
-        !reasons(&door).is_empty()
+        !door.ends().is_empty()
     });
     assert!(!cut, "{}", door.log());
     client.send_kexinit();
@@ -177,8 +172,8 @@ fn what_floods_an_exchange_that_the_server_began_makes_nothing_grow() {
         until_the_server_wants_new_keys(&mut client);
         let taken = (0..1_000_000).take_while(|&number| client.try_send(&message(number)).is_ok()).count();
         assert!((MOST_OPENINGS as usize..1_000_000).contains(&taken), "{what}: {taken}");
-        soon("its end is on record", || reasons(&door).len() > ended);
-        assert_eq!(reasons(&door)[ended], TOO_MUCH, "{what}");
+        soon("its end is on record", || door.ends().len() > ended);
+        assert_eq!(door.ends()[ended], TOO_MUCH, "{what}");
         well(&door);
     }
     unharmed(&door, &key);

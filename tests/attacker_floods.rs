@@ -24,11 +24,6 @@ const MOST_CHANNELS: usize = 64;
 /// Connections whose grace runs out.
 const GRACES: usize = 1000;
 
-fn ends(door: &Door) -> Vec<String> {
-    let ends = door.audit().into_iter().filter(|event| event["event"] == "connection_end");
-    ends.map(|event| event["reason"].as_str().unwrap().to_owned()).collect()
-}
-
 fn is_running(door: &Door, marker: &str) -> bool {
     door.processes().into_iter().any(|pid| procfs::cmdline(pid).contains(marker))
 }
@@ -47,7 +42,7 @@ fn a_packet_size_of_nothing_ends_the_connection_and_what_runs_on_it() {
     assert!(is_running(&door, "31116"));
     client.send(&Message::open_session(1, 1 << 21, 0));
     assert!(client.hung_up().is_empty());
-    soon("its end is on record", || ends(&door).len() == 1);
+    soon("its end is on record", || door.ends().len() == 1);
     soon("its program has ended, while the client is still there", || !is_running(&door, "31116"));
     drop(client);
     unharmed(&door, &key);
@@ -179,7 +174,7 @@ fn a_channel_that_is_opened_in_the_clients_own_exchange_ends_the_connection_at_o
     assert!(taken.count() < 1_000_000);
     // It may have been lost to the reset.
     assert!(matches!(client.hung_up()[..], [20] | []));
-    soon("its end is on record", || ends(&door).len() == 1);
+    soon("its end is on record", || door.ends().len() == 1);
     assert!(door.log().contains("ssh process: Inconsistent state of the protocol"), "{}", door.log());
     unharmed(&door, &key);
 }
@@ -244,8 +239,8 @@ fn a_thousand_graces_that_run_out_leave_nothing_behind() {
         stream.read_to_string(&mut banner).unwrap();
         assert!(banner.starts_with("SSH-2.0-"), "{banner:?}");
     }
-    soon("all ends are on record", || ends(&door).len() >= GRACES);
-    let ends = ends(&door);
+    soon("all ends are on record", || door.ends().len() >= GRACES);
+    let ends = door.ends();
     assert!(ends.iter().all(|reason| reason == "not logged in within login_grace"), "{ends:?}");
     door.returns_to(&before);
     unharmed(&door, &key);

@@ -21,7 +21,7 @@ use support::{
     attacked::{MOST_KIB, door, door_of, memory, strangers_cost_little, unharmed, well},
     attacker::{Attacker, Key, Message},
     attacker_channels::{confirmation, data, direct, global, opening, streamlocal},
-    forward::{echo, events, server},
+    forward::{echo, server},
     patience, procfs, root, soon,
 };
 
@@ -82,7 +82,7 @@ fn what_is_no_place_is_not_listened_on_and_kills_at_most_its_connection() {
         }
     }
     nothing_listens(&door, &key);
-    assert!(events(&door, "listen_end").is_empty(), "{:?}", events(&door, "listen_end"));
+    assert!(door.events("listen_end").is_empty(), "{:?}", door.events("listen_end"));
     unharmed(&door, &key);
 }
 
@@ -152,7 +152,7 @@ fn what_is_no_target_is_not_opened_and_kills_at_most_its_connection() {
         let shown = &message.0[..message.0.len().min(60)];
         assert!(opened.is_err() || opened.as_ref().is_ok_and(Option::is_none), "{shown:?}: {opened:?}");
     }
-    let told = events(&door, "forward_refused");
+    let told = door.events("forward_refused");
     assert!(told.iter().all(|event| !event.to_string().contains("\\u0000")), "{told:?}");
     unharmed(&door, &key);
 }
@@ -216,7 +216,7 @@ fn forwards_before_the_login_open_nothing() {
         assert!(![81, 91, 94].iter().any(|number| answers.contains(number)), "{answers:?}");
     }
     nothing_listens(&door, &key);
-    assert!(events(&door, "forward_end").is_empty());
+    assert!(door.events("forward_end").is_empty());
     strangers_cost_little(&door);
     unharmed(&door, &key);
 }
@@ -253,7 +253,7 @@ fn what_is_switched_off_is_off_by_every_request() {
         assert_eq!(client.next(&[99, 100]).unwrap()[0], 100, "{:?}", message.0);
     }
     let refused: Vec<_> =
-        events(&door, "forward_refused").iter().map(|e| e["kind"].as_str().unwrap().to_owned()).collect();
+        door.events("forward_refused").iter().map(|e| e["kind"].as_str().unwrap().to_owned()).collect();
     for kind in ["direct-tcpip", "direct-streamlocal", "forwarded-tcpip", "forwarded-streamlocal", "auth-agent", "x11"]
     {
         assert!(refused.contains(&kind.to_owned()), "{kind}: {refused:?}");
@@ -296,7 +296,7 @@ fn what_a_server_leaves_in_a_socket_that_nobody_takes_does_not_stop_the_cell() {
     client.send(&streamlocal(1, "/tmp/full"));
     soon("the socket is being opened", || inits().len() == 2);
     drop(client);
-    soon("the client has gone", || events(&door, "connection_end").len() == 1);
+    soon("the client has gone", || door.events("connection_end").len() == 1);
 
     // All of it is there before init sees it.
     procfs::kill(init, Signal::SIGSTOP);

@@ -46,10 +46,6 @@ fn client(door: &Door) -> Attacker {
     client
 }
 
-fn events(door: &Door, name: &str) -> Vec<serde_json::Value> {
-    door.audit().into_iter().filter(|event| event["event"] == name).collect()
-}
-
 fn refusals(answers: &[u8]) -> usize {
     answers.iter().filter(|&&number| number == 51).count()
 }
@@ -169,10 +165,10 @@ fn ten_thousand_requests_by_methods_that_nobody_knows_are_six_tries() {
         let answers = client.hung_up();
         // The first "none" asks for the list, and is no try.
         assert!(refusals(&answers) <= TRIES + 1 && !answers.contains(&52), "{name}: {answers:?}");
-        soon("it is on record", || events(&door, "connection_end").len() > number);
-        let end = &events(&door, "connection_end")[number];
+        soon("it is on record", || door.events("connection_end").len() > number);
+        let end = &door.events("connection_end")[number];
         assert_eq!(end["reason"], "too many login attempts", "{name}");
-        let tries = events(&door, "login_refused").into_iter().filter(|event| event["connection"] == end["connection"]);
+        let tries = door.events("login_refused").into_iter().filter(|event| event["connection"] == end["connection"]);
         let methods: Vec<_> = tries.map(|event| event["method"].as_str().unwrap().to_owned()).collect();
         let expected = if name == "none" { "none" } else { "other" };
         assert_eq!(methods, vec![expected; TRIES], "{name}");
@@ -198,10 +194,10 @@ fn tries_that_the_library_refuses_are_penalised() {
         client.send(&Message::new(50).text("alice").text("ssh-connection").text("hostbased"));
         assert_eq!(client.next(&[51, 52]).unwrap()[0], 51);
         drop(client);
-        soon("it is on record", || events(&door, "connection_end").len() == tries);
+        soon("it is on record", || door.events("connection_end").len() == tries);
     }
-    soon("the source is turned away", || !events(&door, "penalty_start").is_empty());
-    assert_eq!(events(&door, "penalty_start")[0]["cause"], "authfail");
+    soon("the source is turned away", || !door.events("penalty_start").is_empty());
+    assert_eq!(door.events("penalty_start")[0]["cause"], "authfail");
 }
 
 /// … and what an honest client does is called what it was: a list that is asked for, a key that is not
@@ -226,7 +222,7 @@ fn an_honest_login_has_no_tries_that_nobody_knows() {
     client.send(&signed);
     assert_eq!(client.next(&[51, 52]).unwrap()[0], 52);
     assert_eq!(client.exec("echo well").as_deref(), Some("well"));
-    let methods: Vec<_> = events(&door, "login_refused").into_iter().map(|event| event["method"].clone()).collect();
+    let methods: Vec<_> = door.events("login_refused").into_iter().map(|event| event["method"].clone()).collect();
     assert_eq!(methods, ["publickey", "password"]);
 }
 
@@ -255,8 +251,8 @@ fn what_the_library_passes_over_before_the_login_ends_after_a_mebibyte() {
         }
         assert!(sent < 64 << 20, "{:?}", message.0.first());
         assert!(!client.hung_up().contains(&52));
-        soon("it is on record", || events(&door, "connection_end").len() == number + 1);
-        assert_eq!(events(&door, "connection_end")[number]["reason"], "too much was sent before the login");
+        soon("it is on record", || door.events("connection_end").len() == number + 1);
+        assert_eq!(door.events("connection_end")[number]["reason"], "too much was sent before the login");
     }
     strangers_cost_little(&door);
     unharmed(&door, &key);

@@ -18,7 +18,7 @@ use support::{
     attacked::{MOST_KIB, door_of, memory, unharmed},
     attacker::{Attacker, Key, Message},
     attacker_channels::{confirmation, data, direct, number_at},
-    forward::{echo, events, server},
+    forward::{echo, server},
     procfs, root, soon, until,
 };
 
@@ -330,7 +330,7 @@ fn a_key_exchange_that_stalls_in_the_midst_of_forwards_makes_nothing_grow() {
     unharmed(&door, &key);
     drop((client, pouring));
     door.returns_to(&before);
-    assert_eq!(events(&door, "forward_end").len(), 16);
+    assert_eq!(door.events("forward_end").len(), 16);
 }
 
 /// A client that gives no window, and whose terminal's last program is stopped for want of memory: the exit needs none,
@@ -397,7 +397,7 @@ fn many_ends_at_once_behind_a_client_that_does_not_read_are_all_told() {
     for pid in programs() {
         procfs::kill(pid, Signal::SIGKILL);
     }
-    soon("the monitor knows of all ends", || events(&door, "session_end").len() == TERMINALS as usize);
+    soon("the monitor knows of all ends", || door.events("session_end").len() == TERMINALS as usize);
     for _ in 0..TERMINALS {
         let exit = client.next(&[98]).unwrap();
         assert!(exit.windows(11).any(|part| part == b"exit-signal"), "{exit:?}");

@@ -13,16 +13,11 @@
 
 use std::{fs, net::TcpStream, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use serde_json::Value;
 use support::{
     Door,
     attacker::{Attacker, Key},
     root, soon,
 };
-
-fn events(door: &Door, kind: &str) -> Vec<Value> {
-    door.audit().into_iter().filter(|event| event["event"] == kind).collect()
-}
 
 #[test]
 fn a_session_leaves_one_line_for_each_thing_that_happened() {
@@ -31,7 +26,7 @@ fn a_session_leaves_one_line_for_each_thing_that_happened() {
     }
     let door = Door::standard();
     assert_eq!(door.run("alice", "exit 7").status, 7);
-    soon("the end of the connection is written", || events(&door, "connection_end").len() == 1);
+    soon("the end of the connection is written", || door.events("connection_end").len() == 1);
     let kinds: Vec<_> = door.audit().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();
     let expected = ["connection_accepted", "login", "session_start", "session_end", "connection_end"];
     assert_eq!(
@@ -39,17 +34,17 @@ fn a_session_leaves_one_line_for_each_thing_that_happened() {
         expected.iter().collect::<Vec<_>>()
     );
 
-    let connection = events(&door, "connection_accepted")[0]["connection"].clone();
+    let connection = door.events("connection_accepted")[0]["connection"].clone();
     assert!(connection.is_string());
     for event in door.audit() {
         assert_eq!(event["connection"], connection, "{event}");
         assert!(event["time"].as_str().unwrap().ends_with('Z'), "{event}");
     }
-    let login = &events(&door, "login")[0];
+    let login = &door.events("login")[0];
     assert_eq!((login["tenant"].as_str(), login["method"].as_str()), (Some("alice"), Some("publickey")));
     assert!(login["key"].as_str().unwrap().starts_with("SHA256:"), "{login}");
     assert!(login["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{login}");
-    let (start, end) = (&events(&door, "session_start")[0], &events(&door, "session_end")[0]);
+    let (start, end) = (&door.events("session_start")[0], &door.events("session_end")[0]);
     assert!(start["session"].is_string());
     assert_eq!(start["session"], end["session"]);
     assert_eq!((start["tenant"].as_str(), start["command"].as_str()), (Some("alice"), Some("exit 7")));
@@ -68,13 +63,13 @@ fn a_death_by_signal_and_a_session_left_running_are_told_apart() {
     }
     let door = Door::standard();
     door.run("alice", "kill -TERM $$");
-    soon("the end", || events(&door, "session_end").len() == 1);
-    assert_eq!(events(&door, "session_end")[0]["exit"]["signal"], "TERM");
+    soon("the end", || door.events("session_end").len() == 1);
+    assert_eq!(door.events("session_end")[0]["exit"]["signal"], "TERM");
     let mut client = door.spawn("alice", "echo up; exec sleep 1000");
     client.line();
     client.child.kill().unwrap();
-    soon("the end", || events(&door, "session_end").len() == 2);
-    assert_eq!(events(&door, "session_end")[1]["exit"], "left_running");
+    soon("the end", || door.events("session_end").len() == 2);
+    assert_eq!(door.events("session_end")[1]["exit"], "left_running");
 }
 
 #[test]
@@ -89,19 +84,19 @@ fn a_refused_login_has_its_reason_and_an_escaped_name() {
     client.ask_for_userauth();
     client.send(&Attacker::offer(name, &Key::new(3)));
     assert_eq!(client.next(&[51, 60]).unwrap()[0], 51);
-    soon("it is written", || !events(&door, "login_refused").is_empty());
-    let refused = &events(&door, "login_refused")[0];
+    soon("it is written", || !door.events("login_refused").is_empty());
+    let refused = &door.events("login_refused")[0];
     let user = refused["user"].as_str().unwrap();
     assert!(!user.contains('\u{1b}') && !user.contains('\n') && user.contains("\\x1b"), "{user:?}");
     assert!(!refused["reason"].as_str().unwrap().is_empty());
     assert!(refused["peer"].is_string());
-    assert_eq!(events(&door, "login").len(), 0);
+    assert_eq!(door.events("login").len(), 0);
 
     // One that is long is cut, and so is its line: whoever is nobody fills no disk by it.
     client.send(&Attacker::offer(&"\"".repeat(1000), &Key::new(3)));
     assert_eq!(client.next(&[51, 60]).unwrap()[0], 51);
-    soon("it is written", || events(&door, "login_refused").len() == 2);
-    let refused = &events(&door, "login_refused")[1];
+    soon("it is written", || door.events("login_refused").len() == 2);
+    let refused = &door.events("login_refused")[1];
     assert!(refused["user"].as_str().unwrap().ends_with('…') && refused.to_string().len() < 600, "{refused}");
 }
 
@@ -113,8 +108,8 @@ fn commands_are_written_escaped_and_bounded() {
     }
     let door = Door::standard();
     door.run("alice", &format!("true '\u{1b}]0;title\u{7}' {}", "x".repeat(20_000)));
-    soon("it is written", || !events(&door, "session_start").is_empty());
-    let command = events(&door, "session_start")[0]["command"].as_str().unwrap().to_owned();
+    soon("it is written", || !door.events("session_start").is_empty());
+    let command = door.events("session_start")[0]["command"].as_str().unwrap().to_owned();
     assert!(!command.contains('\u{1b}') && command.len() < 2048, "{} bytes", command.len());
 }
 
@@ -129,7 +124,7 @@ fn a_moved_file_is_followed_by_a_new_one() {
     master.ok("true");
     fs::rename(door.dir.join("audit.jsonl"), door.dir.join("audit.1")).unwrap();
     master.ok("true");
-    soon("the new file has the session", || !events(&door, "session_end").is_empty());
+    soon("the new file has the session", || !door.events("session_end").is_empty());
     assert!(fs::read_to_string(door.dir.join("audit.1")).unwrap().contains("\"login\""));
 }
 
@@ -145,7 +140,7 @@ fn logrotate_moves_the_file_away_and_listener_and_monitors_go_on_in_a_new_one() 
         .start();
     let master = door.master("alice");
     master.ok("true");
-    soon("its end is written", || events(&door, "session_end").len() == 1);
+    soon("its end is written", || door.events("session_end").len() == 1);
     let shipped =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/logrotate.d/cellblock")).unwrap();
     let at = door.dir.join("audit.jsonl");
@@ -161,7 +156,7 @@ fn logrotate_moves_the_file_away_and_listener_and_monitors_go_on_in_a_new_one() 
     rotate();
     assert!(!at.exists(), "whoever writes next makes it");
     master.ok("exit 0");
-    soon("the monitor writes to the new one", || events(&door, "session_end").len() == 1);
+    soon("the monitor writes to the new one", || door.events("session_end").len() == 1);
     let mode = fs::metadata(&at).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "only root reads it");
 
@@ -170,7 +165,7 @@ fn logrotate_moves_the_file_away_and_listener_and_monitors_go_on_in_a_new_one() 
     let _first = TcpStream::connect(("127.0.0.1", door.port)).unwrap();
     soon("the listener writes to the newest one", || {
         drop(TcpStream::connect(("127.0.0.1", door.port)).unwrap());
-        !events(&door, "connection_refused").is_empty()
+        !door.events("connection_refused").is_empty()
     });
     let old = |name: &str| fs::read(door.dir.join(name)).unwrap();
     let newer = String::from_utf8(old("audit.jsonl.1")).unwrap();

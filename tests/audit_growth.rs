@@ -21,7 +21,7 @@ use std::{
 
 use support::{
     Door,
-    forward::{echo, events, forwarded},
+    forward::{echo, forwarded},
     free_port, patience, root,
     sftp::{Sftp, string},
     soon, until,
@@ -57,7 +57,7 @@ fn use_up(door: &Door, sftp: &mut Sftp) -> u64 {
 }
 
 fn sum(door: &Door, event: &str, field: &str) -> u64 {
-    events(door, event).iter().map(|line| line[field].as_u64().unwrap()).sum()
+    door.events(event).iter().map(|line| line[field].as_u64().unwrap()).sum()
 }
 
 fn size(door: &Door) -> u64 {
@@ -78,11 +78,11 @@ fn a_tenant_who_comes_again_and_again_has_one_allowance_and_every_operation_is_t
         let mut sftp = Sftp::new(&door, "alice");
         sent += flood(&mut sftp, 120);
         assert_eq!(sftp.end(), 0);
-        soon("the end is written", || events(&door, "session_end").len() == connection);
+        soon("the end is written", || door.events("session_end").len() == connection);
     }
     let most = MOST + (start.elapsed().as_secs() + 1) * PER_SECOND;
     assert!(size(&door) < most + (64 << 10), "{} bytes", size(&door));
-    let listed = events(&door, "file_operation");
+    let listed = door.events("file_operation");
     assert!(listed.len() as u64 > MOST / 3000, "{} lines", listed.len());
     assert_eq!(listed.len() as u64 + sum(&door, "file_operations_unlisted", "operations"), sent);
     // A name is cut, and says so.
@@ -91,11 +91,11 @@ fn a_tenant_who_comes_again_and_again_has_one_allowance_and_every_operation_is_t
 
     // That is hers alone.
     let mut sftp = Sftp::new(&door, "bob");
-    let before = events(&door, "file_operation").len();
+    let before = door.events("file_operation").len();
     let his = flood(&mut sftp, 4) as usize;
     assert_eq!(sftp.end(), 0);
-    soon("the end is written", || events(&door, "session_end").len() == 4);
-    assert_eq!(events(&door, "file_operation").len(), before + his);
+    soon("the end is written", || door.events("session_end").len() == 4);
+    assert_eq!(door.events("file_operation").len(), before + his);
 }
 
 #[test]
@@ -130,8 +130,8 @@ fn forwards_have_the_same_allowance_and_are_told_of_too() {
         over.store(true, Ordering::Relaxed);
     });
     drop(client);
-    soon("its end is written", || !events(&door, "connection_end").is_empty());
-    let (listed, unlisted) = (events(&door, "forward_end").len() as u64, sum(&door, "forwards_unlisted", "forwards"));
+    soon("its end is written", || !door.events("connection_end").is_empty());
+    let (listed, unlisted) = (door.events("forward_end").len() as u64, sum(&door, "forwards_unlisted", "forwards"));
     // One more found out that the client listens.
     assert_eq!(listed + unlisted, threads * each + 1, "{listed} have a line");
     assert!(unlisted > 0, "{listed} have a line");

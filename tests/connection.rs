@@ -31,11 +31,6 @@ fn ssh(door: &Door, options: &[&str], line: &str, input: &[u8]) -> Ran {
     run_bounded(command, input)
 }
 
-fn ends(door: &Door) -> Vec<String> {
-    let ends = door.audit().into_iter().filter(|event| event["event"] == "connection_end");
-    ends.map(|event| event["reason"].as_str().unwrap().to_owned()).collect()
-}
-
 /// "rekey by bytes in both directions": new keys are made under way, and not a byte is lost
 #[test]
 fn keys_are_renewed_by_bytes_in_both_directions() {
@@ -99,11 +94,11 @@ fn a_client_that_gives_no_sign_of_life_is_disconnected() {
         door.ssh("alice").arg("echo up; exec sleep 1000").stdout(std::process::Stdio::null()).spawn().unwrap();
     soon("both run", || door.audit().iter().filter(|event| event["event"] == "session_start").count() == 2);
     procfs::kill(frozen.id() as i32, Signal::SIGSTOP);
-    let ended = until(Duration::from_secs(40), || ends(&door).len() == 1);
+    let ended = until(Duration::from_secs(40), || door.ends().len() == 1);
     procfs::kill(frozen.id() as i32, Signal::SIGCONT);
     frozen.wait().unwrap();
     assert!(ended, "{}", door.log());
-    assert_eq!(ends(&door), ["no sign of life after client_alive_interval"]);
+    assert_eq!(door.ends(), ["no sign of life after client_alive_interval"]);
     assert!(good.is_running());
 }
 
@@ -128,7 +123,7 @@ fn where_nothing_moves_people_are_warned_and_then_disconnected() {
             !door.processes().iter().any(|pid| procfs::cmdline(*pid).contains("1000"))
         });
         if limit == "idle_timeout" {
-            soon("it is on record", || ends(&door).contains(&"nothing moved for idle_timeout".to_owned()));
+            soon("it is on record", || door.ends().contains(&"nothing moved for idle_timeout".to_owned()));
         }
     }
 }
@@ -144,7 +139,7 @@ fn a_connection_lasts_as_long_as_it_may() {
     assert_ne!(ran.status, 0);
     assert!(ran.text().contains("the time of this connection is over in 1 minute"), "{}", ran.text());
     assert!(ran.text().contains("the time of this connection is over; it ends"), "{}", ran.text());
-    soon("it is on record", || ends(&door).contains(&"as long as max_session_time".to_owned()));
+    soon("it is on record", || door.ends().contains(&"as long as max_session_time".to_owned()));
 }
 
 /// "open and close times": who comes at another time is told so, and nobody else
@@ -168,7 +163,7 @@ fn who_comes_outside_of_their_hours_is_told_so_and_turned_away() {
         let ran = door.run("alice", "echo in");
         assert_ne!(ran.status, 0);
         assert!(ran.err.contains("This account is closed at this time."), "{}", ran.err);
-        let hours = || ends(&door).iter().filter(|reason| *reason == "outside of the tenant's hours").count();
+        let hours = || door.ends().iter().filter(|reason| *reason == "outside of the tenant's hours").count();
         soon("it is on record", || hours() == time);
     }
     assert_eq!(penalty_causes(&door), ["refuseconnection"]);

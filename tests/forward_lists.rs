@@ -17,7 +17,7 @@ use std::{
 
 use support::{
     Door, Ran,
-    forward::{Client, curl, events, host_web, server, web},
+    forward::{Client, curl, host_web, server, web},
     free_port, root, run_bounded, soon,
 };
 
@@ -42,7 +42,7 @@ fn listening(door: &Door, tenant: &str, spec: &str) -> Ran {
 /// Target and reason of each refusal of `tenant`'s forwards.
 fn refusals(door: &Door, tenant: &str) -> Vec<(String, String)> {
     let text = |event: &serde_json::Value, field: &str| event[field].as_str().unwrap().to_owned();
-    let refused = events(door, "forward_refused").into_iter().filter(|event| event["tenant"] == tenant);
+    let refused = door.events("forward_refused").into_iter().filter(|event| event["tenant"] == tenant);
     refused.map(|event| (text(&event, "target"), text(&event, "reason"))).collect()
 }
 
@@ -148,7 +148,7 @@ fn a_port_that_is_not_listed_is_not_listened_on_and_any_free_one_needs_all_liste
         assert_eq!(ran.err.contains("remote port forwarding failed"), !allowed, "{tenant} {spec}: {}", ran.err);
         // The next may ask for the same port.
         ended += usize::from(allowed);
-        soon("it listens no more", || events(&door, "listen_end").len() == ended);
+        soon("it listens no more", || door.events("listen_end").len() == ended);
     }
     let _client = Client::start(&door, "alice", &["-R", &format!("7001:127.0.0.1:{host}")], None);
     let fetch = "curl -s --max-time 20 http://localhost:7001/";

@@ -25,7 +25,7 @@ use support::{
     attacked::door_of,
     attacker::{Attacker, Message},
     attacker_channels::{data, direct},
-    forward::{Client, curl, echo, events, forwarded, host_web, server, web},
+    forward::{Client, curl, echo, forwarded, host_web, server, web},
     free_port, root, run_bounded, soon,
 };
 
@@ -149,7 +149,7 @@ fn a_hundred_at_once_arrive_whole_and_leave_a_line_each_and_nothing_else() {
     let echo = echo(&door, "alice", port);
     let (client, local) = forwarded(&door, "alice", port);
     // The one that `forwarded` tried with.
-    soon("the first has ended", || events(&door, "forward_end").len() == 1);
+    soon("the first has ended", || door.events("forward_end").len() == 1);
     let mut streams: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(("127.0.0.1", local)).unwrap()).collect();
     let message = |n: usize| format!("{n:05}").repeat(200);
     for (n, stream) in streams.iter_mut().enumerate() {
@@ -161,10 +161,10 @@ fn a_hundred_at_once_arrive_whole_and_leave_a_line_each_and_nothing_else() {
         stream.read_exact(&mut back).unwrap_or_else(|e| panic!("{n}: {e}\n{}", door.log()));
         assert_eq!(String::from_utf8(back).unwrap(), message(n));
     }
-    assert_eq!(events(&door, "forward_end").len(), 1, "none has ended");
+    assert_eq!(door.events("forward_end").len(), 1, "none has ended");
     drop(streams);
-    soon("all have ended", || events(&door, "forward_end").len() == 101);
-    for event in &events(&door, "forward_end")[1..] {
+    soon("all have ended", || door.events("forward_end").len() == 101);
+    for event in &door.events("forward_end")[1..] {
         assert_eq!(
             (event["kind"].as_str(), event["tenant"].as_str()),
             (Some("direct-tcpip"), Some("alice")),
@@ -196,7 +196,7 @@ fn what_cannot_be_reached_and_what_is_not_allowed_are_told_apart() {
         command.args(["-o", "LogLevel=INFO", "-W", "localhost:9", "-l", tenant, "door"]);
         let ran = run_bounded(command, b"");
         assert!(ran.err.contains(words), "{tenant}: {}", ran.err);
-        assert!(events(&door, "forward_refused").iter().any(|event| event["tenant"] == tenant));
+        assert!(door.events("forward_refused").iter().any(|event| event["tenant"] == tenant));
     }
     for tenant in ["bob", "carol"] {
         let mut command = door.ssh_command();
@@ -232,8 +232,8 @@ fn what_listens_in_a_cell_is_reached_from_that_cell_alone_until_it_is_cancelled(
     }
     // Whatever address is asked for, it is loopback.
     assert_eq!(master.ok("ss -Htln | awk '{print $4}' | grep -vc -e '^127.0.0.1:' -e '^\\[::1\\]:'; true"), "0");
-    soon("its end is on record", || events(&door, "forward_end").len() == 2);
-    let event = &events(&door, "forward_end")[0];
+    soon("its end is on record", || door.events("forward_end").len() == 2);
+    let event = &door.events("forward_end")[0];
     assert_eq!((event["kind"].as_str(), event["target"].as_str()), (Some("forwarded-tcpip"), Some("localhost:0")));
     assert!(event["to_cell"].as_u64() > Some(0) && event["to_client"].as_u64() > Some(0), "{event}");
 
@@ -242,7 +242,7 @@ fn what_listens_in_a_cell_is_reached_from_that_cell_alone_until_it_is_cancelled(
     assert_eq!(run_bounded(command, b"").status, 0);
     let closed = format!("curl -s --max-time 5 http://127.0.0.1:{port}/");
     soon("it listens no more", || master.run(&closed).status == 7);
-    soon("that is on record", || events(&door, "listen_end").len() == 1);
+    soon("that is on record", || door.events("listen_end").len() == 1);
 }
 
 /// "unix sockets both ways"
@@ -279,8 +279,8 @@ fn unix_sockets_lead_both_ways_with_the_tenants_rights() {
     assert_ne!(door.run("bob", "test -e /tmp/out").status, 0);
     drop(client);
     soon("the socket is gone", || door.run("alice", "test ! -e /tmp/out").status == 0);
-    soon("all is on record", || events(&door, "listen_end").len() == 1);
-    let kinds: Vec<_> = events(&door, "forward_end").iter().map(|e| e["kind"].as_str().unwrap().to_owned()).collect();
+    soon("all is on record", || door.events("listen_end").len() == 1);
+    let kinds: Vec<_> = door.events("forward_end").iter().map(|e| e["kind"].as_str().unwrap().to_owned()).collect();
     assert!(
         kinds.contains(&"direct-streamlocal".into()) && kinds.contains(&"forwarded-streamlocal".into()),
         "{kinds:?}"
@@ -293,7 +293,7 @@ fn unix_sockets_lead_both_ways_with_the_tenants_rights() {
     UnixStream::connect(at("roots")).unwrap().read_to_end(&mut nothing).ok();
     assert_eq!(nothing, b"");
     let refused = |event: &serde_json::Value| event["target"] == "/run/systemd/private";
-    soon("that is on record", || events(&door, "forward_refused").iter().any(refused));
+    soon("that is on record", || door.events("forward_refused").iter().any(refused));
 }
 
 /// "`ssh-add -l` inside works and the socket is gone at the end and eve can't connect"
@@ -325,8 +325,8 @@ fn the_agent_is_there_for_its_tenant_and_gone_at_the_end() {
     assert_eq!(&lines[1..3], ["600 alice", "700 alice"]);
     let path = lines[3];
     soon("it is gone", || door.run("alice", &format!("test ! -e $(dirname {path})")).status == 0);
-    soon("its end is on record", || events(&door, "forward_end").len() == 1);
-    let (event, login) = (&events(&door, "forward_end")[0], &events(&door, "login")[0]);
+    soon("its end is on record", || door.events("forward_end").len() == 1);
+    let (event, login) = (&door.events("forward_end")[0], &door.events("login")[0]);
     assert_eq!((&event["kind"], &event["tenant"]), (&"auth-agent".into(), &"alice".into()), "{event}");
     assert_eq!(event["connection"], login["connection"]);
     // A question of ssh-add is five bytes, its answer has the key in it.
@@ -392,7 +392,7 @@ fn a_display_leads_to_the_client_with_its_cookie_and_is_off_unless_allowed() {
             == 0
     });
     assert_eq!(ssh("bob", "echo ${DISPLAY:-none}").text(), "none");
-    soon("it is on record", || events(&door, "forward_end").iter().any(|event| event["kind"] == "x11"));
+    soon("it is on record", || door.events("forward_end").iter().any(|event| event["kind"] == "x11"));
 }
 
 /// "channel idle limits": what moves keeps a forward alive, and a session beside it is not meant
@@ -416,6 +416,6 @@ fn a_forward_on_which_nothing_moves_is_closed() {
     server.expect("closed");
     client.send(&data(session, b"hello"));
     assert_eq!(client.next(&[94]).unwrap()[9..], b"hello"[..]);
-    soon("its end is on record", || events(&door, "forward_end").len() == 1);
-    assert_eq!(events(&door, "forward_end")[0]["to_client"], 16);
+    soon("its end is on record", || door.events("forward_end").len() == 1);
+    assert_eq!(door.events("forward_end")[0]["to_client"], 16);
 }

@@ -30,10 +30,6 @@ fn door(limits: &str) -> Door {
         .start()
 }
 
-fn events(door: &Door, kind: &str) -> Vec<serde_json::Value> {
-    door.audit().into_iter().filter(|event| event["event"] == kind).collect()
-}
-
 #[test]
 fn a_session_that_takes_too_much_memory_is_stopped_and_told_with_its_name_and_the_limit() {
     if !root() {
@@ -48,14 +44,14 @@ fn a_session_that_takes_too_much_memory_is_stopped_and_told_with_its_name_and_th
         ran.err
     );
     assert!(ran.err.contains(") was stopped; see /run/cellblock/usage\n"), "{}", ran.err);
-    soon("the audit file says so", || !events(&door, "session_end").is_empty());
-    let event = &events(&door, "limit_reached")[0];
+    soon("the audit file says so", || !door.events("session_end").is_empty());
+    let event = &door.events("limit_reached")[0];
     assert_eq!(
         (&event["limit"], &event["most"], &event["process"]),
         (&"memory".into(), &(64 << 20).into(), &"python3".into())
     );
     assert_eq!((&event["tenant"], &event["times"]), (&"eve".into(), &1.into()));
-    assert_eq!(events(&door, "session_end")[0]["exit"], "memory_limit");
+    assert_eq!(door.events("session_end")[0]["exit"], "memory_limit");
 }
 
 #[test]
@@ -73,7 +69,7 @@ fn a_program_that_a_shell_started_is_named_too_and_the_shell_goes_on() {
     }
     let usage = door.ok("eve", "cat /run/cellblock/usage");
     assert!(usage.contains("processes_stopped = "), "{usage}");
-    assert!(!events(&door, "limit_reached").is_empty());
+    assert!(!door.events("limit_reached").is_empty());
 }
 
 #[test]
@@ -166,7 +162,7 @@ fn a_fork_bomb_is_told_of_and_its_tenant_can_log_in_and_end_it() {
     // Only builtins: the shell itself is over the limit. It ends with what it ends.
     door.run("eve", "kill -9 -1");
     soon("the bomb is over", || door.run("eve", "ls / >/dev/null").status == 0);
-    let event = &events(&door, "limit_reached")[0];
+    let event = &door.events("limit_reached")[0];
     assert_eq!((&event["limit"], &event["most"]), (&"pids".into(), &32.into()));
 }
 
@@ -375,7 +371,7 @@ fn what_this_host_cannot_enforce_is_refused_or_by_choice_reported() {
     assert_ne!(ran.status, 0);
     assert!(door.log().contains("this host cannot enforce limits.memory_high, limits.io_read"), "{}", door.log());
     assert!(door.ok("easy", "cat /run/cellblock/limits").contains("io_read = \"1M\"  # not enforced on this host"));
-    let event = &events(&door, "limits_forgone")[0];
+    let event = &door.events("limits_forgone")[0];
     assert_eq!(event["limits"], serde_json::json!(["limits.memory_high", "limits.io_read"]));
     assert!(door.log().contains("goes without limits.memory_high, limits.io_read"), "{}", door.log());
 }

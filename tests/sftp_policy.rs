@@ -12,16 +12,11 @@
 
 use std::{fs, process::Command};
 
-use serde_json::Value;
 use support::{
     Door, root, run_bounded,
     sftp::{DENIED, OK, Sftp, batch, string},
     soon,
 };
-
-fn events(door: &Door, kind: &str) -> Vec<Value> {
-    door.audit().into_iter().filter(|event| event["event"] == kind).collect()
-}
 
 /// Only sftp, on the tenant's own files.
 const ONLY: &str = "allow = [\"sftp\"]\n";
@@ -106,7 +101,7 @@ fn every_operation_on_a_file_is_a_line_with_names_escaped() {
     assert_eq!(raw.status(6, &[&handle[..], &[0; 8], &string(&[7; 1000])].concat()), OK);
     assert_eq!(raw.status(4, &handle), OK);
     // What a client was told of is on its way already.
-    soon("open and close are written", || events(&door, "file_operation").len() == 2);
+    soon("open and close are written", || door.events("file_operation").len() == 2);
     let handle = raw.open(name, 1).unwrap();
     raw.ask(5, &[&handle[..], &[0; 8], &[0, 0, 255, 255]].concat());
     assert_eq!(raw.status(10, &[&handle[..], &4u32.to_be_bytes(), &0o600u32.to_be_bytes()].concat()), OK);
@@ -118,9 +113,9 @@ fn every_operation_on_a_file_is_a_line_with_names_escaped() {
     assert_eq!(raw.status(13, &string(b"b")), OK);
     assert_ne!(raw.status(13, &string(b"/etc/passwd")), OK);
     assert_eq!(raw.end(), 0);
-    soon("the end is written", || events(&door, "session_end").len() == 1);
+    soon("the end is written", || door.events("session_end").len() == 1);
 
-    let lines = events(&door, "file_operation");
+    let lines = door.events("file_operation");
     let told: Vec<_> =
         lines.iter().map(|line| (line["operation"].as_str().unwrap(), line["path"].as_str().unwrap())).collect();
     let escaped = "a\\n\\x1b[2J\\xff";
@@ -144,7 +139,7 @@ fn every_operation_on_a_file_is_a_line_with_names_escaped() {
     assert_eq!(lines[11]["read"], 1000);
     assert_eq!((&lines[6]["to"], &lines[7]["to"], &lines[8]["to"]), (&"b".into(), &"target".into(), &"hard".into()));
     assert!(lines[10]["error"].is_string() && lines[9].get("error").is_none());
-    let start = &events(&door, "session_start")[0];
+    let start = &door.events("session_start")[0];
     assert!(lines.iter().all(|line| line["session"] == start["session"] && line["tenant"] == "alice"));
     assert_eq!((&start["kind"], &start["command"]), (&"subsystem".into(), &"sftp".into()));
     // Before the receipt of its session.
@@ -168,10 +163,10 @@ fn a_flood_of_operations_is_counted_and_slows_nobody_down() {
         ids.into_iter().for_each(|id| drop(raw.reply(id)));
     }
     assert_eq!(raw.end(), 0);
-    soon("the end is written", || events(&door, "session_end").len() == 1);
-    let listed = events(&door, "file_operation").len() as u64;
+    soon("the end is written", || door.events("session_end").len() == 1);
+    let listed = door.events("file_operation").len() as u64;
     let unlisted: u64 =
-        events(&door, "file_operations_unlisted").iter().map(|line| line["operations"].as_u64().unwrap()).sum();
+        door.events("file_operations_unlisted").iter().map(|line| line["operations"].as_u64().unwrap()).sum();
     assert_eq!(listed + unlisted, rounds * batch);
     assert!(listed >= 10_000 && unlisted > 0, "{listed} {unlisted}");
 }

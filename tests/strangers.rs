@@ -80,10 +80,6 @@ fn penalties(door: &Door) -> Vec<Value> {
     listed(door)["penalties"].as_array().unwrap().clone()
 }
 
-fn events(door: &Door, name: &str) -> Vec<Value> {
-    door.audit().into_iter().filter(|event| event["event"] == name).collect()
-}
-
 /// How long a good login takes, from the start of `ssh` to its end.
 fn login_takes(door: &Door) -> Duration {
     let ran = door.run("alice", "echo in");
@@ -111,7 +107,7 @@ fn whoever_fails_again_and_again_is_turned_away_and_nobody_else_is() {
         .start();
     // One failure is a typo.
     assert_ne!(ssh_from(&door, "127.0.0.2", "nobody").status, 0);
-    soon("the failure is on record", || events(&door, "connection_end").len() == 1);
+    soon("the failure is on record", || door.events("connection_end").len() == 1);
     assert!(is_served(&door, [127, 0, 0, 2]));
     assert_eq!(penalties(&door), [] as [Value; 0]);
     // Two are too many.
@@ -123,9 +119,9 @@ fn whoever_fails_again_and_again_is_turned_away_and_nobody_else_is() {
 
     let [penalty] = &penalties(&door)[..] else { panic!() };
     assert_eq!((&penalty["source"], &penalty["cause"]), (&Value::from("127.0.0.2"), &Value::from("invaliduser")));
-    let [start] = &events(&door, "penalty_start")[..] else { panic!("{:?}", door.audit()) };
+    let [start] = &door.events("penalty_start")[..] else { panic!("{:?}", door.audit()) };
     assert_eq!((&start["source"], &start["cause"]), (&Value::from("127.0.0.2"), &Value::from("invaliduser")));
-    assert!(events(&door, "connection_refused").iter().any(|event| event["reason"] == "penalty"));
+    assert!(door.events("connection_refused").iter().any(|event| event["reason"] == "penalty"));
     assert!(door.log().contains("connections from 127.0.0.2 are refused for"), "{}", door.log());
 }
 
@@ -171,8 +167,8 @@ fn what_breaks_the_protocol_behind_the_monitor_counts_as_a_crash() {
     soon("the block is turned away", || penalties(&door).len() == 1);
     assert_eq!(penalties(&door)[0]["source"], "127.0.7.0/24");
     assert_eq!(penalties(&door)[0]["cause"], "crash");
-    soon("the end is on record", || events(&door, "connection_end").len() == 1);
-    assert_eq!(events(&door, "connection_end")[0]["reason"], "ssh process crashed");
+    soon("the end is on record", || door.events("connection_end").len() == 1);
+    assert_eq!(door.events("connection_end")[0]["reason"], "ssh process crashed");
     assert!(!is_served(&door, [127, 0, 7, 2]));
     assert!(is_served(&door, [127, 0, 7, 9]));
     assert!(is_served(&door, [127, 0, 8, 1]));
@@ -200,7 +196,7 @@ fn blocks_of_ipv6_count_as_one_and_can_be_exempt() {
     };
     let exempt = door("\"::/16\"");
     assert_ne!(ssh(&exempt, "nobody").status, 0);
-    soon("the failure is on record", || events(&exempt, "connection_end").len() == 1);
+    soon("the failure is on record", || exempt.events("connection_end").len() == 1);
     assert_eq!(ssh(&exempt, "alice").text(), "in", "{}", exempt.log());
     drop(exempt);
 
@@ -209,7 +205,7 @@ fn blocks_of_ipv6_count_as_one_and_can_be_exempt() {
     soon("the block is turned away", || penalties(&door).len() == 1);
     assert_eq!(penalties(&door)[0]["source"], "::/64");
     assert_eq!(ssh(&door, "alice").status, 255);
-    assert_eq!(events(&door, "connection_refused")[0]["reason"], "penalty");
+    assert_eq!(door.events("connection_refused")[0]["reason"], "penalty");
     // An address of IPv4 is no part of a block of IPv6.
     assert_eq!(door.ok("alice", "echo in"), "in");
 }
@@ -274,10 +270,10 @@ fn ten_thousand_garbage_connections_hold_nobody_up() {
     let took = start.elapsed();
     eprintln!("{GARBAGE} garbage connections in {took:?}; logins meanwhile: {logins:?}, alone: {alone:?}");
     took_less_than_promised(&logins);
-    let started = events(&door, "penalty_start");
+    let started = door.events("penalty_start");
     let sources: BTreeSet<&str> = started.iter().filter_map(|event| event["source"].as_str()).collect();
     assert_eq!(sources.len(), ADDRESSES, "{started:?}");
-    let served = events(&door, "connection_accepted").len();
+    let served = door.events("connection_accepted").len();
     assert!(served < GARBAGE / 2, "{served} connections were served");
     door.peaks().unwrap().are_of_strangers();
     assert!(!door.log().contains("panicked"), "{}", door.log());

@@ -29,11 +29,8 @@ pub(super) struct Dialogue {
 impl Login<'_> {
     /// The client wants to be asked as `user`.
     pub(super) fn begin(&mut self, user: String, started: Instant) -> Result<Option<Proved>, End> {
-        // Nothing is started for those who are not asked for it, tenants or not.
-        if !self.progress.next(&user, self.house).contains(&Method::KeyboardInteractive) {
-            self.refuse(&user, Method::KeyboardInteractive.name(), None, &Refused::NotInTurn.to_string());
-            self.say_no(&user, started, even_out)?;
-            return Ok(None);
+        if let Err(refused) = self.is_turn_of(Method::KeyboardInteractive, &user) {
+            return self.give_up(&user, &refused.to_string(), started);
         }
         let candidate = Candidate::new(&user, &self.house.stranger.pam_service, &*self.house.tenant);
         let about = About { service: candidate.service(), user: candidate.user(), peer: self.conn.ends.peer.ip() };

@@ -184,12 +184,12 @@ impl Login<'_> {
 
     /// See [`prove`] for `to_the_end`.
     fn judge_key(&mut self, user: &str, key: &[u8], to_the_end: bool) -> Result<(Identity, Tenant), Refused> {
-        self.is_turn_of_keys(user)?;
+        self.is_turn_of(Method::PublicKey, user)?;
         report(self.house, prove(&self.claim(user, key), &*self.house.tenant, &*self.house.key_lines, to_the_end))
     }
 
     fn judge_certificate(&mut self, user: &str, certificate: &[u8]) -> Result<(Identity, Tenant), Refused> {
-        self.is_turn_of_keys(user)?;
+        self.is_turn_of(Method::PublicKey, user)?;
         let claim = self.claim(user, certificate);
         report(self.house, prove_certificate(&claim, &*self.house.tenant, &*self.house.key_lines))
     }
@@ -198,18 +198,15 @@ impl Login<'_> {
         Claim { user, key, peer: self.conn.ends.peer.ip(), now: Timestamp::now().as_second() }
     }
 
-    /// A key counts where `user` is asked for one. Elsewhere none does, and none is looked for: the answer to an
-    /// offer, or its time, would tell which are authorized.
-    fn is_turn_of_keys(&mut self, user: &str) -> Result<(), Refused> {
-        let in_turn = self.progress.next(user, self.house).contains(&Method::PublicKey);
+    /// Whether `user` is asked for this now. Elsewhere nothing is looked for, computed or started, for tenants or not:
+    /// the answer, or its time, would tell of what there is.
+    pub(super) fn is_turn_of(&mut self, method: Method, user: &str) -> Result<(), Refused> {
+        let in_turn = self.progress.next(user, self.house).contains(&method);
         in_turn.then_some(()).ok_or(Refused::NotInTurn)
     }
 
     fn judge_password(&mut self, user: &str, password: &Secret) -> Result<(Identity, Tenant), Refused> {
-        // Nothing is computed for those who are not asked for a password, tenants or not.
-        if !self.progress.next(user, self.house).contains(&Method::Password) {
-            return Err(Refused::NotInTurn);
-        }
+        self.is_turn_of(Method::Password, user)?;
         let judged = match self.house.hashing.wait() {
             Ok(_leave) => prove_password(user, password, self.conn.ends.peer.ip(), &*self.house.tenant),
             Err(failure) => Err(Refused::Config(failure.to_string())),

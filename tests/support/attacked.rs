@@ -75,9 +75,8 @@ pub fn well(door: &Door) {
     assert!(!door.log().contains("panicked"), "{}", door.log());
     let written = fs::metadata(door.dir.join("audit.jsonl")).map_or(0, |facts| facts.len());
     assert!(written < MOST_AUDIT, "{written} bytes in the audit file");
-    let ends = door.audit().into_iter().filter(|event| event["event"] == "connection_end");
-    let reasons: Vec<_> = ends.map(|event| event["reason"].as_str().unwrap_or_default().to_owned()).collect();
-    let captured: Vec<_> = reasons.iter().filter(|reason| reason.starts_with("ssh process")).collect();
+    let ends = door.ends();
+    let captured: Vec<_> = ends.iter().filter(|reason| reason.starts_with("ssh process")).collect();
     assert!(captured.is_empty(), "{captured:?}\n{}", door.log());
 }
 

@@ -44,5 +44,5 @@ pub fn refusal(why: NoEntry) -> String {
 }
 
 pub fn events(host: &Host, name: &str) -> Vec<Value> {
-    host.door.audit().into_iter().filter(|line| line["event"] == name).collect()
+    host.door.events(name)
 }

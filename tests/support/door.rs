@@ -288,6 +288,17 @@ impl Door {
         format!("--- the door's log\n{}", String::from_utf8_lossy(&text[start..]))
     }
 
+    /// The lines of the audit log of this kind.
+    pub fn events(&self, kind: &str) -> Vec<serde_json::Value> {
+        self.audit().into_iter().filter(|event| event["event"] == kind).collect()
+    }
+
+    /// Why connections ended, as the audit log has it.
+    pub fn ends(&self) -> Vec<String> {
+        let ends = self.events("connection_end").into_iter();
+        ends.map(|event| event["reason"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// The audit log, one parsed line each.
     pub fn audit(&self) -> Vec<serde_json::Value> {
         let text = fs::read_to_string(self.dir.join("audit.jsonl")).unwrap_or_default();

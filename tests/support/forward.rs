@@ -7,8 +7,6 @@ use std::{
     thread,
 };
 
-use serde_json::Value;
-
 use super::{Door, Running, free_port, run_bounded, soon};
 
 /// A client that stays connected, with what it says on stderr.
@@ -88,8 +86,4 @@ pub fn curl(args: &[&str]) -> (i32, String) {
     command.args(["-s", "--max-time", "20"]).args(args);
     let ran = run_bounded(command, b"");
     (ran.status, ran.text())
-}
-
-pub fn events(door: &Door, kind: &str) -> Vec<Value> {
-    door.audit().into_iter().filter(|event| event["event"] == kind).collect()
 }
