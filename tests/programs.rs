@@ -51,7 +51,8 @@ const PROGRAMS: [(&str, &str); 14] = [
         git gc -q --aggressive --prune=now; git fsck --full 2>/dev/null; git checkout -qb side HEAD~1; git stash list
         git clone -q . ../c; test "$(git -C ../c log --oneline --all | wc -l)" = 3
         (git daemon --base-path=.. --export-all --listen=127.0.0.1 --port=9418 --reuseaddr --pid-file=../pid --detach)
-        git clone -q git://127.0.0.1/r ../d; kill "$(cat ../pid)"
+        for n in $(seq 50); do git clone -q git://127.0.0.1/r ../d 2>/dev/null && break; sleep 0.1; done
+        test "$(git -C ../d log --oneline | wc -l)" = 2; kill "$(cat ../pid)"
     "#,
     ),
     (
@@ -113,8 +114,8 @@ J
         "tmux",
         r#"export TERM=xterm; trap 'tmux -L t kill-server 2>/dev/null || true' EXIT
         tmux -L t -f /dev/null new-session -d -x 80 -y 24 'sh'; tmux -L t send-keys 'echo $((6*7))' Enter
-        for n in $(seq 100); do tmux -L t capture-pane -p | grep -qx 42 && break; sleep 0.1; done
-        tmux -L t capture-pane -p | grep -qx 42; tmux -L t split-window; tmux -L t kill-server
+        for n in $(seq 100); do tmux -L t capture-pane -p | grep -q '42$' && break; sleep 0.1; done
+        tmux -L t capture-pane -p | grep -q '42$'; tmux -L t split-window; tmux -L t kill-server
     "#,
     ),
     (
