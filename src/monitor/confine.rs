@@ -162,3 +162,66 @@ fn give_up(pidfd: BorrowedFd<'_>) -> Result<()> {
     process::wait_for(pidfd).map_err(failed)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{BufRead as _, BufReader},
+        process::{Child, Command, Stdio},
+    };
+
+    use super::*;
+
+    const ID: u32 = 64_778;
+
+    /// A process in namespaces of its own but for one, until it is dropped.
+    struct Alone {
+        unshare: Child,
+        pid: Pid,
+    }
+
+    impl Alone {
+        fn but_for(shared: &str) -> Self {
+            let all = ["user", "mount", "pid", "net", "ipc", "uts", "cgroup"];
+            let own = all.iter().filter(|namespace| **namespace != shared).map(|namespace| format!("--{namespace}"));
+            let mut unshare = Command::new("unshare");
+            // It ends with its input.
+            unshare.args(own).args(["--fork", "sh", "-c", "echo up; read -r line"]);
+            let mut unshare = unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            let mut up = String::new();
+            BufReader::new(unshare.stdout.take().unwrap()).read_line(&mut up).unwrap();
+            assert_eq!(up, "up\n", "without its own {shared}");
+            let children = format!("/proc/{0}/task/{0}/children", unshare.id());
+            let pid = fs::read(children).unwrap();
+            let pid = String::from_utf8(pid).unwrap().trim().parse().unwrap();
+            Self { unshare, pid }
+        }
+    }
+
+    impl Drop for Alone {
+        fn drop(&mut self) {
+            drop(self.unshare.stdin.take());
+            self.unshare.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_process_that_shares_a_namespace_with_the_host_is_not_let_go_on() {
+        if process::effective_uid() != 0 {
+            assert!(std::env::var_os("REQUIRE_ROOT").is_none(), "REQUIRE_ROOT is set and this is not root");
+            return;
+        }
+        map_and_check(Alone::but_for("none").pid, ID, ID).unwrap();
+        for (shared, link) in
+            [("mount", "mnt"), ("pid", "pid"), ("net", "net"), ("ipc", "ipc"), ("uts", "uts"), ("cgroup", "cgroup")]
+        {
+            let alone = Alone::but_for(shared);
+            let said = map_and_check(alone.pid, ID, ID).unwrap_err().to_string();
+            assert!(said.contains(&format!("/ns/{link}: not a namespace of its own")), "{shared}: {said}");
+        }
+        // The host's has a map, which nobody may write.
+        let alone = Alone::but_for("user");
+        let said = map_and_check(alone.pid, ID, ID).unwrap_err().to_string();
+        assert!(said.contains("uid_map"), "{said}");
+    }
+}

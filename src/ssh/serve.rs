@@ -72,6 +72,7 @@ struct Parts {
 
 /// Makes everything that takes more than the sandbox allows, then goes into it.
 fn prepare(connection: OwnedFd, link: &OwnedFd) -> Result<(Runtime, Parts)> {
+    sandbox::read_back_descriptors(LINK + 1)?;
     let failed = |error: std::io::Error| -> Failure { fail("starting the runtime", "", error) };
     let copy = || fd::duplicate(link.as_fd()).map_err(|errno| fail("preparing the link", "", errno));
     overheard::listen().map_err(|error| fail("listening to the library's log", "", error))?;

@@ -1,8 +1,11 @@
 //! File descriptors: flags, and what exec must not carry along.
 
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
-use rustix::io::FdFlags;
+use rustix::{
+    fs::{Dir, Mode, OFlags},
+    io::FdFlags,
+};
 
 use super::{Errno, SysResult, error::retry};
 
@@ -37,7 +40,6 @@ pub fn read_more(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> SysResult<usize> {
 ///
 /// For a process that is about to exec and lays out the numbers that the program expects.
 pub fn place_at(fd: BorrowedFd<'_>, at: RawFd) -> SysResult<()> {
-    use std::os::fd::AsRawFd as _;
     if fd.as_raw_fd() == at {
         return keep_on_exec(fd);
     }
@@ -75,6 +77,21 @@ pub fn close_on_exec_from(first: u32) -> SysResult<()> {
     // SAFETY: close_range takes three integers and, with this flag, closes nothing now.
     let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if done < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
+/// Whether the process has no descriptor from `first` up, as `/proc/self/fd` says.
+pub fn none_from(first: RawFd) -> SysResult<bool> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = Dir::new(rustix::fs::open(c"/proc/self/fd", flags, Mode::empty())?)?;
+    // It lists itself, too.
+    let own = directory.fd()?.as_raw_fd();
+    for entry in directory {
+        let number = entry?.file_name().to_str().ok().and_then(|name| name.parse::<RawFd>().ok());
+        if number.is_some_and(|number| number >= first && number != own) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// pipe2(2): the end to read from and the end to write to, close-on-exec.

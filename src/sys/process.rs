@@ -305,12 +305,12 @@ pub fn set_name(name: &CStr) -> SysResult<()> {
 /// The kernel sets it anew at every change of ids, so call it again after each (docs/kernel.md, D).
 pub fn make_undumpable() -> SysResult<()> {
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-    match rustix::process::dumpable_behavior()? {
-        rustix::process::DumpableBehavior::NotDumpable => Ok(()),
-        rustix::process::DumpableBehavior::Dumpable | rustix::process::DumpableBehavior::DumpableReadableOnlyByRoot => {
-            Err(Errno::EPERM)
-        }
-    }
+    if is_undumpable()? { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// `PR_GET_DUMPABLE`: whether [`make_undumpable`] holds.
+pub fn is_undumpable() -> SysResult<bool> {
+    Ok(rustix::process::dumpable_behavior()? == rustix::process::DumpableBehavior::NotDumpable)
 }
 
 /// chdir(2).

@@ -133,8 +133,14 @@ impl Resource {
 pub fn limit(resource: Resource, value: u64) -> SysResult<()> {
     let wanted = rustix::process::Rlimit { current: Some(value), maximum: Some(value) };
     rustix::process::setrlimit(resource.raw(), wanted)?;
+    if is_limited(resource, value) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// Whether [`limit`] holds.
+#[must_use]
+pub fn is_limited(resource: Resource, value: u64) -> bool {
     let set = rustix::process::getrlimit(resource.raw());
-    if set.current == Some(value) && set.maximum == Some(value) { Ok(()) } else { Err(Errno::EPERM) }
+    set.current == Some(value) && set.maximum == Some(value)
 }
 
 /// Gives up every capability in every set, and every way to get one back (capabilities(7)).

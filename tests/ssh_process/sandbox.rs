@@ -2,9 +2,22 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
-    os::unix::fs::MetadataExt as _,
+    fs::{self, File},
+    os::{
+        fd::AsFd as _,
+        unix::{fs::MetadataExt as _, net::UnixStream},
+    },
     process::{Child, Command, Stdio},
+};
+
+use cellblock::sys::{
+    before_exec,
+    process::{self, Ended, Forked, namespaces},
+    seqpacket,
+};
+use cellblock::wire::{
+    Link,
+    login::{Reply, Request},
 };
 
 use crate::{
@@ -17,6 +30,7 @@ pub const TESTS: &[Test] = &[
     ("the_sandbox_holds_before_and_after_the_login", holds),
     ("the_process_ends_with_its_monitor", ends_with_monitor),
     ("a_client_that_never_speaks_meets_the_sandbox_too", silent_client),
+    ("with_a_descriptor_too_many_it_reads_nothing_and_says_so", a_descriptor_too_many),
     ("every_call_of_the_list_is_used", every_call_is_used),
 ];
 
@@ -102,6 +116,31 @@ fn silent_client(door: &Door) {
     assert_confined(pid);
     drop(client);
     wait_for(|| door.ssh_processes().is_empty().then_some(()));
+}
+
+/// One that outlived the exec by mistake would outlive the sandbox as well: a file, a socket, a directory of the host.
+fn a_descriptor_too_many(_door: &Door) {
+    let (_client, connection) = UnixStream::pair().unwrap();
+    let (link, their_link) = seqpacket::pair().unwrap();
+    let too_many = File::open("/etc/passwd").unwrap();
+    let program = File::open(env!("CARGO_BIN_EXE_cellblock-ssh")).unwrap();
+    // Were it let go on, it should find no root of the host's to leave.
+    match process::clone_into(namespaces::USER | namespaces::MOUNT, None).unwrap() {
+        Forked::Child => {
+            let program = before_exec::out_of_the_way(program.as_fd()).unwrap();
+            let fds = [None, None, None, Some(connection.as_fd()), Some(their_link.as_fd()), Some(too_many.as_fd())];
+            before_exec::lay_out(fds).unwrap();
+            let _failed = process::exec(program.as_fd(), &[c"cellblock-ssh".into()], &[]);
+            process::exit_now(9);
+        }
+        Forked::Parent { pidfd, .. } => {
+            drop(their_link);
+            let (request, _fds) = Link::<Reply, Request>::new(link).receive().unwrap();
+            let Request::Note { text } = request else { panic!("{request:?}") };
+            assert!(text.contains("no descriptors but those that it is to have: it does not hold"), "{text}");
+            assert_eq!(process::wait_for(pidfd.as_fd()).unwrap(), Ended::Exited(1));
+        }
+    }
 }
 
 /// Traces a connection that does some of everything.
