@@ -22,12 +22,22 @@ pub(crate) struct Entry {
     argument: Option<Condition>,
     /// Only on this architecture, where others lack the call.
     arch: Option<String>,
+    /// Only in these builds.
+    builds: Option<Builds>,
     /// What needs it.
     #[cfg_attr(not(test), expect(dead_code, reason = "for the reader of the list; a test demands it"))]
     why: String,
     /// Why a test run may not see it used.
     #[cfg_attr(not(test), expect(dead_code, reason = "for tests/ssh_process.rs, which reads the list too"))]
     rare: Option<String>,
+}
+
+/// Some builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Builds {
+    /// Those whose assertions are on, the standard library's own among them.
+    Debug,
 }
 
 #[derive(Debug, Deserialize)]
@@ -41,10 +51,15 @@ struct Condition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BadList(pub(crate) String);
 
-/// The rules for this architecture.
+/// The rules for this architecture and this build.
 pub(crate) fn rules(text: &str) -> Result<Vec<Allowed>, BadList> {
+    rules_of(text, cfg!(debug_assertions))
+}
+
+fn rules_of(text: &str, debug: bool) -> Result<Vec<Allowed>, BadList> {
     entries(text)?
         .into_iter()
+        .filter(|entry| debug || entry.builds != Some(Builds::Debug))
         .filter(|entry| entry.arch.as_deref().is_none_or(|arch| arch == std::env::consts::ARCH))
         .map(|entry| {
             let call = seccomp::number(&entry.call).ok_or_else(|| BadList(format!("no call {}", entry.call)))?;
@@ -73,6 +88,16 @@ mod tests {
         let told = |entry: &Entry| told(&entry.why) && entry.rare.as_deref().is_none_or(told);
         assert!(entries(TEXT).unwrap().iter().all(told));
         assert!(!rules(TEXT).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_debug_builds_call_is_not_allowed_in_others() {
+        let list = "[[allow]]\ncall = \"fcntl\"\nbuilds = \"debug\"\nwhy = \"assertions\"";
+        assert_eq!(rules_of(list, true).unwrap().len(), 1);
+        assert_eq!(rules_of(list, false), Ok(Vec::new()));
+        let all = |debug| rules_of(TEXT, debug).unwrap();
+        let fcntl = seccomp::number("fcntl").unwrap();
+        assert!(all(true).iter().any(|rule| rule.call == fcntl) && all(false).iter().all(|rule| rule.call != fcntl));
     }
 
     #[test]

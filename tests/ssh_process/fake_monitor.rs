@@ -8,9 +8,9 @@ use std::{
     net::TcpListener,
     os::{
         fd::{AsFd as _, OwnedFd},
-        unix::process::CommandExt as _,
+        unix::{net::UnixListener, process::CommandExt as _},
     },
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -23,7 +23,7 @@ use cellblock::sys::{
 };
 use cellblock::wire::{
     Link, LinkError,
-    forward::NoForward,
+    forward::{NoForward, Place},
     login::{LoggedIn, Method, Refusal, Reply, Request, Setup},
     session::{Exit, Program, Terminal},
 };
@@ -62,6 +62,7 @@ pub fn run(dir: &Path) {
 }
 
 struct FakeMonitor {
+    dir: PathBuf,
     link: Link<Reply, Request>,
     log: File,
     key: Vec<u8>,
@@ -78,7 +79,16 @@ impl FakeMonitor {
         let key = ssh_key::PublicKey::from_openssh(&key).unwrap().to_bytes().unwrap();
         let host_key = Secret::new(std::fs::read(dir.join("host_key")).unwrap());
         let log = OpenOptions::new().append(true).create(true).open(dir.join("log")).unwrap();
-        Self { link, log, key, host_key, programs: HashMap::new(), limited: HashSet::new(), children: Vec::new() }
+        Self {
+            dir: dir.to_owned(),
+            link,
+            log,
+            key,
+            host_key,
+            programs: HashMap::new(),
+            limited: HashSet::new(),
+            children: Vec::new(),
+        }
     }
 
     fn serve(&mut self) {
@@ -182,17 +192,27 @@ impl FakeMonitor {
                     process::kill(-*pid, signal::SIGHUP).unwrap();
                 }
             }
+            // In the directory of the tests, and nowhere else.
+            Request::Listen { forward, place: Place::Unix { path } }
+                if Path::new(&path).parent() == Some(&self.dir) =>
+            {
+                let listener = UnixListener::bind(path).unwrap();
+                self.reply(&Reply::ForwardOpened { forward, port: 0 }, vec![listener.into()]);
+            }
             Request::Connect { forward, .. } | Request::Listen { forward, .. } => {
                 let why = NoForward::Prohibited;
                 self.reply(&Reply::ForwardRefused { forward, why }, Vec::new());
             }
-            Request::Accepted { .. } | Request::ForwardEnded { .. } => panic!("nothing was forwarded"),
             Request::LogInByCertificate { .. }
             | Request::Password { .. }
             | Request::KeyboardInteractive { .. }
             | Request::Answers { .. }
             | Request::TriedMethod { .. } => self.reply(&no(), Vec::new()),
-            Request::RefusedUnasked { .. } | Request::GaveUp { .. } | Request::Note { .. } => {}
+            Request::Accepted { .. }
+            | Request::ForwardEnded { .. }
+            | Request::RefusedUnasked { .. }
+            | Request::GaveUp { .. }
+            | Request::Note { .. } => {}
         }
     }
 
