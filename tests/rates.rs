@@ -1,5 +1,6 @@
 //! What is shared out while it is used: processor time by weight, disks by rate and weight, memory
-//! above `memory_high`. All but the first is cgroup v2's: tests/vm/run runs it on Debian's kernels.
+//! above `memory_high` and into swap. All but the first is cgroup v2's: tests/vm/run runs it on
+//! Debian's kernels.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,11 +15,12 @@ use std::{
     env, fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    process::Command,
     thread,
     time::Duration,
 };
 
-use support::{Door, procfs, root};
+use support::{Door, patience, procfs, root, until};
 
 /// Long enough for quotas of 100 ms and for the disk's own periods.
 const MEASURE: Duration = Duration::from_secs(5);
@@ -204,4 +206,80 @@ fn above_memory_high_memory_is_taken_back_and_nobody_is_stopped() {
     let events = fs::read_to_string(group(&door, "held").join("sessions/memory.events")).unwrap();
     let high = events.lines().find_map(|line| line.strip_prefix("high ")?.parse::<u64>().ok());
     assert!(high > Some(0), "{events}");
+}
+
+/// Swap of the whole machine until it is dropped: a VM's, that names the file for it.
+struct Swap(PathBuf);
+
+impl Swap {
+    fn on() -> Option<Self> {
+        let Some(file) = env::var_os("SWAP_FILE").map(PathBuf::from) else {
+            skip("swap is switched on in a VM alone (SWAP_FILE, tests/vm/init)");
+            return None;
+        };
+        // The kernel swaps to no file with holes (swapon(8)).
+        sh(&format!(
+            "dd if=/dev/zero of={0} bs=1M count=192 && chmod 600 {0} && mkswap {0} && swapon {0}",
+            file.display()
+        ));
+        Some(Self(file))
+    }
+}
+
+impl Drop for Swap {
+    fn drop(&mut self) {
+        sh(&format!("swapoff {0} && rm {0}", self.0.display()));
+    }
+}
+
+fn sh(line: &str) {
+    let ran = Command::new("sh").args(["-c", line]).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output().unwrap();
+    assert!(ran.status.success(), "{line}: {}", String::from_utf8_lossy(&ran.stderr));
+}
+
+/// "`limits.swap`: how much of it may lie in swap"
+#[test]
+fn no_more_goes_to_swap_than_the_limit_on_it() {
+    if !v2() {
+        return;
+    }
+    let Some(_swap) = Swap::on() else { return };
+    let door = Door::with("[defaults]\nroot = \"host\"\n")
+        .tenant("none", "limits = { memory = \"64M\" }")
+        .tenant("little", "limits = { memory = \"64M\", swap = \"16M\" }")
+        .tenant("much", "limits = { memory = \"64M\", swap = \"128M\" }")
+        .start();
+    // 100 MiB, each page of its own, then up or dead.
+    let fill =
+        "python3 -c 'a = bytearray(b\"x\") * (100 << 20); print(\"filled\", flush=True); input()'; echo status $?";
+    let swapped = |tenant: &str, file: &str| {
+        let text = fs::read_to_string(group(&door, tenant).join("sessions").join(file)).unwrap();
+        text.trim().parse::<u64>().unwrap() >> 20
+    };
+    for (tenant, most) in [("none", 0), ("little", 16)] {
+        let keep = door.spawn(tenant, "echo up; exec cat");
+        keep.expect("up");
+        assert_eq!(swapped(tenant, "memory.swap.max"), most);
+        let filling = door.spawn(tenant, fill);
+        let mut seen = 0;
+        let is_stopped = until(patience(60), || {
+            seen = seen.max(swapped(tenant, "memory.swap.current"));
+            stopped(&group(&door, tenant)) > 0
+        });
+        assert!(is_stopped && (most / 2..=most).contains(&seen), "{tenant}: {seen} MiB of {most}: {is_stopped}");
+        filling.expect("status 137");
+    }
+    let filled = door.spawn("much", fill);
+    filled.expect("filled");
+    let used = swapped("much", "memory.swap.current");
+    assert!((30..=128).contains(&used), "{used} MiB of 128");
+    assert_eq!(stopped(&group(&door, "much")), 0);
+    let usage: toml::Table = door.ok("much", "cat /run/cellblock/usage").parse().unwrap();
+    assert!(usage["swap"].as_integer() > Some(30 << 20), "{usage}");
+}
+
+/// Processes that were stopped for the memory of a group.
+fn stopped(group: &Path) -> u64 {
+    let events = fs::read_to_string(group.join("sessions/memory.events")).unwrap();
+    events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap()
 }
