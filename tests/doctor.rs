@@ -110,6 +110,25 @@ fn doctor(scratch: &Scratch) -> Told {
     doctor_as(Path::new(env!("CARGO_BIN_EXE_cellblock")), &scratch.path().join("cellblock.toml"), 0)
 }
 
+/// In a mount namespace of its own, with another `/etc`: a copy of this host's, changed by a line of shell. Other
+/// directories that the line makes lie over the host's as well: `usr-bin` over `/usr/bin`.
+fn doctor_elsewhere(scratch: &Scratch, change: &str) -> Told {
+    let at = scratch.path().display();
+    let script = format!(
+        "cd {at}; cp -a /etc etc; {change}; mount --bind etc /etc; [ ! -e usr-bin ] || mount --bind usr-bin /usr/bin; exec \"$0\" \"$@\""
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-ec", &script, env!("CARGO_BIN_EXE_cellblock")]);
+    command.args(["--config", &format!("{at}/cellblock.toml"), "doctor", "--json"]);
+    let output = command.output().expect("unshare (util-linux)");
+    for made in ["etc", "usr-bin"].iter().map(|name| scratch.path().join(name)).filter(|made| made.exists()) {
+        fs::remove_dir_all(made).unwrap();
+    }
+    let json: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
+    Told { status: output.status.code().unwrap(), text: String::new(), json }
+}
+
 /// "every check id appears in docs/doctor.md"
 #[test]
 fn the_page_is_the_table_of_checks() {
@@ -242,31 +261,11 @@ fn ids_that_others_have_are_reported() {
     }
     let scratch = Scratch::new("doctor-ids");
     config(&scratch, |text| text);
-    // In a mount namespace of its own: another /etc, with an account and a line of somebody's.
-    let at = scratch.path().display().to_string();
-    let script = format!(
-        "cp -a /etc {at}/etc && echo 'ann:x:1900000500:1900000500::/:/bin/sh' >>{at}/etc/passwd && \
-         echo 'ben:1900500000:65536' >{at}/etc/subuid && mount --bind {at}/etc /etc && exec \"$0\" \"$@\""
-    );
-    let binary = env!("CARGO_BIN_EXE_cellblock");
     let doctor = || {
-        let mut command = Command::new("unshare");
-        command.args([
-            "-m",
-            "sh",
-            "-ec",
-            &script,
-            binary,
-            "--config",
-            &format!("{at}/cellblock.toml"),
-            "doctor",
-            "--json",
-        ]);
-        let output = command.output().expect("unshare (util-linux)");
-        fs::remove_dir_all(scratch.path().join("etc")).unwrap();
-        let json: Value = serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr)));
-        Told { status: output.status.code().unwrap(), text: String::new(), json }
+        doctor_elsewhere(
+            &scratch,
+            "echo 'ann:x:1900000500:1900000500::/:/bin/sh' >>etc/passwd; echo 'ben:1900500000:65536' >etc/subuid",
+        )
     };
     let told = doctor();
     told.is("id-pool", "warn", "account 1900000500, ben in /etc/subuid (1900500000-1900565535)");
@@ -277,6 +276,35 @@ fn ids_that_others_have_are_reported() {
     told.is("id-ranges", "fail", "alice (1900000001-1900065536) with account 1900000500");
     scratch.write("state/ids.toml", "alice = { first = 1900560000, count = 65536 }\n");
     doctor().is("id-ranges", "fail", "with ben in /etc/subuid");
+}
+
+/// docs/enter.md: cron and at "run `/bin/sh` whatever shell an account has"
+#[test]
+fn accounts_that_are_tenants_and_may_have_jobs_on_the_host_are_named_with_the_file_that_keeps_them_out() {
+    if !root() {
+        return;
+    }
+    let scratch = Scratch::new("doctor-jobs");
+    config(&scratch, |text| format!("{text}host_user = \"ann\"\n"));
+    let ann = "echo 'ann:x:1800000500:1800000500::/:/usr/sbin/cellblock-shell' >>etc/passwd";
+    let told = |line: &str| {
+        doctor_elsewhere(&scratch, &format!("{ann}; mkdir usr-bin; rm -f etc/cron.* etc/at.* || true; {line}"))
+    };
+    told(":").is("host-jobs", "ok", "neither cron nor at");
+    let there = "touch usr-bin/crontab usr-bin/at etc/at.deny";
+    told(there).is("host-jobs", "warn", "cron takes jobs of ann; at takes jobs of ann");
+    let (_, words) =
+        told(&format!("{there}; echo joe >etc/at.allow; printf 'joe\\nann\\n' >etc/cron.allow")).worst("host-jobs");
+    let check: Value = serde_json::from_str(&words).unwrap();
+    assert_eq!(check["found"], "cron takes jobs of ann");
+    let remedies = check["remedies"].as_array().unwrap();
+    assert_eq!(
+        (remedies.len(), &remedies[0]["file"], &remedies[0]["text"]),
+        (2, &"/etc/cron.allow".into(), &"joe\n".into())
+    );
+    let (file, text) = (remedies[0]["file"].as_str().unwrap(), remedies[0]["text"].as_str().unwrap());
+    let installed = format!("{there}; echo joe >etc/at.allow; printf '{}' >.{file}", text.replace('\n', "\\n"));
+    told(&installed).is("host-jobs", "ok", "no account that is a tenant may have jobs (cron, at)");
 }
 
 /// "sshd settings that leak around the jail": what sshd says of itself

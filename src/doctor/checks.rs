@@ -150,6 +150,9 @@ checks! {
     SSHD_LEAKS = "sshd-leaks", Neighbours,
         "What sshd does on the host, outside of every cell, for accounts that are tenants (`host_user`, `host_group`): shells and files without `cellblock enter`, forwards, variables. sshd is asked about each account, as in `cellblock check --sshd`, which shows the lines.",
         warn "", fail "it does any of that, or could not be asked about all of them";
+    HOST_JOBS = "host-jobs", Neighbours,
+        "Whether cron and at of the host, where they are installed, take jobs of accounts that are tenants (`host_user`, `host_group`), by `/etc/cron.allow`, `/etc/cron.deny`, `/etc/at.allow` and `/etc/at.deny`: they run `/bin/sh` on the host, whatever login shell an account has and whatever sshd forces.",
+        warn "one of them does", fail "";
 }
 
 #[cfg(test)]

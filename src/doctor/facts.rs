@@ -150,6 +150,8 @@ pub struct Named {
     pub sshd: Sshd,
     /// What it does for tenants outside of cells.
     pub leaks: Seen<Looked>,
+    /// What the host would run for tenants at a time of theirs.
+    pub jobs: Seen<Jobs>,
 }
 
 /// The tenants of a config.
@@ -246,4 +248,26 @@ pub enum Sshd {
     Listens(Vec<SocketAddr>),
     /// Asking failed.
     Unseen(String),
+}
+
+/// Jobs of accounts that are tenants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jobs {
+    /// How many accounts there are.
+    pub accounts: usize,
+    /// What is installed to run jobs.
+    pub runners: Vec<Runner>,
+}
+
+/// A program of the host's that runs jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runner {
+    /// Its name.
+    pub name: &'static str,
+    /// The file that lists whose it takes.
+    pub allow: &'static str,
+    /// Accounts that are tenants whose it takes, escaped.
+    pub takes: Vec<String>,
+    /// Who else is listed, if there is a list.
+    pub others: Option<Vec<String>>,
 }

@@ -57,6 +57,11 @@ pub(super) enum Shell {
     },
 }
 
+/// The names of all of them.
+pub fn names(compiled: &Compiled) -> Result<Vec<String>> {
+    Ok(tied(compiled)?.into_iter().map(|account| account.name).collect())
+}
+
 /// All of them, by name. Asks the host's directory of accounts (NSS), as the door does.
 pub(super) fn tied(compiled: &Compiled) -> Result<Vec<Account>> {
     let mut names = BTreeSet::new();

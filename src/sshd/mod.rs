@@ -12,6 +12,7 @@ mod look;
 mod origin;
 mod pam;
 
+pub use accounts::names as accounts;
 pub use ask::program;
 pub use leak::Leak;
 pub use look::{Looked, look};

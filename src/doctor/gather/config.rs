@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::mounts::Roots;
-use super::{Eyes, NEEDS_ROOT, ids, sshd};
+use super::{Eyes, NEEDS_ROOT, ids, jobs, sshd};
 use crate::config::settings::{Network, Root, Server};
 use crate::config::{Compiled, PAM_PROGRAM, has_service, installed, load, needs_pam, read_server};
 use crate::doctor::facts::{Config, Named, Pam, Sshd, Tenants, Trust};
@@ -88,6 +88,7 @@ fn named(path: PathBuf, server: &Server, compiled: Option<&Compiled>, errors: us
         pam,
         ids: ids::gather(server, eyes),
         leaks: sshd::leaks(compiled, &sshd, eyes),
+        jobs: jobs::gather(compiled, eyes),
         sshd,
     }
 }

@@ -3,6 +3,7 @@
 mod config;
 mod groups;
 mod ids;
+mod jobs;
 mod kernel;
 mod mounts;
 mod sshd;

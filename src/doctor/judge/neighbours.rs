@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::some;
 use crate::base::TenantName;
-use crate::doctor::checks::{ID_POOL, ID_RANGES, SAME_NAMES, SSHD_LEAKS, SSHD_PORT};
-use crate::doctor::facts::{Ids, Named, Seen, Sshd};
+use crate::doctor::checks::{HOST_JOBS, ID_POOL, ID_RANGES, SAME_NAMES, SSHD_LEAKS, SSHD_PORT};
+use crate::doctor::facts::{Ids, Jobs, Named, Runner, Seen, Sshd};
 use crate::doctor::verdict::{Remedy, Verdict};
 use crate::sshd::Looked;
 
@@ -14,7 +14,14 @@ const MAX_NAMED: usize = 5;
 
 pub(super) fn judge(named: &Named) -> Vec<Verdict> {
     let ids = &named.ids;
-    vec![pool(ids), ranges(ids), same_names(named), port(&named.listen, &named.sshd), leaks(&named.leaks)]
+    vec![
+        pool(ids),
+        ranges(ids),
+        same_names(named),
+        port(&named.listen, &named.sshd),
+        leaks(&named.leaks),
+        jobs(&named.jobs),
+    ]
 }
 
 /// Ids that somebody else has: who, the first, and the one after the last.
@@ -154,6 +161,42 @@ fn leaks(seen: &Seen<Looked>) -> Verdict {
                 .fold(verdict, |verdict, leak| verdict.remedy(Remedy::Advice(format!("{}: {}", leak.at(), leak.hint))));
             advised.run("cellblock check --sshd    # shows each line")
         }
+    }
+}
+
+fn jobs(seen: &Seen<Jobs>) -> Verdict {
+    let Jobs { accounts, runners } = match seen {
+        Seen::Absent => return Verdict::ok(&HOST_JOBS, "neither cron nor at is installed"),
+        Seen::Unseen(why) => return Verdict::unknown(&HOST_JOBS, why),
+        Seen::Is(jobs) => jobs,
+    };
+    let open: Vec<&Runner> = runners.iter().filter(|runner| !runner.takes.is_empty()).collect();
+    let names: Vec<&str> = runners.iter().map(|runner| runner.name).collect();
+    match (open.as_slice(), accounts) {
+        ([], 0) => Verdict::ok(&HOST_JOBS, "no account of this host is a tenant"),
+        ([], _) => Verdict::ok(&HOST_JOBS, format!("no account that is a tenant may have jobs ({})", names.join(", "))),
+        (open, _) => {
+            let told = open.iter().map(|runner| format!("{} takes jobs of {}", runner.name, first_few(&runner.takes)));
+            let means = "such a job is run by /bin/sh on the host, whatever login shell its account has and whatever \
+                         sshd forces: no cell, limit or audit line holds it";
+            let verdict = Verdict::warn(&HOST_JOBS, told.collect::<Vec<_>>().join("; "), means);
+            let verdict = open.iter().fold(verdict, |verdict, runner| keep_out(verdict, runner));
+            verdict.run("find /var/spool/cron -type f    # jobs that were taken before are run until they are removed")
+        }
+    }
+}
+
+/// A list of who may keeps out whoever becomes a tenant later, too.
+fn keep_out(verdict: Verdict, runner: &Runner) -> Verdict {
+    let listed = runner.others.iter().flatten().map(|name| format!("{name}\n")).collect::<String>();
+    let text = if listed.is_empty() { "root\n".to_owned() } else { listed };
+    let verdict = verdict.remedy(Remedy::Install { path: runner.allow, text });
+    match runner.others {
+        Some(_) => verdict,
+        None => verdict.remedy(Remedy::Advice(format!(
+            "list in {} also the host's own users who are to have jobs, a name a line",
+            runner.allow
+        ))),
     }
 }
 

@@ -73,6 +73,7 @@ fn healthy() -> Facts {
             },
             sshd: Sshd::Listens(vec!["0.0.0.0:2222".parse().unwrap()]),
             leaks: Seen::Is(Looked { accounts: 2, leaks: Vec::new() }),
+            jobs: Seen::Is(Jobs { accounts: 2, runners: vec![cron(&[], None)] }),
         })),
     }
 }
@@ -99,6 +100,11 @@ fn leak() -> Leak {
         message: "sshd opens a port of this host for alice".into(),
         hint: "write `X11Forwarding no` instead".into(),
     }
+}
+
+fn cron(takes: &[&str], others: Option<&[&str]>) -> Runner {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    Runner { name: "cron", allow: "/etc/cron.allow", takes: names(takes), others: others.map(names) }
 }
 
 /// What is changed about a healthy host, the check that notices, how bad it is, and a word of what it says.
@@ -188,6 +194,13 @@ const CASES: &[(&str, Level, &str, Change)] = &[
     ("sshd-leaks", Level::Ok, "1 account", |f| named(f).leaks = Seen::Is(Looked { accounts: 1, leaks: Vec::new() })),
     ("sshd-leaks", Level::Ok, "not installed", |f| named(f).leaks = Seen::Absent),
     ("sshd-leaks", Level::Unknown, "no hostkeys", |f| named(f).leaks = Seen::Unseen("no hostkeys".into())),
+    ("host-jobs", Level::Warn, "cron takes jobs of ann, ben such a job is run by /bin/sh", |f| named(f).jobs = Seen::Is(Jobs { accounts: 2, runners: vec![cron(&["ann", "ben"], None)] })),
+    ("host-jobs", Level::Warn, "install /etc/cron.allow:\nroot list in /etc/cron.allow also", |f| named(f).jobs = Seen::Is(Jobs { accounts: 1, runners: vec![cron(&["ann"], None)] })),
+    ("host-jobs", Level::Warn, "install /etc/cron.allow:\njoe\nroot", |f| named(f).jobs = Seen::Is(Jobs { accounts: 1, runners: vec![cron(&["ann"], Some(&["joe", "root"]))] })),
+    ("host-jobs", Level::Ok, "may have jobs (cron)", |_| {}),
+    ("host-jobs", Level::Ok, "no account of this host is a tenant", |f| named(f).jobs = Seen::Is(Jobs { accounts: 0, runners: vec![cron(&[], None)] })),
+    ("host-jobs", Level::Ok, "neither cron nor at", |f| named(f).jobs = Seen::Absent),
+    ("host-jobs", Level::Unknown, "EIO", |f| named(f).jobs = Seen::Unseen("EIO".into())),
     ("sshd-port", Level::Unknown, "no hostkeys", |f| named(f).sshd = Sshd::Unseen("no hostkeys".into())),
 ];
 
