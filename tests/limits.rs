@@ -136,6 +136,41 @@ fn the_memory_of_all_sessions_counts_together_and_so_do_files_in_memory() {
     assert_eq!(stopped(&door), before);
 }
 
+#[test]
+fn whoever_fails_while_a_file_system_in_memory_is_full_is_told_which_and_so_is_the_audit_file() {
+    if !root() {
+        return;
+    }
+    let door = door("memory = \"256M\", tmp = \"4M\", run = \"1M\", shm = \"2M\"");
+    let holds = ["eve", "mallory"].map(|tenant| door.spawn_with_stderr(tenant, "echo ready; exec sleep 1000"));
+    for session in &holds {
+        session.expect("ready");
+    }
+    for (tenant, place, key, most) in
+        [("eve", "/tmp", "tmp", "4M"), ("eve", "/dev/shm", "shm", "2M"), ("mallory", "/run", "run", "1M")]
+    {
+        let told = format!("cellblock: {place} is full ({key} = {most} for all of your sessions together); see");
+        let ran = door.run(tenant, &format!("exec dd if=/dev/zero of={place}/big bs=64k"));
+        assert_eq!(ran.status, 1, "{}", ran.err);
+        assert!(ran.err.contains(&told), "{}", ran.err);
+        // It is so for the others as well.
+        holds[usize::from(tenant == "mallory")].expect(&told);
+        let bytes = most.trim_end_matches('M').parse::<u64>().unwrap() << 20;
+        let said = |event: &serde_json::Value| event["limit"] == key && event["most"] == bytes;
+        soon("it is in the audit file", || door.events("limit_reached").iter().any(said));
+        // Nothing failed here; and another session is another session.
+        assert!(!door.run(tenant, "true").err.contains("is full"));
+        assert!(door.run(tenant, "false").err.contains(&told));
+        door.run(tenant, &format!("rm -f {place}/big"));
+        assert!(!door.run(tenant, "false").err.contains("is full"), "there is room again");
+    }
+    let mut command = door.ssh("eve");
+    command.arg("-tt").arg("dd if=/dev/zero of=/tmp/big bs=64k");
+    let mut client = support::TerminalClient::start(command, 24, 80);
+    client.expect("cellblock: /tmp is full (tmp = 4M for all of your sessions together); see /run/cellblock/usage");
+    assert_eq!(client.wait(), 1);
+}
+
 fn stopped(door: &Door) -> u64 {
     figure(&door.ok("eve", "cat /run/cellblock/usage"), "processes_stopped")
 }

@@ -363,10 +363,10 @@ keys! {
         "Swap space of all sessions together, besides `memory`.";
     "limits" "pids" limits_pids: u32 = |r, v| r.number(v, 8..=4_194_304),
         "number", Toml("256"),
-        "Processes and threads of all sessions together.";
+        "Processes and threads of all sessions together. Whoever is refused one more is told.";
     "limits" "cpu" limits_cpu: Cores = |r, v| r.cores(v),
         "number of processors", Toml("1.0"),
-        "Processor time of all sessions together: 0.5 is half of one processor.";
+        "Processor time of all sessions together: 0.5 is half of one processor. Who has used it up waits, and is not told: `/run/cellblock/usage` shows for how long.";
     "limits" "cpu_weight" limits_cpu_weight: u32 = |r, v| r.number(v, 1..=10_000),
         "number", Words("100, the kernel's"),
         "Share of processor time, relative to others, when all want more than there is.";
@@ -390,16 +390,16 @@ keys! {
         "Where the host cannot enforce a limit that is set: `strict` refuses the tenant, `best-effort` goes without and reports it.";
     "limits" "tmp" limits_tmp: Bytes = |r, v| r.size(v),
         "size", Toml(r#""64M""#),
-        "Size of `/tmp`.";
+        "Size of `/tmp`. Whose session fails while it is full is told.";
     "limits" "run" limits_run: Bytes = |r, v| r.size(v),
         "size", Toml(r#""16M""#),
-        "Size of `/run`.";
+        "Size of `/run`. Whose session fails while it is full is told.";
     "limits" "shm" limits_shm: Bytes = |r, v| r.size(v),
         "size", Toml(r#""64M""#),
-        "Size of `/dev/shm`.";
+        "Size of `/dev/shm`. Whose session fails while it is full is told.";
     "limits" "nofile" limits_nofile: u64 = |r, v| r.number(v, 16..=1_048_576),
         "number", Toml("16384"),
-        "Open files per process; at most as many as the door was started with (`LimitNOFILE=` of its unit).";
+        "Open files per process; at most as many as the door was started with (`LimitNOFILE=` of its unit). A process that wants more sees `EMFILE`, and nothing else is said.";
     "limits" "core" limits_core: Bytes = |r, v| r.size(v),
         "size", Toml(r#""0""#),
         "Largest core file.";

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Between two words about one limit: a bomb reaches it thousands of times a second.
-const PAUSE: Duration = Duration::from_secs(5);
+pub(super) const PAUSE: Duration = Duration::from_secs(5);
 
 /// The kernel says that memory has run out (v1), then counts the process that it has chosen, then
 /// kills it, and then that begins to end: so long and so often it is looked for.
@@ -54,6 +54,14 @@ pub(super) enum Audience {
 pub(super) struct Word {
     pub(super) hit: Hit,
     pub(super) to: Audience,
+    pub(super) record: Record,
+}
+
+/// Whether a word is for the audit file too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Record {
+    Yes,
+    No,
 }
 
 /// How often one limit was reached and how much of that was said.
@@ -178,6 +186,7 @@ impl Alarm {
         words.extend(self.pids.say(now).map(|refused| Word {
             hit: Hit::Pids { most: self.gauges.number(Gauge::PidsMax).unwrap_or(0), refused },
             to: Audience::All,
+            record: Record::Yes,
         }));
         words
     }
@@ -235,7 +244,7 @@ impl Alarm {
 
     fn word(&self, stopped: u64, victim: Option<Victim>, to: Audience) -> Word {
         let most = Bytes(self.gauges.number(Gauge::MemoryMax).unwrap_or(0));
-        Word { hit: Hit::Memory { most, stopped, victim }, to }
+        Word { hit: Hit::Memory { most, stopped, victim }, to, record: Record::Yes }
     }
 }
 

@@ -17,6 +17,7 @@ use std::{
 };
 
 use crate::sys::{lease, mount};
+use crate::wire::init::Store;
 
 use super::{
     gauges::{Gauge, Gauges},
@@ -124,8 +125,8 @@ fn usage(gauges: &Gauges, sessions: usize) -> String {
     let seconds = |micros: u64| format!("{}.{:02}", micros / 1_000_000, micros % 1_000_000 / 10_000);
     line("cpu_seconds", Some(seconds(used.unwrap_or_else(counted_up))), "");
     line("cpu_throttled_seconds", held_up.map(seconds), "");
-    for (key, at) in [("tmp", "/tmp"), ("run", "/run"), ("shm", "/dev/shm")] {
-        line(key, mount::used_of(Path::new(at)).ok().map(|bytes| bytes.to_string()), "");
+    for store in Store::ALL {
+        line(store.key(), mount::used_of(Path::new(store.path())).ok().map(|bytes| bytes.to_string()), "");
     }
     line("sessions", Some(sessions.to_string()), "");
     text

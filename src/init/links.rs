@@ -12,7 +12,7 @@ use crate::wire::{
 };
 
 use super::{
-    alarm::Word,
+    alarm::{Record, Word},
     end::{Attached, Life},
     hang_ups::HangUps,
     openers::Openers,
@@ -84,7 +84,7 @@ impl Links {
 
     /// Tells of a limit that was reached: each monitor, for its sessions, and one to write it down.
     pub(super) fn pass_on(&mut self, word: Word, sessions: &Sessions) {
-        let recorder = self.monitors.first().map(|monitor| monitor.id);
+        let recorder = self.monitors.first().map(|monitor| monitor.id).filter(|_| word.record == Record::Yes);
         let ids: Vec<LinkId> = self.monitors.iter().map(|monitor| monitor.id).collect();
         for id in ids {
             let (told, record) = (sessions.addressed(id, &word.to), Some(id) == recorder);
@@ -92,7 +92,7 @@ impl Links {
                 self.report(id, &Report::LimitHit { hit: word.hit.clone(), sessions: told, record });
             }
         }
-        if recorder.is_none() {
+        if recorder.is_none() && word.record == Record::Yes {
             self.record(word.hit);
         }
     }

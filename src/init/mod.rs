@@ -15,6 +15,7 @@ mod open;
 mod openers;
 mod sessions;
 mod spawn;
+mod stores;
 mod suspects;
 mod victims;
 
@@ -39,6 +40,7 @@ use links::{Inside, Links};
 use openers::Openers;
 use sessions::Sessions;
 pub use spawn::{Bounds, Groups, Ids};
+use stores::Stores;
 
 /// What pid 1 begins with.
 #[derive(Debug)]
@@ -70,6 +72,7 @@ pub fn live(given: Given) -> Result<(), Errno> {
     let mut alarm = Alarm::new(Gauges::open(groups.version(), memory_event));
     let mut board = board.map(Board::new);
     let mut sessions = Sessions::new(groups, bounds);
+    let mut stores = Stores::default();
     let mut hang_ups = HangUps::default();
     let mut openers = Openers::default();
     let mut life = Life::new(Instant::now());
@@ -120,9 +123,7 @@ pub fn live(given: Given) -> Result<(), Errno> {
                     board.asked(now, alarm.gauges(), sessions.count());
                 }
             }
-            for (link, report) in sessions.reap(&mut alarm)? {
-                links.report(link, &report);
-            }
+            reap(&mut sessions, &mut links, &mut alarm, &mut stores)?;
         }
         let knocked = listener.as_ref().filter(|_| ready.next() == Some(true));
         let orders = links.receive(ready);
@@ -139,6 +140,21 @@ pub fn live(given: Given) -> Result<(), Errno> {
             links.report(link, &report);
         }
     }
+}
+
+/// Reaps all that has ended. What there is to say of a failure is said before the session's end.
+fn reap(sessions: &mut Sessions, links: &mut Links, alarm: &mut Alarm, stores: &mut Stores) -> Result<(), Errno> {
+    while let Some(child) = sessions.reap()? {
+        if sessions.failed(&child) {
+            for word in stores.look(Instant::now(), &sessions.pids()) {
+                links.pass_on(word, sessions);
+            }
+        }
+        if let Some((link, report)) = sessions.end(&child, alarm) {
+            links.report(link, &report);
+        }
+    }
+    Ok(())
 }
 
 /// Passes on the sockets that are open by now, and clears up after monitors that have gone.

@@ -39,6 +39,14 @@ struct Session {
     started: Instant,
 }
 
+/// A child of init that was reaped.
+#[derive(Debug)]
+pub(super) struct Child {
+    pid: Pid,
+    ended: Ended,
+    usage: Rusage,
+}
+
 /// A session whose first process has ended. Others of it may run, and are ended with it.
 #[derive(Debug)]
 struct Remains {
@@ -115,25 +123,24 @@ impl Sessions {
         of_link.filter(meant).map(|session| session.number).collect()
     }
 
-    /// Reaps all that has ended, and says what to tell whom.
-    pub(super) fn reap(&mut self, alarm: &mut Alarm) -> Result<Vec<(LinkId, Report)>, Errno> {
-        let mut reports = Vec::new();
-        loop {
-            match process::reap()? {
-                Reaped::Child { pid, ended, usage } => reports.extend(self.end(pid, ended, usage, alarm)),
-                Reaped::NoneEnded => {
-                    self.processes = Processes::Some;
-                    return Ok(reports);
-                }
-                Reaped::NoChildren => {
-                    self.processes = Processes::None;
-                    return Ok(reports);
-                }
-            }
+    /// Reaps one child that has ended, for [`Sessions::end`]; none: no more has.
+    pub(super) fn reap(&mut self) -> Result<Option<Child>, Errno> {
+        match process::reap()? {
+            Reaped::Child { pid, ended, usage } => return Ok(Some(Child { pid, ended, usage })),
+            Reaped::NoneEnded => self.processes = Processes::Some,
+            Reaped::NoChildren => self.processes = Processes::None,
         }
+        Ok(None)
     }
 
-    fn end(&mut self, pid: Pid, ended: Ended, used: Rusage, alarm: &mut Alarm) -> Option<(LinkId, Report)> {
+    /// Whether it was a session's first process, and did not end well.
+    pub(super) fn failed(&self, child: &Child) -> bool {
+        child.ended != Ended::Exited(0) && self.running.iter().any(|session| session.pid == child.pid)
+    }
+
+    /// If it was a session's first process, that session is over: what to tell whom.
+    pub(super) fn end(&mut self, child: &Child, alarm: &mut Alarm) -> Option<(LinkId, Report)> {
+        let Child { pid, ended, usage: used } = *child;
         let place = self.running.iter().position(|session| session.pid == pid)?;
         let session = self.running.swap_remove(place);
         let exit = match ended {

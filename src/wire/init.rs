@@ -281,6 +281,20 @@ pub enum Hit {
         /// How many, since this was said last.
         refused: u64,
     },
+    /// Nothing more can be written to a file system in memory.
+    Full {
+        /// Which.
+        store: Store,
+        /// The limit.
+        most: Bytes,
+    },
+    /// It can hold no more files, however small.
+    ManyFiles {
+        /// Which.
+        store: Store,
+        /// The limit.
+        most: u64,
+    },
 }
 
 impl Hit {
@@ -307,8 +321,50 @@ impl Hit {
                      no more can be started"
                 )
             }
+            Self::Full { store, most } => {
+                format!("{} is full ({} = {most} for all of your sessions together)", store.path(), store.key())
+            }
+            Self::ManyFiles { store, most } => {
+                format!("{} is full ({most} files for all of your sessions together)", store.path())
+            }
         };
         format!("cellblock: {what}; see /run/cellblock/usage")
+    }
+}
+
+/// A file system in memory, of a size that the config sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Store {
+    /// `/tmp`.
+    Tmp,
+    /// `/run`.
+    Run,
+    /// `/dev/shm`.
+    Shm,
+}
+
+impl Store {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Tmp, Self::Run, Self::Shm];
+
+    /// Where it is in the cell.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Tmp => "/tmp",
+            Self::Run => "/run",
+            Self::Shm => "/dev/shm",
+        }
+    }
+
+    /// The key of its size, in `[limits]`.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Tmp => "tmp",
+            Self::Run => "run",
+            Self::Shm => "shm",
+        }
     }
 }
 
@@ -341,5 +397,11 @@ mod tests {
         );
         let pids = Hit::Pids { most: 256, refused: 9 }.sentence();
         assert!(pids.contains("process limit reached (256 processes"), "{pids}");
+        assert_eq!(
+            Hit::Full { store: Store::Shm, most: Bytes(64 << 20) }.sentence(),
+            "cellblock: /dev/shm is full (shm = 64M for all of your sessions together); see /run/cellblock/usage"
+        );
+        let files = Hit::ManyFiles { store: Store::Tmp, most: 9 }.sentence();
+        assert!(files.contains("/tmp is full (9 files for all"), "{files}");
     }
 }
