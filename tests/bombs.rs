@@ -28,8 +28,10 @@ struct Bomb {
     name: &'static str,
     /// Python. Prints `ready` when it has what it can get.
     program: &'static str,
-    /// What eve is told, by us or by her own program.
-    told: &'static str,
+    /// What her own program prints of what it met; none: nothing fails in it.
+    sees: Option<&'static str>,
+    /// What we tell eve; none: nothing (docs/threat-model.md, "More than her share").
+    told: Option<&'static str>,
 }
 
 /// Puts one more of what `get` gives into a list until that fails; then holds on to all of it.
@@ -56,7 +58,8 @@ print('ready', flush=True)
 while True:
     try: os.fork()
     except OSError: pass",
-        told: "cellblock: process limit reached (96 processes and threads",
+        sees: None,
+        told: Some("cellblock: process limit reached (96 processes and threads"),
     },
     Bomb {
         name: "thread",
@@ -66,7 +69,8 @@ print('ready', flush=True)
 while True:
     try: threading.Thread(target=time.sleep, args=(1000,)).start()
     except RuntimeError: time.sleep(0.01)",
-        told: "cellblock: process limit reached (96 processes and threads",
+        sees: None,
+        told: Some("cellblock: process limit reached (96 processes and threads"),
     },
     Bomb {
         name: "memory",
@@ -77,7 +81,8 @@ while True:
         hog = []
         while True: hog.append(bytearray(b'x') * (8 << 20))
     os.wait()",
-        told: "cellblock: memory limit reached (128M for all of your sessions together): python3 (pid ",
+        sees: None,
+        told: Some("cellblock: memory limit reached (128M for all of your sessions together): python3 (pid "),
     },
     Bomb {
         name: "tmpfs",
@@ -92,12 +97,12 @@ while True:
             os.unlink(f'/tmp/{number}')
             while True: file.write(b'x' * (1 << 20))
     os.wait()",
-        told: "cellblock: memory limit reached (128M for all of your sessions together): python3 (pid ",
+        sees: None,
+        told: Some("cellblock: memory limit reached (128M for all of your sessions together): python3 (pid "),
     },
     Bomb {
         name: "page cache",
         program: "
-print('full', flush=True)
 print('ready', flush=True)
 home = os.path.expanduser('~')
 while True:
@@ -107,7 +112,8 @@ while True:
         while file.read(1 << 20): pass
     os.unlink(home + '/big')",
         // Nothing is taken from anybody: what is cached goes.
-        told: "full",
+        sees: None,
+        told: None,
     },
     Bomb {
         name: "shm",
@@ -123,7 +129,8 @@ while True:
             libc.shmctl(segment, 0, None)
             ctypes.memset(at, 1, 16 << 20)
     os.wait()",
-        told: "cellblock: memory limit reached (128M for all of your sessions together): python3 (pid ",
+        sees: None,
+        told: Some("cellblock: memory limit reached (128M for all of your sessions together): python3 (pid "),
     },
     Bomb {
         name: "fd",
@@ -135,7 +142,8 @@ for _ in range(40):
 got = until_full(lambda: os.open('/dev/null', os.O_RDONLY))
 print('ready', flush=True)
 time.sleep(1000)",
-        told: "full: Too many open files",
+        sees: Some("full: Too many open files"),
+        told: None,
     },
     Bomb {
         name: "inotify",
@@ -151,7 +159,8 @@ def watch():
 for _ in range(5000): watch()
 print('ready', flush=True)
 time.sleep(1000)",
-        told: "full: Too many open files 64",
+        sees: Some("full: Too many open files 64"),
+        told: None,
     },
     Bomb {
         name: "pty",
@@ -159,7 +168,8 @@ time.sleep(1000)",
 got = until_full(lambda: os.open('/dev/ptmx', os.O_RDWR | os.O_NOCTTY))
 print('ready', flush=True)
 time.sleep(1000)",
-        told: "full: No space left on device 128",
+        sees: Some("full: No space left on device 128"),
+        told: None,
     },
     Bomb {
         name: "pipe",
@@ -178,7 +188,8 @@ for _ in range(8):
 got = until_full(pipe)
 print('ready', flush=True)
 time.sleep(1000)",
-        told: "full: Too many open files",
+        sees: Some("full: Too many open files"),
+        told: None,
     },
     Bomb {
         name: "mqueue",
@@ -191,7 +202,8 @@ def queue():
 got = until_full(queue)
 print('ready', flush=True)
 time.sleep(1000)",
-        told: "full: Too many open files",
+        sees: Some("full: Too many open files"),
+        told: None,
     },
     Bomb {
         name: "timer",
@@ -200,18 +212,19 @@ timer = ctypes.c_void_p()
 got = until_full(lambda: checked(libc.timer_create(1, None, ctypes.byref(timer))))
 print('ready', flush=True)
 time.sleep(1000)",
-        told: "full: Resource temporarily unavailable 409",
+        sees: Some("full: Resource temporarily unavailable 409"),
+        told: None,
     },
     Bomb {
         name: "busy",
         program: "
-print('full', flush=True)
 print('ready', flush=True)
 for _ in range(8):
     if os.fork() == 0:
         while True: pass
 time.sleep(1000)",
-        told: "full",
+        sees: None,
+        told: None,
     },
 ];
 
@@ -247,13 +260,17 @@ fn counted(path: &str) -> u64 {
 fn explode<T>(door: &Door, bomb: &Bomb, during: impl FnOnce() -> T) -> T {
     let running =
         door.spawn_with_stderr("eve", &format!("exec python3 -c \"$(cat <<'END'\n{GREEDY}{}\nEND\n)\"", bomb.program));
-    let mut wanted = vec!["ready", bomb.told];
+    let (mut of_its_own, mut ours): (Vec<&str>, _) = (["ready"].into_iter().chain(bomb.sees).collect(), bomb.told);
     let mut seen = Vec::new();
-    while !wanted.is_empty() {
-        let line = running
-            .line_within(Duration::from_secs(40))
-            .unwrap_or_else(|| panic!("{}: {wanted:?} did not come: {seen:?}\n{}", bomb.name, door.log()));
-        wanted.retain(|text| !line.contains(text));
+    while !(of_its_own.is_empty() && ours.is_none()) {
+        let line = running.line_within(Duration::from_secs(40)).unwrap_or_else(|| {
+            panic!("{}: {of_its_own:?}, {ours:?} did not come: {seen:?}\n{}", bomb.name, door.log())
+        });
+        if line.starts_with("cellblock: ") {
+            ours.take_if(|told| line.starts_with(*told));
+        } else {
+            of_its_own.retain(|text| !line.contains(text));
+        }
         seen.push(line);
     }
     let found = during();
