@@ -68,6 +68,8 @@ fn what_those_leave_who_are_turned_away_stops_the_listener_neither_at_work_nor_a
         return;
     }
     for mut host in hosts("") {
+        host.door.rewrite_config(|text| text.replace("[server]\n", "[server]\nmax_startups = \"64:100:64\"\n"));
+        assert_eq!(host.door.verb(&["reload"]).status, 0);
         host.entered("alice", &["--", "true"]);
         // So many are let near a monitor, and all else is turned away.
         let waiting = Running::start(caller(&host, "mallory", &attack("for n in range(63): connect()")));

@@ -21,7 +21,7 @@ use std::{
 use cellblock::{
     base::Secret,
     wire::{
-        control::{Answer, Ask, Penalty},
+        control::{Answer, Ask, Origin, Penalty},
         door::{Given, Outcome, Word},
         enter::{self, Call, NoEntry},
         forward::{Place, Socket, Target},
@@ -190,7 +190,7 @@ fn orders() -> Made {
 
 /// All other messages.
 fn others() -> Made {
-    let source = "192.0.2.0/24".parse().unwrap();
+    let source = Origin::Block("192.0.2.0/24".parse().unwrap());
     let penalty = Penalty { source, cause: Outcome::AuthFail, left: Duration::from_secs(9) };
     let record = Record {
         operation: Operation::Rename,

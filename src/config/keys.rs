@@ -171,7 +171,7 @@ keys! {
         "One line of JSON for every connection, login attempt, session start and session end.";
     "" "max_startups" max_startups: MaxStartups = |r, v| r.max_startups(v),
         "`start:rate:full`", Toml(r#""10:30:100""#),
-        "From `start` connections on that have not logged in, `rate` percent of new ones are refused, rising to all of them at `full`. Connections by the network: those of this host's processes have bounds of their own ([enter.md](enter.md)).";
+        "From `start` connections on that have not logged in, `rate` percent of new ones are refused, rising to all of them at `full`. Connections by the network are counted together; of this host's processes, which come to `enter.sock`, those of each uid that are not let in yet ([enter.md](enter.md)).";
     "" "max_connections" max_connections: u32 = |r, v| r.number(v, 1..=1_000_000),
         "number", Toml("4096"),
         "Connections at a time, logged in or not.";
@@ -210,7 +210,7 @@ keys! {
         "Whether ranges in use are written to `/etc/subuid` and `/etc/subgid`, so that `useradd` keeps away from them.";
     "penalties" "enabled" penalties_enabled: bool = |r, v| r.flag(v),
         "true or false", Toml("true"),
-        "Whether addresses that misbehave are turned away for a while, as by OpenSSH's `PerSourcePenalties`. Each connection that ends without a login adds a time to what its address has; more than `min` of it, and the address is turned away until it has run down. A login takes up to `min` off again, and for an hour after one the address may have ten times `min`, so that one user's typos do not lock out a whole NAT.";
+        "Whether addresses that misbehave are turned away for a while, as by OpenSSH's `PerSourcePenalties`. Each connection that ends without a login adds a time to what its address has; more than `min` of it, and the address is turned away until it has run down. A login takes up to `min` off again, and for an hour after one the address may have ten times `min`, so that one user's typos do not lock out a whole NAT. At `enter.sock` a uid of this host is what an address is here; root is exempt ([enter.md](enter.md)).";
     "penalties" "crash" penalties_crash: Duration = |r, v| r.duration(v, 0..=MOST_PENALTY),
         "time", Toml(r#""90s""#),
         "Added when a process of ours that served the connection crashed, or said what it must not. `0s` adds nothing, here and below.";

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::base::{Result, fail};
+use crate::base::{self, fail};
 use crate::config::settings::Server;
 use crate::sys::{SysResult, seqpacket};
 use crate::wire::Link;
@@ -20,15 +20,13 @@ use crate::wire::enter::{Answer, Call, NoEntry, socket};
 
 use super::partings::Partings;
 use super::sockets::{self, Brings};
+use super::startups::drop_percent;
 
 /// Callers that wait in the kernel until the listener gets to them.
 const BACKLOG: i32 = 128;
 
-/// Callers of one uid at once that are not let in yet: a job that starts many at once is served.
-const MAX_WAITING: u32 = 64;
-
-/// Callers of one uid that may fail in [`WINDOW`] before the rest of it is closed to that uid. Each costs
-/// a fork and two lines in the audit file.
+/// Callers of one uid that may fail in [`WINDOW`] before the rest of it is closed to that uid, whatever
+/// `penalties` says. Each costs a fork and two lines in the audit file.
 const MAX_FAILED: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -51,7 +49,7 @@ pub(super) struct Came {
 impl Enter {
     /// Opens the socket in `run_dir`, in place of what an earlier listener left there, for everybody; and
     /// lets everybody through the directory, which shows them nothing else.
-    pub(super) fn open(run_dir: &Path) -> Result<Self> {
+    pub(super) fn open(run_dir: &Path) -> base::Result<Self> {
         let path = socket(run_dir);
         let listening = sockets::open_path(&path, 0o666, BACKLOG, Brings::Nothing)?;
         // The directory is root's, and nobody else writes there.
@@ -116,7 +114,8 @@ pub(super) struct Callers {
 
 impl Callers {
     /// Whether one more of `uid` may come in; why not, for the audit file. Root always may.
-    pub(super) fn judge(&self, server: &Server, uid: u32, now: Instant) -> std::result::Result<(), &'static str> {
+    /// `draw` is a fresh random number.
+    pub(super) fn judge(&self, server: &Server, uid: u32, draw: u32, now: Instant) -> Result<(), &'static str> {
         if uid == 0 {
             return Ok(());
         }
@@ -126,8 +125,8 @@ impl Callers {
         let Some(of) = self.by_uid.get(&uid) else { return Ok(()) };
         if of.callers >= server.max_connections_per_source {
             Err("max_connections_per_source")
-        } else if of.waiting >= MAX_WAITING {
-            Err("too many that wait")
+        } else if draw % 100 < drop_percent(server.max_startups, of.waiting) {
+            Err("max_startups")
         } else if of.failed_lately(now) >= MAX_FAILED {
             Err("too many that failed")
         } else {

@@ -1,22 +1,31 @@
 use super::super::startups::tests::server as a_server;
 use super::*;
+use crate::config::settings::MaxStartups;
 
 fn server() -> Server {
     Server { max_connections: 200, max_connections_per_source: 100, ..a_server() }
 }
 
 #[test]
-fn those_who_wait_of_one_account_keep_nobody_else_out() {
-    let (mut callers, server, now) = (Callers::default(), server(), Instant::now());
-    for _ in 0..MAX_WAITING {
-        assert_eq!(callers.judge(&server, 1000, now), Ok(()));
+fn those_who_wait_of_one_account_are_held_to_max_startups_and_keep_nobody_else_out() {
+    let max_startups = MaxStartups { begin: 10, rate: 30, full: 20 };
+    let (mut callers, server, now) = (Callers::default(), Server { max_startups, ..server() }, Instant::now());
+    for _ in 0..10 {
+        assert_eq!(callers.judge(&server, 1000, 0, now), Ok(()));
         callers.add(1000);
     }
-    assert_eq!(callers.judge(&server, 1000, now), Err("too many that wait"));
-    assert_eq!(callers.judge(&server, 1001, now), Ok(()));
-    assert_eq!(callers.judge(&server, 0, now), Ok(()));
+    assert_eq!(
+        [0, 29, 30, 129].map(|draw| callers.judge(&server, 1000, draw, now).is_ok()),
+        [false, false, true, false]
+    );
+    for _ in 10..20 {
+        callers.add(1000);
+    }
+    assert_eq!(callers.judge(&server, 1000, 99, now), Err("max_startups"));
+    assert_eq!(callers.judge(&server, 1001, 0, now), Ok(()));
+    assert_eq!(callers.judge(&server, 0, 0, now), Ok(()));
     callers.let_in(1000);
-    assert_eq!(callers.judge(&server, 1000, now), Ok(()));
+    assert_eq!(callers.judge(&server, 1000, 99, now), Ok(()));
 }
 
 #[test]
@@ -28,25 +37,25 @@ fn an_account_has_so_many_and_all_together_so_many_and_root_always_gets_in() {
             callers.let_in(uid);
         }
     }
-    assert_eq!(callers.judge(&server, 1002, now), Err("max_connections"));
-    assert_eq!(callers.judge(&server, 0, now), Ok(()));
+    assert_eq!(callers.judge(&server, 1002, 0, now), Err("max_connections"));
+    assert_eq!(callers.judge(&server, 0, 0, now), Ok(()));
     callers.remove(1001, true);
-    assert_eq!(callers.judge(&server, 1000, now), Err("max_connections_per_source"));
-    assert_eq!((callers.judge(&server, 1001, now), callers.judge(&server, 1002, now)), (Ok(()), Ok(())));
+    assert_eq!(callers.judge(&server, 1000, 0, now), Err("max_connections_per_source"));
+    assert_eq!((callers.judge(&server, 1001, 0, now), callers.judge(&server, 1002, 0, now)), (Ok(()), Ok(())));
 }
 
 #[test]
 fn whoever_fails_again_and_again_is_turned_away_for_a_while() {
     let (mut callers, server, now) = (Callers::default(), server(), Instant::now());
     for _ in 0..MAX_FAILED {
-        assert_eq!(callers.judge(&server, 1000, now), Ok(()));
+        assert_eq!(callers.judge(&server, 1000, 0, now), Ok(()));
         callers.add(1000);
         callers.failed(1000, now);
         callers.remove(1000, false);
     }
-    assert_eq!(callers.judge(&server, 1000, now), Err("too many that failed"));
-    assert_eq!(callers.judge(&server, 1001, now), Ok(()));
-    assert_eq!(callers.judge(&server, 1000, now + WINDOW), Ok(()));
+    assert_eq!(callers.judge(&server, 1000, 0, now), Err("too many that failed"));
+    assert_eq!(callers.judge(&server, 1001, 0, now), Ok(()));
+    assert_eq!(callers.judge(&server, 1000, 0, now + WINDOW), Ok(()));
 }
 
 #[test]

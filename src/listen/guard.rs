@@ -10,8 +10,9 @@ use crate::config::settings::Server;
 use crate::sys::{net, random};
 use crate::wire::control::{Answer, MAX_PENALTIES, Penalty};
 
+use super::callers::Callers;
 use super::monitors::News;
-use super::penalties::{Penalised, Refused};
+use super::penalties::{Penalised, Refused, Source};
 use super::startups::Counts;
 
 /// What the listener remembers of strangers.
@@ -38,10 +39,10 @@ impl Guard {
         peer: SocketAddr,
         audit: &mut Audit,
     ) -> bool {
-        let draw = random::bytes::<4>().map_or(0, u32::from_ne_bytes);
-        let reason = if self.penalised.refuses(&server.penalties, peer.ip(), Instant::now()) {
+        let source = Source::Address(peer.ip());
+        let reason = if self.penalised.refuses(&server.penalties, source, Instant::now()) {
             "penalty"
-        } else if let Err(full) = counts.judge(server, Self::block(server, peer), draw) {
+        } else if let Err(full) = counts.judge(server, Self::block(server, peer), draw()) {
             full.reason()
         } else {
             return true;
@@ -57,12 +58,21 @@ impl Guard {
         false
     }
 
-    /// A process of this host was turned away: writes it down.
-    pub(super) fn turned_away(&mut self, uid: u32, reason: &'static str, audit: &mut Audit) {
+    /// Whether a process of this host may be attended to; if not, that is written down.
+    pub(super) fn admits_caller(&mut self, server: &Server, callers: &Callers, uid: u32, audit: &mut Audit) -> bool {
+        let now = Instant::now();
+        let reason = if self.penalised.refuses(&server.penalties, Source::Account(uid), now) {
+            "penalty"
+        } else if let Err(reason) = callers.judge(server, uid, draw(), now) {
+            reason
+        } else {
+            return true;
+        };
         if let Some(unlisted) = self.callers.list() {
             info!("caller of uid {uid} turned away: {reason}");
             audit.record(&Event::CallerTurnedAway { uid, reason, unlisted });
         }
+        false
     }
 
     /// Takes in how connections ended, or that somebody logged in.
@@ -74,9 +84,9 @@ impl Guard {
                 continue;
             };
             let started = self.penalised.add(&server.penalties, source, outcome, now);
-            let Some(Refused { block, cause, left }) = started else { continue };
+            let Some(Refused { origin, cause, left }) = started else { continue };
             if let Some(unlisted) = self.starts.list() {
-                let (source, cause, seconds) = (block.to_string(), cause.name(), left.as_secs());
+                let (source, cause, seconds) = (origin.to_string(), cause.name(), left.as_secs());
                 warn!("connections from {source} are refused for {seconds} s, at last for {cause}");
                 audit.record(&Event::PenaltyStart { source, cause, seconds, unlisted });
             }
@@ -87,7 +97,12 @@ impl Guard {
     pub(super) fn answer(&self) -> Answer {
         let (refused, count) = self.penalised.refused(Instant::now(), MAX_PENALTIES);
         let penalties =
-            refused.into_iter().map(|Refused { block, cause, left }| Penalty { source: block, cause, left });
+            refused.into_iter().map(|Refused { origin, cause, left }| Penalty { source: origin, cause, left });
         Answer::Penalties { penalties: penalties.collect(), count: u64::try_from(count).unwrap_or(u64::MAX) }
     }
+}
+
+/// For `max_startups`.
+fn draw() -> u32 {
+    random::bytes::<4>().map_or(0, u32::from_ne_bytes)
 }

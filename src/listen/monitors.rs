@@ -16,13 +16,14 @@ use crate::wire::link::exactly;
 use crate::wire::{Link, LinkError};
 
 use super::callers::Callers;
+use super::penalties;
 use super::startups::Counts;
 
 /// A cell that a monitor entered: whose, its init, and a hold on it.
 pub(super) type Seen = (TenantName, i32, OwnedFd);
 
 /// From where a connection came, and how it ended without a login; none: somebody logged in.
-pub(super) type News = (IpAddr, Option<Outcome>);
+pub(super) type News = (penalties::Source, Option<Outcome>);
 
 /// One of them.
 #[derive(Debug)]
@@ -53,6 +54,16 @@ pub(super) enum Source {
     },
     /// From a process of this host, of this uid.
     Host(u32),
+}
+
+impl Source {
+    /// Whose penalty it is.
+    fn penalised(self) -> penalties::Source {
+        match self {
+            Self::Network { address, .. } => penalties::Source::Address(address),
+            Self::Host(uid) => penalties::Source::Account(uid),
+        }
+    }
 }
 
 /// All of them, and what they count for.
@@ -91,23 +102,21 @@ impl Monitors {
                 Ok((Word::LoggedIn, fds)) if fds.is_empty() && !monitor.logged_in => {
                     monitor.logged_in = true;
                     match monitor.source {
-                        Some(Source::Network { address, .. }) => {
-                            self.counts.logged_in();
-                            // Who is turned away with a penalty is not forgiven others.
-                            self.news.extend(monitor.outcome.is_none().then_some((address, None)));
-                        }
+                        Some(Source::Network { .. }) => self.counts.logged_in(),
                         Some(Source::Host(uid)) => self.callers.let_in(uid),
                         None => {}
                     }
+                    // Who is turned away with a penalty is not forgiven others.
+                    let forgiven = monitor.source.filter(|_| monitor.outcome.is_none());
+                    self.news.extend(forgiven.map(|source| (source.penalised(), None)));
                 }
                 // Also after a login: somebody may have come outside of their hours.
                 Ok((Word::Ended(outcome), fds)) if fds.is_empty() && monitor.outcome.is_none() => {
                     monitor.outcome = Some(outcome);
-                    match monitor.source {
-                        Some(Source::Network { address, .. }) => self.news.push((address, Some(outcome))),
-                        Some(Source::Host(uid)) => self.callers.failed(uid, Instant::now()),
-                        None => {}
+                    if let Some(Source::Host(uid)) = monitor.source {
+                        self.callers.failed(uid, Instant::now());
                     }
+                    self.news.extend(monitor.source.map(|source| (source.penalised(), Some(outcome))));
                 }
                 Ok((Word::CellEntered { tenant, pid }, fds)) if fds.len() == 1 => {
                     seen.extend(exactly::<1>(fds).ok().map(|[pidfd]| (tenant, pid, pidfd)));
@@ -136,10 +145,7 @@ impl Monitors {
         };
         let crashed = killed && !logged_in && outcome.is_none();
         match source {
-            Source::Network { address, block } => {
-                self.counts.remove(block, logged_in);
-                self.news.extend(crashed.then_some((address, Some(Outcome::Crash))));
-            }
+            Source::Network { block, .. } => self.counts.remove(block, logged_in),
             Source::Host(uid) => {
                 self.callers.remove(uid, logged_in);
                 if crashed {
@@ -147,6 +153,7 @@ impl Monitors {
                 }
             }
         }
+        self.news.extend(crashed.then_some((source.penalised(), Some(Outcome::Crash))));
         seen
     }
 

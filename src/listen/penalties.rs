@@ -1,5 +1,6 @@
 //! How long addresses that misbehave are turned away: OpenSSH's `PerSourcePenalties`, with grace for
-//! addresses that many people share. Pure counting; time is given.
+//! addresses that many people share. The same for uids of this host, at the enter door. Pure counting;
+//! time is given.
 //!
 //! Each connection that ends without a login adds the penalty of its kind to what its block has; what
 //! it has runs down with time. A block is turned away once it has more than the least. Unlike in
@@ -14,6 +15,7 @@ use std::{
 
 use crate::base::Block;
 use crate::config::settings::{Overflow, Penalties};
+use crate::wire::control::Origin;
 use crate::wire::door::Outcome;
 
 /// A block from which somebody has logged in is known to be used by our tenants for so long …
@@ -25,6 +27,18 @@ const STANDING_GRACE: u32 = 10;
 /// When the table is full, one in so many entries makes room at once, those that run out first: a
 /// search for each newcomer would be work that strangers can order.
 const EVICTED: usize = 16;
+
+/// Uids that are remembered; who has many of them (`/etc/subuid`) makes only their own be forgotten sooner.
+const MAX_ACCOUNTS: usize = 4096;
+
+/// From where a connection comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// From this address.
+    Address(IpAddr),
+    /// From a process of this host, of this uid.
+    Account(u32),
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
@@ -38,33 +52,35 @@ struct Entry {
     refused: bool,
 }
 
-/// A block that is turned away, for the admin.
+/// Somebody who is turned away, for the admin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Refused {
     /// Who.
-    pub(super) block: Block,
+    pub(super) origin: Origin,
     /// What it did last.
     pub(super) cause: Outcome,
     /// For how long yet.
     pub(super) left: Duration,
 }
 
-/// One table per family: a flood of one does not push out the other.
+/// One table per family, and one for this host: a flood of one does not push out the others.
 #[derive(Debug, Default)]
 pub(super) struct Penalised {
-    v4: HashMap<Block, Entry>,
-    v6: HashMap<Block, Entry>,
+    v4: HashMap<Origin, Entry>,
+    v6: HashMap<Origin, Entry>,
+    accounts: HashMap<Origin, Entry>,
 }
 
 impl Penalised {
     /// Whether a connection from `source` is turned away.
-    pub(super) fn refuses(&self, settings: &Penalties, source: IpAddr, now: Instant) -> bool {
+    pub(super) fn refuses(&self, settings: &Penalties, source: Source, now: Instant) -> bool {
         if !settings.enabled || is_exempt(settings, source) {
             return false;
         }
-        let block = block(settings, source);
-        let (table, most, overflow) = self.table(settings, &block);
-        match table.get(&block) {
+        let origin = origin(settings, source);
+        let (most, overflow) = limits(settings, origin);
+        let table = self.table(origin);
+        match table.get(&origin) {
             Some(entry) => entry.refused && entry.until > now,
             None => {
                 overflow == Overflow::DenyAll && table.len() >= most && table.values().all(|entry| is_live(entry, now))
@@ -76,7 +92,7 @@ impl Penalised {
     pub(super) fn add(
         &mut self,
         settings: &Penalties,
-        source: IpAddr,
+        source: Source,
         outcome: Outcome,
         now: Instant,
     ) -> Option<Refused> {
@@ -84,13 +100,13 @@ impl Penalised {
         if !settings.enabled || penalty.is_zero() || is_exempt(settings, source) {
             return None;
         }
-        let block = block(settings, source);
-        let (most, overflow) = limits(settings, &block);
-        let table = self.table_mut(&block);
-        if !table.contains_key(&block) && !make_room(table, most, overflow, now) {
+        let origin = origin(settings, source);
+        let (most, overflow) = limits(settings, origin);
+        let table = self.table_mut(origin);
+        if !table.contains_key(&origin) && !make_room(table, most, overflow, now) {
             return None;
         }
-        let entry = table.entry(block).or_insert(Entry { until: now, cause: outcome, login: None, refused: false });
+        let entry = table.entry(origin).or_insert(Entry { until: now, cause: outcome, login: None, refused: false });
         if entry.until <= now {
             entry.refused = false;
         }
@@ -104,23 +120,23 @@ impl Penalised {
             return None;
         }
         entry.refused = true;
-        Some(Refused { block, cause: outcome, left })
+        Some(Refused { origin, cause: outcome, left })
     }
 
     /// Somebody at `source` logged in: what its neighbours' mistakes added is forgiven, up to the
     /// least. What keeps a block out runs on, or whoever has one account could guess at others.
-    pub(super) fn forgive(&mut self, settings: &Penalties, source: IpAddr, now: Instant) {
+    pub(super) fn forgive(&mut self, settings: &Penalties, source: Source, now: Instant) {
         if !settings.enabled || is_exempt(settings, source) {
             return;
         }
-        let block = block(settings, source);
-        let (most, _overflow) = limits(settings, &block);
-        let table = self.table_mut(&block);
-        if !table.contains_key(&block) && !make_room(table, most, Overflow::Permissive, now) {
+        let origin = origin(settings, source);
+        let (most, _overflow) = limits(settings, origin);
+        let table = self.table_mut(origin);
+        if !table.contains_key(&origin) && !make_room(table, most, Overflow::Permissive, now) {
             return;
         }
         let entry =
-            table.entry(block).or_insert(Entry { until: now, cause: Outcome::NoAuth, login: None, refused: false });
+            table.entry(origin).or_insert(Entry { until: now, cause: Outcome::NoAuth, login: None, refused: false });
         entry.login = Some(now);
         if !entry.refused || entry.until <= now {
             entry.refused = false;
@@ -130,31 +146,43 @@ impl Penalised {
 
     /// Those that are turned away, the longest first; at most `most`, and how many there are in all.
     pub(super) fn refused(&self, now: Instant, most: usize) -> (Vec<Refused>, usize) {
-        let kept_out = self.v4.iter().chain(&self.v6).filter(|(_, entry)| entry.refused && entry.until > now);
-        let mut all: Vec<Refused> = kept_out
-            .map(|(block, entry)| Refused { block: *block, cause: entry.cause, left: entry.until.duration_since(now) })
+        let everybody = self.v4.iter().chain(&self.v6).chain(&self.accounts);
+        let mut all: Vec<Refused> = everybody
+            .filter(|(_, entry)| entry.refused && entry.until > now)
+            .map(|(origin, entry)| Refused {
+                origin: *origin,
+                cause: entry.cause,
+                left: entry.until.duration_since(now),
+            })
             .collect();
-        all.sort_by(|a, b| b.left.cmp(&a.left).then(a.block.cmp(&b.block)));
+        all.sort_by(|a, b| b.left.cmp(&a.left).then(a.origin.cmp(&b.origin)));
         let count = all.len();
         all.truncate(most);
         (all, count)
     }
 
-    fn table(&self, settings: &Penalties, block: &Block) -> (&HashMap<Block, Entry>, usize, Overflow) {
-        let (most, overflow) = limits(settings, block);
-        (if block.is_v4() { &self.v4 } else { &self.v6 }, most, overflow)
+    fn table(&self, origin: Origin) -> &HashMap<Origin, Entry> {
+        match origin {
+            Origin::Block(block) if block.is_v4() => &self.v4,
+            Origin::Block(_) => &self.v6,
+            Origin::Account(_) => &self.accounts,
+        }
     }
 
-    fn table_mut(&mut self, block: &Block) -> &mut HashMap<Block, Entry> {
-        if block.is_v4() { &mut self.v4 } else { &mut self.v6 }
+    fn table_mut(&mut self, origin: Origin) -> &mut HashMap<Origin, Entry> {
+        match origin {
+            Origin::Block(block) if block.is_v4() => &mut self.v4,
+            Origin::Block(_) => &mut self.v6,
+            Origin::Account(_) => &mut self.accounts,
+        }
     }
 }
 
-fn limits(settings: &Penalties, block: &Block) -> (usize, Overflow) {
-    let (most, overflow) = if block.is_v4() {
-        (settings.max_sources4, settings.overflow)
-    } else {
-        (settings.max_sources6, settings.overflow6)
+fn limits(settings: &Penalties, origin: Origin) -> (usize, Overflow) {
+    let (most, overflow) = match origin {
+        Origin::Block(block) if block.is_v4() => (settings.max_sources4, settings.overflow),
+        Origin::Block(_) => (settings.max_sources6, settings.overflow6),
+        Origin::Account(_) => return (MAX_ACCOUNTS, Overflow::Permissive),
     };
     (usize::try_from(most).unwrap_or(usize::MAX), overflow)
 }
@@ -165,7 +193,7 @@ fn is_live(entry: &Entry, now: Instant) -> bool {
 }
 
 /// Room for one more, if there can be.
-fn make_room(table: &mut HashMap<Block, Entry>, most: usize, overflow: Overflow, now: Instant) -> bool {
+fn make_room(table: &mut HashMap<Origin, Entry>, most: usize, overflow: Overflow, now: Instant) -> bool {
     if table.len() < most {
         return true;
     }
@@ -176,20 +204,27 @@ fn make_room(table: &mut HashMap<Block, Entry>, most: usize, overflow: Overflow,
     if overflow == Overflow::DenyAll {
         return false;
     }
-    let mut ends: Vec<(Instant, Block)> = table.iter().map(|(block, entry)| (entry.until, *block)).collect();
+    let mut ends: Vec<(Instant, Origin)> = table.iter().map(|(origin, entry)| (entry.until, *origin)).collect();
     ends.sort_unstable();
-    for (_until, block) in ends.iter().take((table.len() / EVICTED).max(1)) {
-        table.remove(block);
+    for (_until, origin) in ends.iter().take((table.len() / EVICTED).max(1)) {
+        table.remove(origin);
     }
     table.len() < most
 }
 
-fn is_exempt(settings: &Penalties, source: IpAddr) -> bool {
-    settings.exempt.iter().any(|block| block.contains(source))
+/// Root of this host always gets in.
+fn is_exempt(settings: &Penalties, source: Source) -> bool {
+    match source {
+        Source::Address(address) => settings.exempt.iter().any(|block| block.contains(address)),
+        Source::Account(uid) => uid == 0,
+    }
 }
 
-fn block(settings: &Penalties, source: IpAddr) -> Block {
-    Block::around(source, settings.netblock4, settings.netblock6)
+fn origin(settings: &Penalties, source: Source) -> Origin {
+    match source {
+        Source::Address(address) => Origin::Block(Block::around(address, settings.netblock4, settings.netblock6)),
+        Source::Account(uid) => Origin::Account(uid),
+    }
 }
 
 fn penalty(settings: &Penalties, outcome: Outcome) -> Duration {

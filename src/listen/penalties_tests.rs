@@ -1,9 +1,6 @@
 //! How penalties add up, run down, are forgiven, and what happens when the table is full.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -14,8 +11,8 @@ fn settings() -> Penalties {
     Penalties::default()
 }
 
-fn at(text: &str) -> IpAddr {
-    text.parse().unwrap()
+fn at(text: &str) -> Source {
+    Source::Address(text.parse().unwrap())
 }
 
 /// Adds `times` outcomes at once; whether the source is turned away after that.
@@ -55,7 +52,14 @@ fn a_flood_costs_at_most_the_most() {
     assert!(!table.refuses(&settings, at("192.0.2.1"), now + settings.max));
     assert_eq!(
         table.refused(now, 10),
-        (vec![Refused { block: "192.0.2.1".parse().unwrap(), cause: Outcome::Crash, left: settings.max }], 1)
+        (
+            vec![Refused {
+                origin: Origin::Block("192.0.2.1".parse().unwrap()),
+                cause: Outcome::Crash,
+                left: settings.max
+            }],
+            1
+        )
     );
 }
 
@@ -75,7 +79,7 @@ fn typos_behind_an_address_that_others_log_in_from_keep_nobody_out() {
     // A login takes off what less than the least added.
     assert!(!after(&mut table, &settings, "192.0.2.2", Outcome::AuthFail, 3, now));
     table.forgive(&settings, at("192.0.2.2"), now);
-    assert_eq!(table.v4.get(&"192.0.2.2".parse().unwrap()).map(|entry| entry.until), Some(now));
+    assert_eq!(table.v4.get(&Origin::Block("192.0.2.2".parse().unwrap())).map(|entry| entry.until), Some(now));
 }
 
 #[test]
@@ -115,4 +119,25 @@ fn a_full_table_drops_what_ends_first_or_lets_nobody_new_in() {
     after(&mut table, &small, "2001:db8::1", Outcome::Crash, 1, now);
     assert!(table.refuses(&small, at("2001:db8::2"), now));
     assert!(!table.refuses(&small, at("2001:db8::2"), now + small.crash));
+}
+
+#[test]
+fn an_account_of_this_host_is_counted_for_itself_and_root_is_not() {
+    let (mut table, settings, now) = (Penalised::default(), settings(), Instant::now());
+    for uid in [0, 1000] {
+        for _ in 0..4 {
+            table.add(&settings, Source::Account(uid), Outcome::AuthFail, now);
+        }
+    }
+    let refuses = |table: &Penalised, uid| table.refuses(&settings, Source::Account(uid), now);
+    assert_eq!([0, 1000, 1001].map(|uid| refuses(&table, uid)), [false, true, false]);
+    let (refused, _) = table.refused(now, 10);
+    assert_eq!(refused[0].origin.to_string(), "uid 1000");
+    // Whoever has many uids makes nobody's address be forgotten, and no table grow.
+    assert!(after(&mut table, &settings, "192.0.2.1", Outcome::AuthFail, 4, now));
+    for uid in 100_000..165_536 {
+        table.add(&settings, Source::Account(uid), Outcome::GraceExceeded, now);
+    }
+    assert!(table.refuses(&settings, at("192.0.2.1"), now));
+    assert!(table.accounts.len() <= MAX_ACCOUNTS, "{}", table.accounts.len());
 }

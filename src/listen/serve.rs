@@ -361,13 +361,11 @@ impl Listener {
     }
 
     fn take_caller(&mut self, came: Came, socket: OwnedFd) {
-        let accepted = Instant::now();
-        if let Err(reason) = self.monitors.callers.judge(&self.door.server, came.uid, accepted) {
+        if !self.guard.admits_caller(&self.door.server, &self.monitors.callers, came.uid, &mut self.audit) {
             callers::turn_away(socket, &mut self.partings);
-            self.guard.turned_away(came.uid, reason, &mut self.audit);
             return;
         }
-        self.wait_at.get_or_insert(accepted + WAIT_AFTER);
+        self.wait_at.get_or_insert_with(|| Instant::now() + WAIT_AFTER);
         if let Err(failure) = self.attend(came, socket) {
             error!("{failure}");
         }

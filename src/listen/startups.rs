@@ -87,7 +87,7 @@ impl Counts {
 }
 
 /// OpenSSH's `should_drop_connection`: how many in a hundred to turn away with `startups` there.
-fn drop_percent(limit: MaxStartups, startups: u32) -> u32 {
+pub(super) fn drop_percent(limit: MaxStartups, startups: u32) -> u32 {
     let rate = u32::from(limit.rate);
     if startups < limit.begin {
         return 0;

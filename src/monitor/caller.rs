@@ -91,7 +91,7 @@ pub fn attend(mut caller: Caller, socket: OwnedFd, tied: &Tied, house: &mut Hous
     // What somebody of this host does who is let in harms nobody else; the rest is counted, also those
     // who come as a tenant outside of their hours, or once too often.
     if !progress.let_in {
-        house.listener.tell(&Word::Ended(Outcome::AuthFail));
+        house.listener.tell(&Word::Ended(progress.outcome(&end)));
     }
     house.audit.record(&Event::ConnectionEnd {
         connection: &caller.id,
@@ -105,10 +105,27 @@ pub fn attend(mut caller: Caller, socket: OwnedFd, tied: &Tied, house: &mut Hous
 /// How far a caller came.
 #[derive(Debug, Default)]
 struct Progress {
+    /// Whether it said what it wants.
+    called: bool,
     /// Who it is.
     tenant: Option<TenantName>,
     /// Whether it was told that it is in.
     let_in: bool,
+}
+
+impl Progress {
+    /// What a caller counts as that was not let in. The least, where the end says nothing about it: it cost as much.
+    fn outcome(&self, end: &End) -> Outcome {
+        match end {
+            End::Grace => Outcome::GraceExceeded,
+            End::Hours => Outcome::RefusedConnection,
+            // It speaks for itself, and no process of ours that it could have taken over.
+            End::OutOfTurn(_) | End::Wrong(_) | End::Crashed => Outcome::AuthFail,
+            End::Closed | End::Tries | End::GaveUp(_) if self.called => Outcome::AuthFail,
+            End::Closed | End::Tries | End::GaveUp(_) => Outcome::NoAuth,
+            End::Told | End::Full | End::Time | End::Failed(_) => Outcome::NoAuth,
+        }
+    }
 }
 
 /// Caller → Identity → Grant → Cell → Streams → Receipt.
@@ -121,6 +138,7 @@ fn story(
 ) -> Result<(), End> {
     let mut desk = Desk { link: open(socket)?, caller, house };
     let Call { tenant: asked, came_by } = desk.hear()?;
+    progress.called = true;
     let claim = HostClaim { uid: caller.uid, asked: asked.as_deref() };
     let account = || host_account(caller.uid, tied.groups);
     let (identity, tenant) = match prove_host(&claim, account, &*desk.house.tenant, &*tied.find) {

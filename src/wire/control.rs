@@ -3,6 +3,7 @@
 //! The socket lies in `run_dir`, and is root's alone.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -59,14 +60,32 @@ pub enum Answer {
     },
 }
 
+/// Who is answerable for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Origin {
+    /// An address, or a block of them.
+    Block(Block),
+    /// A uid of this host.
+    Account(u32),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Block(block) => write!(f, "{block}"),
+            Self::Account(uid) => write!(f, "uid {uid}"),
+        }
+    }
+}
+
 /// Most penalties in one answer: each has less than 40 bytes, so they fit into a message.
 pub const MAX_PENALTIES: usize = 500;
 
-/// An address, or a block of them, whose connections are refused.
+/// Whose connections are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Penalty {
-    /// Whose.
-    pub source: Block,
+    /// Who they are.
+    pub source: Origin,
     /// What it did last.
     pub cause: Outcome,
     /// For how long yet.
@@ -98,7 +117,7 @@ mod tests {
         ours.send(&answer).unwrap();
         assert_eq!(theirs.receive().unwrap().0, answer);
         assert_eq!(bounded("short".into()), "short");
-        let source = Block::around("ffff:ffff::1".parse().unwrap(), 32, 128);
+        let source = Origin::Block(Block::around("ffff:ffff::1".parse().unwrap(), 32, 128));
         let penalty = Penalty { source, cause: Outcome::Crash, left: Duration::MAX };
         let answer = Answer::Penalties { penalties: vec![penalty; MAX_PENALTIES], count: u64::MAX };
         ours.send(&answer).unwrap();
