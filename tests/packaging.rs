@@ -97,8 +97,20 @@ fn what_an_admin_changed_is_left_alone() {
     fs::write(&config, "[server]\nlisten = []\n").unwrap();
     assert!(install(&tree).contains("kept: /etc/cellblock/cellblock.toml"));
     assert_eq!(fs::read_to_string(&config).unwrap(), "[server]\nlisten = []\n");
-    let new = fs::read(tree.join("etc/cellblock/cellblock.toml.new")).unwrap();
+    let new = fs::read(tree.join("etc/cellblock/cellblock.toml.dpkg-dist")).unwrap();
     assert_eq!(new, fs::read(repository("config/cellblock.toml")).unwrap());
+
+    // logrotate reads all in its directory but what is called like that.
+    fs::write(tree.join("etc/logrotate.d/cellblock"), "/var/log/cellblock/audit.jsonl {\n    rotate 3\n}\n").unwrap();
+    install(&tree);
+    let rotated = Command::new("logrotate")
+        .args(["--debug", "--state"])
+        .arg(scratch.join("state"))
+        .arg(tree.join("etc/logrotate.d"))
+        .output()
+        .unwrap();
+    assert!(tree.join("etc/logrotate.d/cellblock.dpkg-dist").exists());
+    assert!(rotated.status.success(), "{}", String::from_utf8_lossy(&rotated.stderr));
 
     run("packaging/install", &["--remove"], &tree);
     let left: Vec<String> = files(&tree).into_keys().filter(|file| !file.starts_with("/etc/")).collect();
@@ -121,6 +133,9 @@ fn a_debian_package_installs_works_and_is_purged() {
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     let package = PathBuf::from(String::from_utf8(ran.stdout).unwrap().trim());
 
+    // By hand, before there was a package.
+    fs::write(tree.join("usr/sbin/cellblock-admin"), "#!/bin/sh\necho old\n").unwrap();
+    fs::set_permissions(tree.join("usr/sbin/cellblock-admin"), fs::Permissions::from_mode(0o755)).unwrap();
     let door = Door::with("").tenant("bob", &format!("root = \"{}\"\nuser = \"root\"", tree.display())).start();
     let ran = door.run_with("bob", "cat > /root/it.deb && dpkg -i /root/it.deb", &fs::read(package).unwrap());
     assert_eq!(ran.status, 0, "{}\n{}\n{}", ran.text(), ran.err, door.log());
@@ -131,7 +146,7 @@ fn a_debian_package_installs_works_and_is_purged() {
 
     door.ok("bob", "echo '# mine' >> /etc/cellblock/cellblock.toml; dpkg --force-confold -i /root/it.deb");
     assert!(door.ok("bob", "tail -n 1 /etc/cellblock/cellblock.toml").contains("# mine"));
-    door.ok("bob", "mkdir -p /var/lib/cellblock/tenants/alice/home /var/log/cellblock; dpkg --purge cellblock 2>&1");
+    door.ok("bob", "mkdir -p /var/lib/cellblock/tenants/alice/home /var/log/cellblock; touch /etc/cellblock/ssh_host_ed25519_key; dpkg --purge cellblock 2>&1");
     let left = "find / -xdev -name '*cellblock*' -not -path '/proc/*' -not -path '/sys/*' -not -path '/run/*' -not -path '/tmp/*'";
     assert_eq!(door.ok("bob", left).trim(), "/var/lib/cellblock");
     assert!(door.ok("bob", "ls /var/lib/cellblock/tenants/alice").contains("home"), "a tenant's home is never deleted");

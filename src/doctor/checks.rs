@@ -151,8 +151,8 @@ checks! {
         "What sshd does on the host, outside of every cell, for accounts that are tenants (`host_user`, `host_group`): shells and files without `cellblock enter`, forwards, variables. sshd is asked about each account, as in `cellblock check --sshd`, which shows the lines.",
         warn "", fail "it does any of that, or could not be asked about all of them";
     HOST_JOBS = "host-jobs", Neighbours,
-        "Whether cron and at of the host, where they are installed, take jobs of accounts that are tenants (`host_user`, `host_group`), by `/etc/cron.allow`, `/etc/cron.deny`, `/etc/at.allow` and `/etc/at.deny`: they run `/bin/sh` on the host, whatever login shell an account has and whatever sshd forces.",
-        warn "one of them does", fail "";
+        "Whether cron and at of the host, where they are installed, take jobs of accounts that are tenants (`host_user`, `host_group`), by `/etc/cron.allow`, `/etc/cron.deny`, `/etc/at.allow` and `/etc/at.deny`: they run `/bin/sh` on the host, whatever login shell an account has and whatever sshd forces. And whether cron has jobs of theirs already (`/var/spool/cron/crontabs`): it asks none of these lists before it runs them.",
+        warn "one of them does, or cron has jobs of theirs", fail "";
 }
 
 #[cfg(test)]

@@ -268,6 +268,8 @@ pub struct Runner {
     pub allow: &'static str,
     /// Accounts that are tenants whose it takes, escaped.
     pub takes: Vec<String>,
+    /// Those of whom it has jobs already, escaped: it asks no list before it runs them.
+    pub has: Vec<String>,
     /// Who else is listed, if there is a list.
     pub others: Option<Vec<String>>,
 }

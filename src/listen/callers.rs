@@ -25,6 +25,10 @@ use super::startups::drop_percent;
 /// Callers that wait in the kernel until the listener gets to them.
 const BACKLOG: i32 = 128;
 
+/// So many of one uid may wait whatever `max_startups` says: a job that starts many at once is served. The listener
+/// takes several before it hears that the first was let in, and a cell that starts holds up all who come for it.
+const AT_ONCE: u32 = 64;
+
 /// Callers of one uid that may fail in [`WINDOW`] before the rest of it is closed to that uid, whatever
 /// `penalties` says. Each costs a fork and two lines in the audit file.
 const MAX_FAILED: u32 = 20;
@@ -125,7 +129,7 @@ impl Callers {
         let Some(of) = self.by_uid.get(&uid) else { return Ok(()) };
         if of.callers >= server.max_connections_per_source {
             Err("max_connections_per_source")
-        } else if draw % 100 < drop_percent(server.max_startups, of.waiting) {
+        } else if of.waiting >= AT_ONCE && draw % 100 < drop_percent(server.max_startups, of.waiting) {
             Err("max_startups")
         } else if of.failed_lately(now) >= MAX_FAILED {
             Err("too many that failed")

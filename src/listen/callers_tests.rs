@@ -8,17 +8,19 @@ fn server() -> Server {
 
 #[test]
 fn those_who_wait_of_one_account_are_held_to_max_startups_and_keep_nobody_else_out() {
-    let max_startups = MaxStartups { begin: 10, rate: 30, full: 20 };
+    let max_startups = MaxStartups { begin: 10, rate: 30, full: AT_ONCE + 10 };
     let (mut callers, server, now) = (Callers::default(), Server { max_startups, ..server() }, Instant::now());
-    for _ in 0..10 {
-        assert_eq!(callers.judge(&server, 1000, 0, now), Ok(()));
+    for _ in 0..AT_ONCE {
+        assert_eq!(callers.judge(&server, 1000, 0, now), Ok(()), "a job that starts many at once");
         callers.add(1000);
     }
+    let percent = drop_percent(max_startups, AT_ONCE);
+    assert!((31..100).contains(&percent), "{percent}");
     assert_eq!(
-        [0, 29, 30, 129].map(|draw| callers.judge(&server, 1000, draw, now).is_ok()),
+        [0, percent - 1, percent, 100].map(|draw| callers.judge(&server, 1000, draw, now).is_ok()),
         [false, false, true, false]
     );
-    for _ in 10..20 {
+    for _ in 0..10 {
         callers.add(1000);
     }
     assert_eq!(callers.judge(&server, 1000, 99, now), Err("max_startups"));

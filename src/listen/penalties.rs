@@ -28,7 +28,8 @@ const STANDING_GRACE: u32 = 10;
 /// search for each newcomer would be work that strangers can order.
 const EVICTED: usize = 16;
 
-/// Uids that are remembered; who has many of them (`/etc/subuid`) makes only their own be forgotten sooner.
+/// Uids that are remembered. Who has many of them (`/etc/subuid`) can make others' logins be forgotten, and with them
+/// what they may have more, but nobody's address.
 const MAX_ACCOUNTS: usize = 4096;
 
 /// From where a connection comes.

@@ -91,7 +91,7 @@ pub fn attend(mut caller: Caller, socket: OwnedFd, tied: &Tied, house: &mut Hous
     // What somebody of this host does who is let in harms nobody else; the rest is counted, also those
     // who come as a tenant outside of their hours, or once too often.
     if !progress.let_in {
-        house.listener.tell(&Word::Ended(progress.outcome(&end)));
+        house.listener.tell(&progress.outcome(&end).map_or(Word::Failed, Word::Ended));
     }
     house.audit.record(&Event::ConnectionEnd {
         connection: &caller.id,
@@ -114,16 +114,16 @@ struct Progress {
 }
 
 impl Progress {
-    /// What a caller counts as that was not let in. The least, where the end says nothing about it: it cost as much.
-    fn outcome(&self, end: &End) -> Outcome {
+    /// What a caller counts as that was not let in; nothing, where the end says nothing about it.
+    fn outcome(&self, end: &End) -> Option<Outcome> {
         match end {
-            End::Grace => Outcome::GraceExceeded,
-            End::Hours => Outcome::RefusedConnection,
+            End::Grace => Some(Outcome::GraceExceeded),
+            End::Hours => Some(Outcome::RefusedConnection),
             // It speaks for itself, and no process of ours that it could have taken over.
-            End::OutOfTurn(_) | End::Wrong(_) | End::Crashed => Outcome::AuthFail,
-            End::Closed | End::Tries | End::GaveUp(_) if self.called => Outcome::AuthFail,
-            End::Closed | End::Tries | End::GaveUp(_) => Outcome::NoAuth,
-            End::Told | End::Full | End::Time | End::Failed(_) => Outcome::NoAuth,
+            End::OutOfTurn(_) | End::Wrong(_) | End::Crashed => Some(Outcome::AuthFail),
+            End::Closed | End::Tries | End::GaveUp(_) if self.called => Some(Outcome::AuthFail),
+            End::Closed | End::Tries | End::GaveUp(_) => Some(Outcome::NoAuth),
+            End::Told | End::Full | End::Time | End::Failed(_) => None,
         }
     }
 }
@@ -229,10 +229,16 @@ impl Desk<'_> {
     }
 
     fn refuse(&mut self, claim: &HostClaim<'_>, why: &NotTied) -> End {
-        if let NotTied::Config(failure) = why {
-            error!("{failure}");
-        }
-        self.turn_away(claim, why.told(), &why.to_string(), End::Closed)
+        let end = match why {
+            NotTied::Config(failure) => {
+                error!("{failure}");
+                End::Failed(why.to_string())
+            }
+            NotTied::NoAccount | NotTied::NoTenant | NotTied::Another(_) | NotTied::Unnamed | NotTied::Unknown => {
+                End::Closed
+            }
+        };
+        self.turn_away(claim, why.told(), &why.to_string(), end)
     }
 
     /// Says why not, and writes it down.

@@ -103,6 +103,7 @@ pub fn value(name: &str) -> Option<u32> {
         IPPROTO_IP = i128::from(libc::IPPROTO_IP),
         IPPROTO_TCP = i128::from(libc::IPPROTO_TCP),
         IPPROTO_UDP = i128::from(libc::IPPROTO_UDP),
+        MADV_HUGEPAGE = i128::from(libc::MADV_HUGEPAGE),
         MSG_NOSIGNAL = i128::from(libc::MSG_NOSIGNAL),
         NETLINK_ROUTE = i128::from(libc::NETLINK_ROUTE),
         PER_ASKED = i128::from(u32::MAX),

@@ -21,6 +21,8 @@ pub enum Word {
     },
     /// The connection ended without a login, or will, like this.
     Ended(Outcome),
+    /// It ended without a login, for what says nothing about who was at its other end.
+    Failed,
 }
 
 /// To a monitor that waits: its caller. Brings the socket and, where the kernel has it, the pidfd of the process that

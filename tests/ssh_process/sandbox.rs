@@ -176,8 +176,8 @@ fn every_call_is_used(door: &Door) {
     // A client that takes nothing for a while, beside a terminal.
     let beside = door.dir().join("beside").display().to_string();
     door.shell(&format!(
-        "$SSH -MS {beside} -tt 'sleep 3' & until [ -S {beside} ]; do sleep 0.05; done; \
-         $SSH -S {beside} 'head -c 30M /dev/zero' | (sleep 1; wc -c); wait"
+        "$SSH -MS {beside} -tt 'sleep 60' & until [ -S {beside} ]; do sleep 0.05; done; \
+         $SSH -S {beside} 'head -c 30M /dev/zero' | (sleep 1; wc -c); $SSH -S {beside} -O exit; wait"
     ));
     let listened = door.dir().join("listened");
     let forward = format!("{}:127.0.0.1:1", listened.display());

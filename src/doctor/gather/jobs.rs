@@ -1,6 +1,6 @@
 //! Jobs: for whom of the tenants' accounts cron(8) and at(1) of the host would run one.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{Eyes, NEEDS_ROOT};
 use crate::base::escape;
@@ -19,6 +19,8 @@ struct Known {
     program: &'static str,
     allow: &'static str,
     deny: &'static str,
+    /// Where each account's jobs lie in a file of its name.
+    spool: Option<&'static str>,
     is_open: bool,
 }
 
@@ -28,9 +30,17 @@ const KNOWN: [Known; 2] = [
         program: "/usr/bin/crontab",
         allow: "/etc/cron.allow",
         deny: "/etc/cron.deny",
+        spool: Some("/var/spool/cron/crontabs"),
         is_open: true,
     },
-    Known { name: "at", program: "/usr/bin/at", allow: "/etc/at.allow", deny: "/etc/at.deny", is_open: false },
+    Known {
+        name: "at",
+        program: "/usr/bin/at",
+        allow: "/etc/at.allow",
+        deny: "/etc/at.deny",
+        spool: None,
+        is_open: false,
+    },
 ];
 
 pub(super) fn gather(compiled: Option<&Compiled>, eyes: Eyes) -> Seen<Jobs> {
@@ -41,13 +51,13 @@ pub(super) fn gather(compiled: Option<&Compiled>, eyes: Eyes) -> Seen<Jobs> {
         (_, Eyes::Others) => Seen::Unseen(NEEDS_ROOT.into()),
         (None, Eyes::Roots) => Seen::Unseen("the config has errors".into()),
         (Some(compiled), Eyes::Roots) => match sshd::accounts(compiled) {
-            Ok(accounts) => look(&known, &accounts),
+            Ok(accounts) => look(&known, &accounts.into_iter().collect()),
             Err(why) => Seen::Unseen(why.cause().to_string()),
         },
     }
 }
 
-fn look(known: &[&Known], accounts: &[String]) -> Seen<Jobs> {
+fn look(known: &[&Known], accounts: &BTreeSet<String>) -> Seen<Jobs> {
     let mut runners = Vec::new();
     for known in known {
         let read = |path: &'static str| match read_capped(Path::new(path), MAX_LIST) {
@@ -56,11 +66,26 @@ fn look(known: &[&Known], accounts: &[String]) -> Seen<Jobs> {
             Err(errno) => Err(format!("{path}: {errno}")),
         };
         match (read(known.allow), read(known.deny)) {
-            (Ok(allow), Ok(deny)) => runners.push(runner(known, accounts, allow, deny.as_ref())),
+            (Ok(allow), Ok(deny)) => {
+                let has = known.spool.map(|spool| tables(Path::new(spool), accounts)).unwrap_or_default();
+                runners.push(Runner { has, ..runner(known, accounts, allow, deny.as_ref()) });
+            }
             (Err(why), _) | (_, Err(why)) => return Seen::Unseen(why),
         }
     }
     Seen::Is(Jobs { accounts: accounts.len(), runners })
+}
+
+/// Whose jobs lie in `spool`.
+fn tables(spool: &Path, accounts: &BTreeSet<String>) -> Vec<String> {
+    let files = fs::read_dir(spool).into_iter().flatten().take(MAX_LIST);
+    let mut names: Vec<String> = files
+        .filter_map(|file| file.ok()?.file_name().into_string().ok())
+        .filter(|name| accounts.contains(name))
+        .map(|name| escape(&name))
+        .collect();
+    names.sort();
+    names
 }
 
 /// A name a line.
@@ -71,7 +96,7 @@ fn names(text: &str) -> BTreeSet<String> {
 /// Where there is a list of who may, the other is not asked.
 fn runner(
     known: &Known,
-    accounts: &[String],
+    accounts: &BTreeSet<String>,
     allow: Option<BTreeSet<String>>,
     deny: Option<&BTreeSet<String>>,
 ) -> Runner {
@@ -82,9 +107,11 @@ fn runner(
     };
     let (takes, others) = (
         accounts.iter().filter(may).map(|name| escape(name)).collect(),
-        allow.as_ref().map(|allow| allow.iter().filter(|name| !accounts.contains(name)).cloned().collect()),
+        allow
+            .as_ref()
+            .map(|allow| allow.iter().filter(|name| !accounts.contains(*name)).map(|name| escape(name)).collect()),
     );
-    Runner { name: known.name, allow: known.allow, takes, others }
+    Runner { name: known.name, allow: known.allow, takes, has: Vec::new(), others }
 }
 
 #[cfg(test)]
@@ -94,7 +121,7 @@ mod tests {
     #[test]
     fn the_list_of_who_may_goes_before_that_of_who_may_not_and_without_both_cron_is_open_and_at_is_not() {
         let [cron, at] = &KNOWN;
-        let accounts = ["ann".to_owned(), "ben".to_owned()];
+        let accounts = names("ann\nben");
         let takes = |known, allow: Option<&str>, deny: Option<&str>| {
             runner(known, &accounts, allow.map(names), deny.map(names).as_ref()).takes
         };

@@ -170,18 +170,26 @@ fn jobs(seen: &Seen<Jobs>) -> Verdict {
         Seen::Unseen(why) => return Verdict::unknown(&HOST_JOBS, why),
         Seen::Is(jobs) => jobs,
     };
-    let open: Vec<&Runner> = runners.iter().filter(|runner| !runner.takes.is_empty()).collect();
+    let open: Vec<&Runner> =
+        runners.iter().filter(|runner| !runner.takes.is_empty() || !runner.has.is_empty()).collect();
     let names: Vec<&str> = runners.iter().map(|runner| runner.name).collect();
     match (open.as_slice(), accounts) {
         ([], 0) => Verdict::ok(&HOST_JOBS, "no account of this host is a tenant"),
         ([], _) => Verdict::ok(&HOST_JOBS, format!("no account that is a tenant may have jobs ({})", names.join(", "))),
         (open, _) => {
-            let told = open.iter().map(|runner| format!("{} takes jobs of {}", runner.name, first_few(&runner.takes)));
+            let told = open.iter().flat_map(|runner| {
+                let told = |verb, names: &[String]| {
+                    (!names.is_empty()).then(|| format!("{} {verb} jobs of {}", runner.name, first_few(names)))
+                };
+                [told("takes", &runner.takes), told("has", &runner.has)].into_iter().flatten()
+            });
             let means = "such a job is run by /bin/sh on the host, whatever login shell its account has and whatever \
                          sshd forces: no cell, limit or audit line holds it";
             let verdict = Verdict::warn(&HOST_JOBS, told.collect::<Vec<_>>().join("; "), means);
-            let verdict = open.iter().fold(verdict, |verdict, runner| keep_out(verdict, runner));
-            verdict.run("find /var/spool/cron -type f    # jobs that were taken before are run until they are removed")
+            let taking = open.iter().filter(|runner| !runner.takes.is_empty());
+            let verdict = taking.fold(verdict, |verdict, runner| keep_out(verdict, runner));
+            let has = open.iter().flat_map(|runner| &runner.has);
+            has.take(MAX_NAMED).fold(verdict, |verdict, name| verdict.run(format!("crontab -u {name} -r")))
         }
     }
 }

@@ -104,7 +104,7 @@ fn leak() -> Leak {
 
 fn cron(takes: &[&str], others: Option<&[&str]>) -> Runner {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    Runner { name: "cron", allow: "/etc/cron.allow", takes: names(takes), others: others.map(names) }
+    Runner { name: "cron", allow: "/etc/cron.allow", takes: names(takes), has: Vec::new(), others: others.map(names) }
 }
 
 /// What is changed about a healthy host, the check that notices, how bad it is, and a word of what it says.
@@ -197,6 +197,8 @@ const CASES: &[(&str, Level, &str, Change)] = &[
     ("host-jobs", Level::Warn, "cron takes jobs of ann, ben such a job is run by /bin/sh", |f| named(f).jobs = Seen::Is(Jobs { accounts: 2, runners: vec![cron(&["ann", "ben"], None)] })),
     ("host-jobs", Level::Warn, "install /etc/cron.allow:\nroot list in /etc/cron.allow also", |f| named(f).jobs = Seen::Is(Jobs { accounts: 1, runners: vec![cron(&["ann"], None)] })),
     ("host-jobs", Level::Warn, "install /etc/cron.allow:\njoe\nroot", |f| named(f).jobs = Seen::Is(Jobs { accounts: 1, runners: vec![cron(&["ann"], Some(&["joe", "root"]))] })),
+    ("host-jobs", Level::Warn, "cron has jobs of ann such a job", |f| named(f).jobs = Seen::Is(Jobs { accounts: 1, runners: vec![Runner { has: vec!["ann".into()], ..cron(&[], None) }] })),
+    ("host-jobs", Level::Warn, "crontab -u ann -r", |f| named(f).jobs = Seen::Is(Jobs { accounts: 1, runners: vec![Runner { has: vec!["ann".into()], ..cron(&[], None) }] })),
     ("host-jobs", Level::Ok, "may have jobs (cron)", |_| {}),
     ("host-jobs", Level::Ok, "no account of this host is a tenant", |f| named(f).jobs = Seen::Is(Jobs { accounts: 0, runners: vec![cron(&[], None)] })),
     ("host-jobs", Level::Ok, "neither cron nor at", |f| named(f).jobs = Seen::Absent),
