@@ -20,7 +20,10 @@ use std::{
     fs,
     os::{
         fd::AsFd as _,
-        unix::fs::{MetadataExt as _, symlink},
+        unix::{
+            ffi::OsStrExt as _,
+            fs::{MetadataExt as _, symlink},
+        },
     },
     path::Path,
     process::{Command, ExitCode},
@@ -330,16 +333,57 @@ fn later_mounts() {
     yard.remove();
 }
 
+/// What a look-alike of a file of the kernel's says, and goes on to say.
+const DECOY: &str = "decoy\n";
+
+/// Directories with a file for each that is written while a cell starts: the tenant's own, and links of both
+/// kinds to one of the host's.
+fn look_alikes(root: &Path, of_host: &Path) {
+    fs::write(of_host, DECOY).unwrap();
+    for name in ["proc", "proc2/sys/user", "proc2/sys/net/ipv4", "dev", "dev2"] {
+        fs::create_dir_all(root.join(name)).unwrap();
+    }
+    let names = fs::read_dir("/proc/sys/user").unwrap().map(|entry| entry.unwrap().file_name());
+    let mut files: Vec<_> = names.map(|name| root.join("proc2/sys/user").join(name)).collect();
+    files.extend(["proc2/sys/net/ipv4/ping_group_range", "dev2/null"].map(|name| root.join(name)));
+    for (number, file) in files.iter().enumerate() {
+        match number % 3 {
+            0 => fs::write(file, DECOY).unwrap(),
+            1 => fs::hard_link(of_host, file).unwrap(),
+            _ => symlink(of_host, file).unwrap(),
+        }
+    }
+}
+
+/// How many look-alikes still say what they did, whatever their directories are called by now; fails at others.
+fn unwritten(root: &Path) -> usize {
+    let mut find = Command::new("find");
+    find.arg(root).args(["-name", "bin", "-prune", "-o", "-not", "-type", "d", "-print0"]);
+    let listed = find.output().unwrap().stdout;
+    let files: Vec<_> = listed.split(|byte| *byte == 0).filter(|name| !name.is_empty()).collect();
+    for file in &files {
+        let file = Path::new(std::ffi::OsStr::from_bytes(file));
+        assert_eq!(fs::read_to_string(file).unwrap(), DECOY, "{} was written", file.display());
+    }
+    files.len()
+}
+
+/// The settings that a cell has of its own, as the host has them.
+fn own_settings() -> Vec<String> {
+    let names = fs::read_dir("/proc/sys/user").unwrap().map(|entry| entry.unwrap().path());
+    let ping = Path::new("/proc/sys/net/ipv4/ping_group_range").to_owned();
+    names.chain([ping]).map(|path| fs::read_to_string(path).unwrap()).collect()
+}
+
 /// Somebody on the host who can reach the tree exchanges /proc and /dev with look-alikes while cells
-/// start. What starts has all of /proc's covers and locks, wherever it hangs.
+/// start. What starts has all of /proc's covers and locks, wherever it hangs; and what is written to /proc
+/// meanwhile reaches no look-alike, and nothing of the host.
 fn swapped() {
     let yard = Yard::new("swap");
     let root = yard.busybox_root("root");
-    for name in ["proc", "proc2/sys/user", "dev", "dev2"] {
-        fs::create_dir_all(root.join(name)).unwrap();
-    }
-    fs::write(root.join("proc2/sys/user/max_user_namespaces"), "0").unwrap();
-    fs::write(root.join("dev2/null"), "").unwrap();
+    let of_host = yard.dir.join("of-host");
+    look_alikes(&root, &of_host);
+    let (settings, decoys) = (own_settings(), unwritten(&root));
     let swapper = match process::fork().unwrap() {
         Forked::Child => loop {
             process::die_with_parent(9).unwrap();
@@ -359,7 +403,9 @@ fn swapped() {
         .count();
     let mut started = 0;
     for _start in 0..150 {
-        let Ok(cell) = yard.cells.enter(&bob) else { continue };
+        let entered = yard.cells.enter(&bob);
+        assert_eq!(fs::read_to_string(&of_host).unwrap(), DECOY, "a file of the host was written");
+        let Ok(cell) = entered else { continue };
         started += 1;
         let all = || {
             let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", cell.pid)).unwrap();
@@ -378,6 +424,7 @@ fn swapped() {
     process::signal_pidfd(swapper.as_fd(), 9).unwrap();
     process::wait_for(swapper.as_fd()).unwrap();
     assert!(started > 0);
+    assert_eq!((unwritten(&root), own_settings()), (decoys, settings));
     yard.remove();
 }
 
