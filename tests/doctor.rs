@@ -300,7 +300,7 @@ fn accounts_that_are_tenants_and_may_have_jobs_on_the_host_are_named_with_the_fi
     let remedies = check["remedies"].as_array().unwrap();
     assert_eq!(
         (remedies.len(), &remedies[0]["file"], &remedies[0]["text"]),
-        (2, &"/etc/cron.allow".into(), &"joe\n".into())
+        (1, &"/etc/cron.allow".into(), &"joe\n".into())
     );
     let (file, text) = (remedies[0]["file"].as_str().unwrap(), remedies[0]["text"].as_str().unwrap());
     let installed = format!("{there}; echo joe >etc/at.allow; printf '{}' >.{file}", text.replace('\n', "\\n"));
