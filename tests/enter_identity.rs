@@ -260,6 +260,20 @@ fn whoever_lies_is_hung_up_on_and_gets_nothing() {
     soon("nothing of it runs", || host.entered("alice", &["--", "sh", "-c", "pgrep -c sleep; true"]) == "0");
 }
 
+/// `max_startups` counts those whom the listener has not heard of yet, and with a cell that starts that is all of them.
+#[test]
+fn a_job_that_starts_many_at_once_is_served_with_each() {
+    if !root() {
+        return;
+    }
+    let host = Host::start("", "");
+    let job = "for n in $(seq 50); do cellblock enter -- echo in & done; wait";
+    for cell in ["that starts", "that runs"] {
+        let ran = run_bounded(host.on_host("alice", &["bash", "-c", job]), b"");
+        assert_eq!(ran.text().lines().filter(|line| *line == "in").count(), 50, "a cell {cell}: {}", ran.err);
+    }
+}
+
 /// "a caller that stalls or lies holds up nobody"
 #[test]
 fn those_who_stall_hold_up_nobody_and_are_hung_up_on() {
