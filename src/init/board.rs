@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::sys::{lease, mount};
+use crate::sys::{lease, path};
 use crate::wire::init::Store;
 
 use super::{
@@ -126,7 +126,8 @@ fn usage(gauges: &Gauges, sessions: usize) -> String {
     line("cpu_seconds", Some(seconds(used.unwrap_or_else(counted_up))), "");
     line("cpu_throttled_seconds", held_up.map(seconds), "");
     for store in Store::ALL {
-        line(store.key(), mount::used_of(Path::new(store.path())).ok().map(|bytes| bytes.to_string()), "");
+        let found = path::file_system(Path::new(store.path()));
+        line(store.key(), found.ok().map(|found| found.used().to_string()), "");
     }
     line("sessions", Some(sessions.to_string()), "");
     text

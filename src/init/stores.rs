@@ -54,7 +54,7 @@ impl Stores {
 /// What is to be said of a file system that has this much room. One without a limit has 0 of 0.
 fn hit(store: Store, found: FileSystem) -> Option<Hit> {
     if found.blocks > 0 && found.blocks_free == 0 {
-        Some(Hit::Full { store, most: Bytes(found.blocks.saturating_mul(found.fragment_size)) })
+        Some(Hit::Full { store, most: Bytes(found.size()) })
     } else if found.files > 0 && found.files_free == 0 {
         Some(Hit::ManyFiles { store, most: found.files })
     } else {

@@ -118,8 +118,14 @@ pub(super) struct Callers {
 
 impl Callers {
     /// Whether one more of `uid` may come in; why not, for the audit file. Root always may.
-    /// `draw` is a fresh random number.
-    pub(super) fn judge(&self, server: &Server, uid: u32, draw: u32, now: Instant) -> Result<(), &'static str> {
+    /// `draw` gives a fresh random number, and is asked for one where it counts.
+    pub(super) fn judge(
+        &self,
+        server: &Server,
+        uid: u32,
+        draw: impl FnOnce() -> u32,
+        now: Instant,
+    ) -> Result<(), &'static str> {
         if uid == 0 {
             return Ok(());
         }
@@ -129,7 +135,7 @@ impl Callers {
         let Some(of) = self.by_uid.get(&uid) else { return Ok(()) };
         if of.callers >= server.max_connections_per_source {
             Err("max_connections_per_source")
-        } else if of.waiting >= AT_ONCE && draw % 100 < drop_percent(server.max_startups, of.waiting) {
+        } else if of.waiting >= AT_ONCE && draw() % 100 < drop_percent(server.max_startups, of.waiting) {
             Err("max_startups")
         } else if of.failed_lately(now) >= MAX_FAILED {
             Err("too many that failed")

@@ -63,7 +63,7 @@ impl Guard {
         let now = Instant::now();
         let reason = if self.penalised.refuses(&server.penalties, Source::Account(uid), now) {
             "penalty"
-        } else if let Err(reason) = callers.judge(server, uid, draw(), now) {
+        } else if let Err(reason) = callers.judge(server, uid, draw, now) {
             reason
         } else {
             return true;

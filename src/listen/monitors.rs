@@ -112,24 +112,20 @@ impl Monitors {
                 }
                 // Also after a login: somebody may have come outside of their hours.
                 Ok((Word::Ended(outcome), fds)) if fds.is_empty() && monitor.outcome.is_none() => {
-                    monitor.outcome = Some(outcome);
-                    if let Some(Source::Host(uid)) = monitor.source {
-                        self.callers.failed(uid, Instant::now());
-                    }
-                    self.news.extend(monitor.source.map(|source| (source.penalised(), Some(outcome))));
-                }
-                Ok((Word::Failed, fds)) if fds.is_empty() && monitor.outcome.is_none() => {
+                    monitor.outcome = outcome;
                     // It cost as much as any other.
                     if let Some(Source::Host(uid)) = monitor.source {
                         self.callers.failed(uid, Instant::now());
                     }
+                    let penalised = monitor.source.filter(|_| outcome.is_some());
+                    self.news.extend(penalised.map(|source| (source.penalised(), outcome)));
                 }
                 Ok((Word::CellEntered { tenant, pid }, fds)) if fds.len() == 1 => {
                     seen.extend(exactly::<1>(fds).ok().map(|[pidfd]| (tenant, pid, pidfd)));
                 }
                 Err(LinkError::WouldBlock) => return seen,
                 // It goes on serving its client; it only counts as what it was.
-                Ok((Word::LoggedIn | Word::CellEntered { .. } | Word::Ended(_) | Word::Failed, _)) => {
+                Ok((Word::LoggedIn | Word::CellEntered { .. } | Word::Ended(_), _)) => {
                     warn!("monitor {pid} says what it cannot say");
                     monitor.talks = false;
                     return seen;

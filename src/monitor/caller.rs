@@ -91,7 +91,7 @@ pub fn attend(mut caller: Caller, socket: OwnedFd, tied: &Tied, house: &mut Hous
     // What somebody of this host does who is let in harms nobody else; the rest is counted, also those
     // who come as a tenant outside of their hours, or once too often.
     if !progress.let_in {
-        house.listener.tell(&progress.outcome(&end).map_or(Word::Failed, Word::Ended));
+        house.listener.tell(&Word::Ended(progress.outcome(&end)));
     }
     house.audit.record(&Event::ConnectionEnd {
         connection: &caller.id,

@@ -99,8 +99,8 @@ mod tests {
         assert_eq!(heard(&mut listener), [(Word::LoggedIn, 0), (entered(), 1)]);
 
         ear.tell_soon(entered(), file());
-        ear.tell(&Word::Ended(Outcome::Crash));
-        assert_eq!(heard(&mut listener), [(entered(), 1), (Word::Ended(Outcome::Crash), 0)]);
+        ear.tell(&Word::Ended(Some(Outcome::Crash)));
+        assert_eq!(heard(&mut listener), [(entered(), 1), (Word::Ended(Some(Outcome::Crash)), 0)]);
 
         ear.tell_soon(Word::LoggedIn, None);
         drop(ear);

@@ -166,7 +166,7 @@ pub fn converse(conn: &Conn, link: Link<Reply, Request>, pidfd: OwnedFd, house: 
     if tenant.is_none()
         && let Some(outcome) = house.tally.outcome(&end)
     {
-        house.listener.tell(&Word::Ended(outcome));
+        house.listener.tell(&Word::Ended(Some(outcome)));
     }
     house.audit.record(&Event::ConnectionEnd {
         connection: &conn.id,
@@ -201,7 +201,7 @@ fn story(
         warn!("naming the monitor: {errno}");
     }
     if !clock::is_open(grant.tenant()).map_err(End::Failed)? {
-        house.listener.tell(&Word::Ended(Outcome::RefusedConnection));
+        house.listener.tell(&Word::Ended(Some(Outcome::RefusedConnection)));
         return Err(turn_away(&mut ssh, house, &grant, Refusal::Closed, End::Hours));
     }
     let Some(_seat) = house.seat(&grant)? else {

@@ -233,9 +233,3 @@ pub fn make_character_device(parent: BorrowedFd<'_>, name: &Path, mode: u32, num
 pub fn open_device(dir: BorrowedFd<'_>, path: &Path) -> SysResult<OwnedFd> {
     open_beneath(dir, path, OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NOCTTY, Mode::empty())
 }
-
-/// statvfs(2): how much of the file system at `path` is in use, in bytes.
-pub fn used_of(path: &Path) -> SysResult<u64> {
-    let found = rustix::fs::statvfs(path)?;
-    Ok(found.f_blocks.saturating_sub(found.f_bfree).saturating_mul(found.f_frsize))
-}

@@ -104,6 +104,20 @@ pub struct FileSystem {
     pub name_max: u64,
 }
 
+impl FileSystem {
+    /// How large it is, in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.blocks.saturating_mul(self.fragment_size)
+    }
+
+    /// How much of that is in use, in bytes.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.blocks.saturating_sub(self.blocks_free).saturating_mul(self.fragment_size)
+    }
+}
+
 /// statfs(2) of what holds `path`.
 pub fn file_system(path: &Path) -> SysResult<FileSystem> {
     Ok(described(&rustix::fs::statvfs(path)?))

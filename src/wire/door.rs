@@ -19,10 +19,9 @@ pub enum Word {
         /// The pid of its init.
         pid: i32,
     },
-    /// The connection ended without a login, or will, like this.
-    Ended(Outcome),
-    /// It ended without a login, for what says nothing about who was at its other end.
-    Failed,
+    /// The connection ended without a login, or will, like this; none: by what says nothing about who was at its
+    /// other end.
+    Ended(Option<Outcome>),
 }
 
 /// To a monitor that waits: its caller. Brings the socket and, where the kernel has it, the pidfd of the process that
