@@ -11,6 +11,7 @@ mod scratch;
 use std::{fs, path::Path};
 
 use clap::CommandFactory as _;
+use clap_mangen::roff::{Inline, Roff, bold, roman};
 
 #[test]
 fn the_page_about_verify_is_the_table_of_checks() {
@@ -42,5 +43,60 @@ fn the_manual_is_what_help_says() {
         page.render(&mut text).unwrap();
         scratch::compare_or_bless(&directory.join(format!("{name}.8")), &String::from_utf8(text).unwrap());
     }
-    assert_eq!(fs::read_dir(&directory).unwrap().count(), commands.len(), "a page of no command in {directory:?}");
+    let of_commands = fs::read_dir(&directory).unwrap().filter(|page| {
+        let page = page.as_ref().unwrap().path();
+        page.extension().is_some_and(|section| section == "8")
+    });
+    assert_eq!(of_commands.count(), commands.len(), "a page of no command in {directory:?}");
+}
+
+#[test]
+fn the_manual_of_the_config_is_the_reference_page() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/man/cellblock.toml.5");
+    let mut page = Roff::default();
+    let source = format!("cellblock {}", env!("CARGO_PKG_VERSION"));
+    page.control("TH", ["cellblock.toml", "5", "", source.as_str(), "File formats"]);
+    page.control("SH", ["NAME"]);
+    page.text([roman("cellblock.toml - who may come in, and what their jails are like")]);
+    page.control("SH", ["DESCRIPTION"]);
+    // What parts a paragraph from the one before it: below a key it is indented alike.
+    let (mut between, mut follows) = ("PP", false);
+    for block in cellblock::config::reference().split("\n\n").skip(2) {
+        if let Some(key) = block.strip_prefix("### ") {
+            page.control("TP", []).text([bold(key.trim_matches('`'))]);
+            (between, follows) = ("IP", false);
+        } else if let Some(table) = block.strip_prefix("## ") {
+            page.control("SH", [table.replace('`', "").as_str()]);
+            (between, follows) = ("PP", false);
+        } else {
+            if follows {
+                page.control(between, []);
+            }
+            page.text(inline(block.trim_end()));
+            follows = true;
+        }
+    }
+    page.control("SH", ["SEE ALSO"]).text([
+        bold("cellblock-check"),
+        roman("(8), "),
+        bold("cellblock-serve"),
+        roman("(8)"),
+    ]);
+    scratch::compare_or_bless(&path, &page.to_roff());
+}
+
+/// Code is bold, and of a link the words are left.
+fn inline(text: &str) -> Vec<Inline> {
+    let words = text.replace('\n', " ");
+    let parts = words
+        .split('`')
+        .enumerate()
+        .map(|(index, part)| if index % 2 == 1 { bold(part) } else { roman(unlinked(part)) });
+    parts.collect()
+}
+
+fn unlinked(text: &str) -> String {
+    let mut parts = text.split("](");
+    let first = parts.next().unwrap_or_default().replace('[', "");
+    parts.fold(first, |done, part| done + part.split_once(')').map_or(part, |(_link, rest)| rest))
 }
