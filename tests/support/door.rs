@@ -478,8 +478,11 @@ fn sshd_config(dir: &Scratch, port: u16) -> String {
     let made =
         Command::new("ssh-keygen").args(["-qt", "ed25519", "-N", "", "-f"]).arg(dir.join("host_ed25519")).status();
     assert!(made.unwrap().success());
+    // As a tenant's is made, not root's own: what somebody has put into their ~/.bashrc is not to be measured.
+    let copied = Command::new("cp").args(["-rT", "/etc/skel"]).arg(dir.join("home")).status();
+    assert!(copied.unwrap().success());
     format!(
-        "ListenAddress 127.0.0.1:{port}\nHostKey {at}/host_ed25519\nUsePAM no\nPidFile none\nStrictModes no\n\
+        "ListenAddress 127.0.0.1:{port}\nSetEnv HOME={at}/home\nHostKey {at}/host_ed25519\nUsePAM no\nPidFile none\nStrictModes no\n\
          AuthorizedKeysFile {at}/id.pub\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
          MaxStartups 1000:30:1000\nMaxSessions 1000\nPrintMotd no\nPrintLastLog no\nAcceptEnv LANG LC_*\n\
          Subsystem sftp /usr/lib/openssh/sftp-server\n"
