@@ -14,10 +14,15 @@ use std::{
     process::Command,
 };
 
-use support::{Door, Ran, Running, Scratch, patience, procfs, root, run_bounded, soon};
+use support::{Door, Ran, Running, Scratch, patience, procfs, root, run_bounded, soon, until};
 
 /// eve in a root of her own, whose home lies below `/way`; alice beside her.
 fn door(scratch: &Scratch) -> (Door, PathBuf) {
+    door_with(scratch, "")
+}
+
+/// The same with lines in `[server]`.
+fn door_with(scratch: &Scratch, server: &str) -> (Door, PathBuf) {
     let tree = scratch.join("root");
     for place in ["bin", "way/home"] {
         fs::create_dir_all(tree.join(place)).unwrap();
@@ -27,7 +32,10 @@ fn door(scratch: &Scratch) -> (Door, PathBuf) {
         "root = \"{}\"\nuser = \"root\"\nshell = \"/bin/sh\"\nhome = \"/way/home\"\nown_keys = true",
         tree.display()
     );
-    let door = Door::with("[defaults]\nlinger = \"0s\"\n").tenant("alice", "root = \"host\"").tenant("eve", &lines);
+    let door = Door::with("[defaults]\nlinger = \"0s\"\n")
+        .server(server)
+        .tenant("alice", "root = \"host\"")
+        .tenant("eve", &lines);
     (door.start(), tree)
 }
 
@@ -146,6 +154,12 @@ fn never_answers(door: &Door, at: &Path) -> Running {
     running
 }
 
+/// How many of the door's processes wait for it.
+fn hanging(door: &Door) -> usize {
+    let hangs = |pid: &i32| procfs::status(*pid, "State").is_some_and(|state| state.starts_with('D'));
+    door.processes().iter().filter(|pid| hangs(pid)).count()
+}
+
 #[test]
 fn a_home_on_storage_that_never_answers_holds_up_nobody_else() {
     if !root() {
@@ -157,8 +171,7 @@ fn a_home_on_storage_that_never_answers_holds_up_nobody_else() {
     let quiet = door.counts();
     let storage = never_answers(&door, &tree.join("way"));
     let mut waiting: Vec<_> = (0..3).map(|_| Running::start(with_own_key(&door))).collect();
-    let stopped = || door.processes().into_iter().filter(|&pid| procfs::status(pid, "State").unwrap().starts_with('D'));
-    soon("their monitors wait for the storage", || stopped().count() == waiting.len());
+    soon("their monitors wait for the storage", || hanging(&door) == waiting.len());
     for tenant in ["alice", "eve", "alice", "eve"] {
         // eve by the key that is in the config: what lies below her root does not come into the cell.
         let ran = door.run(tenant, "echo in");
@@ -169,5 +182,29 @@ fn a_home_on_storage_that_never_answers_holds_up_nobody_else() {
     drop(waiting.pop());
     drop(storage);
     assert!(waiting.iter_mut().all(|client| client.wait() == 255));
+    door.returns_to(&quiet);
+}
+
+#[test]
+fn logins_that_hang_at_storage_do_not_count_against_max_startups_for_ever() {
+    if !root() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (door, tree) = door_with(&scratch, "max_startups = \"2:100:2\"\nlogin_grace = \"1s\"");
+    own_key(&door);
+    let quiet = door.counts();
+    let storage = never_answers(&door, &tree.join("way"));
+    let mut waiting: Vec<_> = (0..2).map(|_| Running::start(with_own_key(&door))).collect();
+    soon("their monitors wait for the storage", || hanging(&door) == waiting.len());
+    let refused = door.run("alice", "true");
+    assert!(refused.status == 255 && door.log().contains("refused: max_startups"), "{refused:?}");
+    // What a session of PAM may take to open is waited for first.
+    let killed = until(patience(60), || door.log().matches("hangs, long after login_grace: it is killed").count() == 2);
+    assert!(killed, "{}", door.log());
+    // Those who waited are hung up on, and it is nobody's penalty.
+    assert!(waiting.iter_mut().all(|client| client.wait() == 255));
+    door.ok("alice", "true");
+    drop(storage);
     door.returns_to(&quiet);
 }

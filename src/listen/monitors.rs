@@ -11,6 +11,7 @@ use tracing::warn;
 
 use crate::base::{Block, TenantName};
 use crate::sys::process::{self, Pid};
+use crate::sys::signal;
 use crate::wire::door::{Outcome, Word};
 use crate::wire::link::exactly;
 use crate::wire::{Link, LinkError};
@@ -34,8 +35,9 @@ pub(super) struct Monitor {
     pub(super) pidfd: OwnedFd,
     /// Where its connection comes from; `None`: it starts lasting cells and serves no connection.
     pub(super) source: Option<Source>,
-    /// Whether its client logged in.
-    pub(super) logged_in: bool,
+    /// While its client has not logged in: until when it may be without. `None` from the start where there is
+    /// no client.
+    pub(super) startup: Option<Instant>,
     /// Whether it will tell something yet.
     pub(super) talks: bool,
     /// How its connection ended without a login, once it has said so.
@@ -99,13 +101,9 @@ impl Monitors {
         let Some(monitor) = self.by_pid.get_mut(&pid) else { return seen };
         loop {
             match monitor.link.receive() {
-                Ok((Word::LoggedIn, fds)) if fds.is_empty() && !monitor.logged_in => {
-                    monitor.logged_in = true;
-                    match monitor.source {
-                        Some(Source::Network { .. }) => self.counts.logged_in(),
-                        Some(Source::Host(uid)) => self.callers.let_in(uid),
-                        None => {}
-                    }
+                Ok((Word::LoggedIn, fds)) if fds.is_empty() && monitor.startup.is_some() => {
+                    monitor.startup = None;
+                    started(monitor.source, &mut self.counts, &mut self.callers);
                     // Who is turned away with a penalty is not forgiven others.
                     let forgiven = monitor.source.filter(|_| monitor.outcome.is_none());
                     self.news.extend(forgiven.map(|source| (source.penalised(), None)));
@@ -142,14 +140,15 @@ impl Monitors {
     /// before anybody had logged in counts as crashed.
     pub(super) fn remove(&mut self, pid: Pid, killed: bool) -> Vec<Seen> {
         let seen = self.hear(pid);
-        let Some(Monitor { source: Some(source), logged_in, outcome, .. }) = self.by_pid.remove(&pid) else {
+        let Some(Monitor { source: Some(source), startup, outcome, .. }) = self.by_pid.remove(&pid) else {
             return seen;
         };
-        let crashed = killed && !logged_in && outcome.is_none();
+        let has_started = startup.is_none();
+        let crashed = killed && !has_started && outcome.is_none();
         match source {
-            Source::Network { block, .. } => self.counts.remove(block, logged_in),
+            Source::Network { block, .. } => self.counts.remove(block, has_started),
             Source::Host(uid) => {
-                self.callers.remove(uid, logged_in);
+                self.callers.remove(uid, has_started);
                 if crashed {
                     self.callers.failed(uid, Instant::now());
                 }
@@ -157,6 +156,27 @@ impl Monitors {
         }
         self.news.extend(crashed.then_some((source.penalised(), Some(Outcome::Crash))));
         seen
+    }
+
+    /// When one of them will have been without a login for too long.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.by_pid.values().filter_map(|monitor| monitor.startup).min()
+    }
+
+    /// Kills those that have been without a login for too long: a monitor ends its client's login in time, but not
+    /// while it waits for storage that does not answer. It may take until that answers before it is gone, so
+    /// that no startup is counted for it any more; the connection is. Nobody is penalised: it is the host's fault.
+    pub(super) fn kill_overdue(&mut self, now: Instant) {
+        for (pid, monitor) in &mut self.by_pid {
+            if monitor.startup.take_if(|until| *until <= now).is_none() {
+                continue;
+            }
+            started(monitor.source, &mut self.counts, &mut self.callers);
+            warn!("monitor {pid} hangs, long after login_grace: it is killed");
+            if let Err(errno) = process::signal_pidfd(monitor.pidfd.as_fd(), signal::SIGKILL) {
+                warn!("signalling monitor {pid}: {errno}");
+            }
+        }
     }
 
     /// What has happened since this was asked last.
@@ -186,5 +206,14 @@ impl Monitors {
     /// Lets go of all, in a child that is to become a monitor itself.
     pub(super) fn forget(&mut self) {
         self.by_pid.clear();
+    }
+}
+
+/// Whoever came from `source` does not count as a startup any more.
+fn started(source: Option<Source>, counts: &mut Counts, callers: &mut Callers) {
+    match source {
+        Some(Source::Network { .. }) => counts.started(),
+        Some(Source::Host(uid)) => callers.let_in(uid),
+        None => {}
     }
 }

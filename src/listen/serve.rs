@@ -1,56 +1,41 @@
 //! The story of the listener, and its loop.
 
+mod accept;
 mod fork;
+mod reload;
+mod stop;
 
 use std::{
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::PathBuf,
     rc::Rc,
-    thread,
     time::{Duration, Instant},
 };
 
 use sd_notify::NotifyState;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::account::{Allowance, Audit};
 use crate::base::{Result, TenantName, fail};
 use crate::jail::{Cells, Rights, Stock};
 use crate::monitor::{Hashing, Seats};
-use crate::sys::process::{self, Forked, Pid, Reaped};
+use crate::sys::poll;
+use crate::sys::process::{self, Pid, Reaped};
 use crate::sys::signal::{self, Signals};
-use crate::sys::{Errno, fd, net, poll, seqpacket, title};
-use crate::wire::Link;
-use crate::wire::control::{Answer, Ask, bounded};
 
-use super::callers::{self, Came, Enter};
+use super::callers::Enter;
 use super::cells::{Known, Watch};
 use super::control::Control;
 use super::door::Door;
 use super::guard::Guard;
-use super::lasting;
-use super::monitors::{Monitor, Monitors, Seen, Source};
+use super::monitors::{Monitors, Seen};
 use super::partings::Partings;
 use super::programs::Programs;
 use super::sockets::{self, Socket};
-use fork::{ExitGuard, Waiting};
-
-/// Connections taken from one socket before signals and monitors are looked at again.
-const ACCEPT_BURST: u32 = 16;
-/// How long to wait when the host has no descriptors or memory left: the connections that wait
-/// would otherwise wake us at once, again and again.
-const BREATH: Duration = Duration::from_millis(100);
-/// Time between TERM and KILL for what runs in cells, with `--stop-sessions`.
-const STOP_GRACE: Duration = Duration::from_secs(3);
-/// How long `--stop-sessions` waits for all of that, before it kills.
-const STOP_LIMIT: Duration = Duration::from_secs(15);
-/// How long what was killed then may take to be gone.
-const KILL_LIMIT: Duration = Duration::from_secs(5);
+use fork::Waiting;
 
 /// From a cell that a monitor started until spares are made up for: first the session that just began.
 const RESTOCK_AFTER: Duration = Duration::from_millis(20);
-/// From a caller of this host until a monitor waits for the next one: first the session that just began.
-const WAIT_AFTER: Duration = Duration::from_millis(5);
 /// The same from the end of a child that was no monitor: a spare that died, or whose cell could not be
 /// made; or a monitor that waited and is not needed any more. Longer, so that spares that cannot live cost little.
 const REPLACE_AFTER: Duration = Duration::from_secs(1);
@@ -192,7 +177,8 @@ impl Listener {
     }
 
     fn wait(&mut self) -> Result<Wake> {
-        let found = self.poll([self.restock_at, self.wait_at, self.partings.deadline()].into_iter().flatten().min())?;
+        let deadlines = [self.restock_at, self.wait_at, self.partings.deadline(), self.monitors.deadline()];
+        let found = self.poll(deadlines.into_iter().flatten().min())?;
         for pid in found.monitors {
             let seen = self.monitors.hear(pid);
             self.watch(seen);
@@ -202,6 +188,7 @@ impl Listener {
         }
         // Before the next connections: each is judged by all that was known when it came.
         let wake = if found.signals { self.take_signals()? } else { Wake::Work };
+        self.monitors.kill_overdue(Instant::now());
         self.guard.learn(&self.door.server, self.monitors.take_news(), &mut self.audit);
         for socket in found.sockets {
             self.accept_from(socket)?;
@@ -308,109 +295,6 @@ impl Listener {
         }
     }
 
-    fn accept_from(&mut self, index: usize) -> Result<()> {
-        for _ in 0..ACCEPT_BURST {
-            let Some(socket) = self.sockets.get(index) else { return Ok(()) };
-            match net::accept(socket.fd.as_fd()) {
-                Ok((connection, peer)) => self.take(connection, peer),
-                Err(Errno::EAGAIN) => return Ok(()),
-                Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => {
-                    error!("{}", fail("accepting", "a connection", errno));
-                    thread::sleep(BREATH);
-                    return Ok(());
-                }
-                // accept(2): errors of the connection itself, which is gone already.
-                Err(_of_the_connection) => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, connection: OwnedFd, peer: std::net::SocketAddr) {
-        let (server, counts) = (&self.door.server, &self.monitors.counts);
-        if !self.guard.admits(server, counts, connection.as_fd(), peer, &mut self.audit) {
-            return;
-        }
-        let accepted = Instant::now();
-        let block = Guard::block(&self.door.server, peer);
-        let source = Source::Network { address: peer.ip(), block };
-        let forked = self.fork_monitor(source, connection, |door, house, (connection, ssh_program)| {
-            door.serve(connection, peer, accepted, house, ssh_program);
-        });
-        if let Err(failure) = forked {
-            error!("{failure}");
-        }
-    }
-
-    /// Takes processes of this host that came to the enter door.
-    fn accept_callers(&mut self) {
-        for _ in 0..ACCEPT_BURST {
-            match self.enter.as_ref().map(Enter::accept) {
-                None | Some(Err(Errno::EAGAIN)) => return,
-                Some(Ok(socket)) => match Came::by(socket.as_fd()) {
-                    Some(came) => self.take_caller(came, socket),
-                    None => self.partings.part_with(socket),
-                },
-                Some(Err(errno)) => {
-                    error!("{}", fail("accepting", "a caller", errno));
-                    thread::sleep(BREATH);
-                    return;
-                }
-            }
-        }
-    }
-
-    fn take_caller(&mut self, came: Came, socket: OwnedFd) {
-        if !self.guard.admits_caller(&self.door.server, &self.monitors.callers, came.uid, &mut self.audit) {
-            callers::turn_away(socket, &mut self.partings);
-            return;
-        }
-        self.wait_at.get_or_insert_with(|| Instant::now() + WAIT_AFTER);
-        if let Err(failure) = self.attend(came, socket) {
-            error!("{failure}");
-        }
-    }
-
-    /// Parts with callers that were not taken, if there are any.
-    fn part(&mut self) {
-        // The child lets go of all else that is the listener's.
-        let mut partings = std::mem::take(&mut self.partings);
-        partings.take_out(|| {
-            self.let_go();
-            // Only who does not end is ever seen.
-            title::set("cellblock: parting with callers").unwrap_or_default();
-        });
-        self.partings = partings;
-    }
-
-    /// Starts the cells that run from the start (`linger = "forever"`), in a child of its own: that
-    /// may take a while, and connections are accepted meanwhile.
-    fn start_lasting(&mut self) {
-        let tenants = self.door.lasting();
-        if tenants.is_empty() {
-            return;
-        }
-        self.part();
-        let forked = seqpacket::pair().and_then(|(ours, theirs)| {
-            fd::set_nonblocking(ours.as_fd(), true)?;
-            Ok((ours, theirs, process::fork()?))
-        });
-        match forked {
-            Ok((_ours, theirs, Forked::Child)) => {
-                let _never_back = ExitGuard;
-                self.let_go();
-                lasting::start(&tenants, &self.cells, &Link::new(theirs));
-                process::exit_now(0)
-            }
-            Ok((ours, _theirs, Forked::Parent { pid, pidfd })) => {
-                let link = Link::new(ours);
-                let monitor = Monitor { link, pidfd, source: None, logged_in: false, talks: true, outcome: None };
-                self.monitors.add(pid, monitor);
-            }
-            Err(errno) => error!("{}", fail("starting", "cells with linger = \"forever\"", errno)),
-        }
-    }
-
     /// In a child: what belongs to the listener alone.
     fn let_go(&mut self) {
         self.sockets.clear();
@@ -422,118 +306,6 @@ impl Listener {
         self.stock = None;
         self.signals = None;
         self.waiting = None;
-    }
-
-    /// Does what the admin's verbs ask. An answer that does not go out at once is not waited for.
-    fn hear_admin(&mut self, ready: &[bool]) {
-        let Some(control) = self.control.as_mut() else { return };
-        for (caller, ask) in control.hear(ready) {
-            let answer = match ask {
-                Ask::Reload => self.reload(),
-                Ask::Penalties => self.guard.answer(),
-            };
-            if let Err(why) = caller.send(&answer) {
-                warn!("answering the admin: {why}");
-            }
-        }
-    }
-
-    /// New connections see the new config; a broken one changes nothing.
-    fn reload(&mut self) -> Answer {
-        match NotifyState::monotonic_usec_now() {
-            Ok(now) => notify(&[NotifyState::Reloading, now]),
-            Err(cause) => warn!("telling systemd: {cause}"),
-        }
-        let config = self.config.display().to_string();
-        let answer = match self.try_reload() {
-            Ok(()) => {
-                info!("the config was read again");
-                self.restock();
-                self.start_lasting();
-                let tenants = u64::try_from(self.door.tenants()).unwrap_or(u64::MAX);
-                Answer::Taken { config, tenants, warnings: bounded(self.door.warnings.clone()) }
-            }
-            Err(failure) => {
-                error!("the config stays as it was: {failure}");
-                Answer::Kept { config, why: bounded(failure.to_string()) }
-            }
-        };
-        notify(&[NotifyState::Ready]);
-        answer
-    }
-
-    fn try_reload(&mut self) -> Result<()> {
-        let door = Door::open(&self.config, self.cells.facts().rights)?;
-        let server = &door.server;
-        let old = &self.door.server;
-        if (&server.state_dir, &server.run_dir, server.id_pool) != (&old.state_dir, &old.run_dir, old.id_pool) {
-            return Err(fail("reloading", "[server]", "state_dir, run_dir and id_pool cannot change while we run")
-                .hint("restart: systemctl restart cellblock"));
-        }
-        let audit = Audit::open(&server.audit_log)?;
-        if self.pam_program.is_none() {
-            self.pam_program = Programs::seal_pam()?;
-        }
-        let opened = sockets::missing(&self.sockets, &server.listen)?;
-        sockets::replace(&mut self.sockets, opened, &server.listen);
-        door.report_unmet(&self.cells);
-        self.audit = audit;
-        self.door = door;
-        // It knows the old one.
-        self.waiting = None;
-        Ok(())
-    }
-
-    fn close_to_callers(&mut self) {
-        self.waiting = None;
-        if let Some(enter) = self.enter.take() {
-            enter.close(&mut self.partings);
-        }
-    }
-
-    /// Ends all monitors and cells, and waits for that. What does not end by itself is killed.
-    fn stop_sessions(&mut self) -> Result<()> {
-        let deadline = Instant::now() + STOP_LIMIT;
-        self.stock = None;
-        self.sockets.clear();
-        self.close_to_callers();
-        self.control = None;
-        self.monitors.signal_all(signal::SIGTERM);
-        // Monitors of an earlier listener have told us nothing of the cells that they entered.
-        self.watch.take_up(self.cells.running()?);
-        for tenant in self.watch.tenants() {
-            // An init that does not answer takes some seconds of everybody's.
-            if Instant::now() >= deadline {
-                break;
-            }
-            if let Err(failure) = self.cells.end(tenant, STOP_GRACE) {
-                error!("{failure}");
-            }
-        }
-        self.wait_for_the_end(deadline)?;
-        self.monitors.signal_all(signal::SIGKILL);
-        self.watch.kill_all();
-        self.wait_for_the_end(Instant::now() + KILL_LIMIT)?;
-        let left: Vec<&str> = self.watch.tenants().map(TenantName::as_str).collect();
-        if left.is_empty() { Ok(()) } else { Err(fail("ending the cells of", left.join(" "), "they still run")) }
-    }
-
-    /// Until no monitor and no cell is left, or `deadline`.
-    fn wait_for_the_end(&mut self, deadline: Instant) -> Result<()> {
-        while (self.monitors.count() > 0 || !self.watch.is_empty()) && Instant::now() < deadline {
-            let found = self.poll(Some(deadline))?;
-            for pid in found.monitors {
-                let seen = self.monitors.hear(pid);
-                self.watch(seen);
-            }
-            for tenant in found.cells {
-                self.watch.ended(&tenant, &self.cells);
-            }
-            if found.signals {
-                self.take_signals()?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -66,15 +66,15 @@ impl Counts {
         *of_source = of_source.saturating_add(1);
     }
 
-    /// One of them logged in.
-    pub(super) fn logged_in(&mut self) {
+    /// One of them logged in, or never will.
+    pub(super) fn started(&mut self) {
         self.startups = self.startups.saturating_sub(1);
     }
 
     /// One of them ended.
-    pub(super) fn remove(&mut self, source: Block, logged_in: bool) {
+    pub(super) fn remove(&mut self, source: Block, has_started: bool) {
         self.connections = self.connections.saturating_sub(1);
-        if !logged_in {
+        if !has_started {
             self.startups = self.startups.saturating_sub(1);
         }
         if let Some(of_source) = self.by_source.get_mut(&source) {
@@ -149,8 +149,8 @@ pub(super) mod tests {
         counts.add(a);
         counts.add(mapped);
         assert_eq!(counts.judge(&server, b, 0), Err(Full::Startups));
-        counts.logged_in();
-        counts.logged_in();
+        counts.started();
+        counts.started();
         assert_eq!(counts.judge(&server, a, 0), Ok(()));
         counts.add(a);
         assert_eq!(counts.judge(&server, mapped, 0), Err(Full::Source));

@@ -16,7 +16,8 @@ use crate::wire::forward::{Kind, MAX_FORWARDS, MAX_LISTENERS, NoForward, Place, 
 use crate::wire::init::{Open, Order};
 use crate::wire::login::Reply;
 
-use super::serve::{Served, Unsent};
+use super::cell::Unsent;
+use super::serve::Served;
 use super::ssh::End;
 
 /// Longest name of whoever connected that is kept: an address and a port.

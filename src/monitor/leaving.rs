@@ -16,9 +16,10 @@ use crate::base::SessionId;
 use crate::sys::{SysResult, poll, trace};
 use crate::wire::init::{Order, Report};
 
+use super::cell::reap_children;
 use super::clock::Due;
 use super::limits;
-use super::serve::{Served, reap_children};
+use super::serve::Served;
 use super::ssh::End;
 
 /// How long a connection that ended waits for its sessions to be hung up, for their receipts.

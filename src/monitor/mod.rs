@@ -5,6 +5,7 @@
 //! bounded messages, in the order that `phase` allows.
 
 mod caller;
+mod cell;
 mod clock;
 pub mod confine;
 mod dialogue;
@@ -24,13 +25,14 @@ mod seats;
 mod serve;
 mod sessions;
 mod ssh;
+mod starting;
 mod unwanted;
 
 pub use caller::{Caller, Find, Tied, attend};
+pub use cell::Entered;
 pub use ear::Ear;
 pub use hashing::Hashing;
 pub use outcome::Tally;
 pub use pipeline::{Conn, EnterCell, FindTenant, House, ReadLines, converse, run};
 pub use seats::Seats;
-pub use serve::Entered;
 pub use sessions::MAX_CHANNELS;

@@ -21,6 +21,7 @@ use crate::wire::Link;
 use crate::wire::door::{Outcome, Word};
 use crate::wire::login::{Refusal, Reply, Request, Setup};
 
+use super::cell::Entered;
 use super::clock;
 use super::confine::start_ssh;
 use super::ear::Ear;
@@ -32,7 +33,7 @@ use super::pam::Pam;
 use super::phase::Phase;
 use super::progress::Proved;
 use super::seats::{Seat, Seats};
-use super::serve::{Entered, serve};
+use super::serve::serve;
 use super::ssh::{End, Ssh};
 
 /// How long one that is turned away may take to ask for something and hear why not.

@@ -24,3 +24,4 @@ mod sandbox;
 pub(crate) mod serve;
 mod session;
 mod socket;
+mod translator;

@@ -26,11 +26,11 @@ use super::{
     end::End,
     flow::{Flow, Gate},
     forwards::Forwards,
-    handler::{Given, Translator},
     idle::{self, Step},
     monitor::{Ear, Ends, Monitor, Voice},
     overheard, sandbox,
     socket::Socket,
+    translator::{Given, Translator},
 };
 
 /// The client's connection and the link to the monitor, where `monitor/confine.rs` puts them.

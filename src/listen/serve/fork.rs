@@ -7,7 +7,7 @@ use std::{
     hint::black_box,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tracing::{error, warn};
@@ -18,12 +18,18 @@ use crate::sys::parting::{self, Gate, Shut};
 use crate::sys::process::{self, Forked, Pid};
 use crate::sys::{Errno, SysResult, fd, seqpacket, title};
 use crate::wire::door::{Given, Word};
+use crate::wire::pam::SESSION_SECONDS;
 use crate::wire::{Link, LinkError};
 
 use super::super::callers::Came;
 use super::super::door::Door;
+use super::super::lasting;
 use super::super::monitors::{Monitor, Source};
 use super::Listener;
+
+/// How long after `login_grace` a monitor must have told that its client is in, or have ended: what a session of
+/// PAM may take to open, and some.
+const OVERDUE_AFTER: Duration = Duration::from_secs(SESSION_SECONDS as u64 + 10);
 
 impl Listener {
     /// Forks the monitor of a connection from `source`, which `run`s there. Its socket is the monitor's from
@@ -59,10 +65,15 @@ impl Listener {
             Forked::Parent { pid, pidfd } => {
                 drop(connection);
                 shut.open();
-                self.monitors.add(pid, monitor(Link::new(ours), pidfd, source));
+                self.add_monitor(pid, pidfd, Link::new(ours), source);
                 Ok(())
             }
         }
+    }
+
+    fn add_monitor(&mut self, pid: Pid, pidfd: OwnedFd, link: Link<(), Word>, source: Source) {
+        let startup = Some(Instant::now() + self.door.server.login_grace + OVERDUE_AFTER);
+        self.monitors.add(pid, Monitor { link, pidfd, source: Some(source), startup, talks: true, outcome: None });
     }
 
     /// Has a caller attended to: by the monitor that waits, or else by a new one.
@@ -84,7 +95,7 @@ impl Listener {
         }
         // As after a fork: what the last close of it does is for the monitor to bear.
         drop((socket, came));
-        self.monitors.add(pid, monitor(Link::new(link.into()), pidfd, source));
+        self.add_monitor(pid, pidfd, Link::new(link.into()), source);
         shut.open();
         Ok(())
     }
@@ -142,6 +153,34 @@ impl Listener {
         Ok(())
     }
 
+    /// Starts the cells that run from the start (`linger = "forever"`), in a child of its own: that
+    /// may take a while, and connections are accepted meanwhile.
+    pub(super) fn start_lasting(&mut self) {
+        let tenants = self.door.lasting();
+        if tenants.is_empty() {
+            return;
+        }
+        self.part();
+        let forked = seqpacket::pair().and_then(|(ours, theirs)| {
+            fd::set_nonblocking(ours.as_fd(), true)?;
+            Ok((ours, theirs, process::fork()?))
+        });
+        match forked {
+            Ok((_ours, theirs, Forked::Child)) => {
+                let _never_back = ExitGuard;
+                self.let_go();
+                lasting::start(&tenants, &self.cells, &Link::new(theirs));
+                process::exit_now(0)
+            }
+            Ok((ours, _theirs, Forked::Parent { pid, pidfd })) => {
+                let link = Link::new(ours);
+                self.monitors
+                    .add(pid, Monitor { link, pidfd, source: None, startup: None, talks: true, outcome: None });
+            }
+            Err(errno) => error!("{}", fail("starting", "cells with linger = \"forever\"", errno)),
+        }
+    }
+
     /// What a monitor needs, in the monitor, which has let go of what is the listener's.
     fn house(&mut self, listener: OwnedFd) -> Result<House> {
         let audit = self.audit.duplicate()?;
@@ -164,10 +203,6 @@ impl Waiting {
     pub(super) fn pid(&self) -> Pid {
         self.pid
     }
-}
-
-fn monitor(link: Link<(), Word>, pidfd: OwnedFd, source: Source) -> Monitor {
-    Monitor { link, pidfd, source: Some(source), logged_in: false, talks: true, outcome: None }
 }
 
 /// What a fork for a connection made: a link and a gate between the two.
