@@ -145,10 +145,29 @@ os.rename(KEY, 'home/.ssh/authorized_keys')
 
 /// A file system that never answers, at `at`, as the door's processes see it; until it is dropped.
 fn never_answers(door: &Door, at: &Path) -> Running {
-    let script = "exec 9<>/dev/fuse; mount -i -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0 none \"$0\" && \
-                  echo up && exec sleep 1000";
+    mounted(door, at, "exec sleep 1000")
+}
+
+/// The same, by a server that takes requests and answers the first alone: who has sent one waits in the kernel
+/// until there is an answer, or no server, even when it is killed.
+fn takes_and_never_answers(door: &Door, at: &Path) -> Running {
+    let server = "
+import os, struct
+length, opcode, unique = struct.unpack(\"<IIQ\", os.read(9, 1 << 18)[:16])
+assert opcode == 26, opcode
+ready = struct.pack(\"<IIIIHHIIHHI28x\", 7, 31, 1 << 17, 0, 12, 9, 1 << 17, 1, 0, 0, 0)
+os.write(9, struct.pack(\"<IiQ\", 16 + len(ready), 0, unique) + ready)
+while True:
+    os.read(9, 1 << 18)
+";
+    mounted(door, at, &format!("exec python3 -c '{server}'"))
+}
+
+fn mounted(door: &Door, at: &Path, server: &str) -> Running {
+    let mount = "exec 9<>/dev/fuse; mount -i -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0 none \"$0\"";
+    let script = format!("{mount} && echo up && {server}");
     let mut command = Command::new("nsenter");
-    command.args(["-t", &door.listener().to_string(), "-m", "sh", "-c", script]).arg(at);
+    command.args(["-t", &door.listener().to_string(), "-m", "sh", "-c", &script]).arg(at);
     let running = Running::start(command);
     running.expect("up");
     running
@@ -191,10 +210,12 @@ fn logins_that_hang_at_storage_do_not_count_against_max_startups_for_ever() {
         return;
     }
     let scratch = Scratch::new();
-    let (door, tree) = door_with(&scratch, "max_startups = \"2:100:2\"\nlogin_grace = \"1s\"");
+    let grace = patience(2).as_secs();
+    let lines = format!("max_startups = \"2:100:2\"\nlogin_grace = \"{grace}s\"");
+    let (door, tree) = door_with(&scratch, &lines);
     own_key(&door);
     let quiet = door.counts();
-    let storage = never_answers(&door, &tree.join("way"));
+    let storage = takes_and_never_answers(&door, &tree.join("way"));
     let mut waiting: Vec<_> = (0..2).map(|_| Running::start(with_own_key(&door))).collect();
     soon("their monitors wait for the storage", || hanging(&door) == waiting.len());
     let refused = door.run("alice", "true");
@@ -202,9 +223,10 @@ fn logins_that_hang_at_storage_do_not_count_against_max_startups_for_ever() {
     // What a session of PAM may take to open is waited for first.
     let killed = until(patience(60), || door.log().matches("hangs, long after login_grace: it is killed").count() == 2);
     assert!(killed, "{}", door.log());
-    // Those who waited are hung up on, and it is nobody's penalty.
-    assert!(waiting.iter_mut().all(|client| client.wait() == 255));
     door.ok("alice", "true");
+    // They are there still: no signal ends what waits in the kernel for an answer.
+    assert_eq!(hanging(&door), waiting.len());
     drop(storage);
+    assert!(waiting.iter_mut().all(|client| client.wait() == 255));
     door.returns_to(&quiet);
 }

@@ -13,6 +13,9 @@ use std::{fs, path::Path};
 use clap::CommandFactory as _;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
+/// The crate would leave an empty argument out, and the next ones would take its place.
+const NO_DATE: &str = "\"\"";
+
 #[test]
 fn the_page_about_verify_is_the_table_of_checks() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify.md");
@@ -36,18 +39,15 @@ fn the_manual_is_what_help_says() {
         let page = clap_mangen::Man::new(command.clone())
             .title(name.clone())
             .section("8")
-            .date("")
+            .date(NO_DATE)
             .source(format!("cellblock {}", env!("CARGO_PKG_VERSION")))
             .manual("System administration");
         let mut text = Vec::new();
         page.render(&mut text).unwrap();
         scratch::compare_or_bless(&directory.join(format!("{name}.8")), &String::from_utf8(text).unwrap());
     }
-    let of_commands = fs::read_dir(&directory).unwrap().filter(|page| {
-        let page = page.as_ref().unwrap().path();
-        page.extension().is_some_and(|section| section == "8")
-    });
-    assert_eq!(of_commands.count(), commands.len(), "a page of no command in {directory:?}");
+    // And one of the config.
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), commands.len() + 1, "a page of nothing in {directory:?}");
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn the_manual_of_the_config_is_the_reference_page() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/man/cellblock.toml.5");
     let mut page = Roff::default();
     let source = format!("cellblock {}", env!("CARGO_PKG_VERSION"));
-    page.control("TH", ["cellblock.toml", "5", "", source.as_str(), "File formats"]);
+    page.control("TH", ["cellblock.toml", "5", NO_DATE, source.as_str(), "File formats"]);
     page.control("SH", ["NAME"]);
     page.text([roman("cellblock.toml - who may come in, and what their jails are like")]);
     page.control("SH", ["DESCRIPTION"]);

@@ -49,7 +49,7 @@ const OUR_FAULT: i32 = 255;
 /// As much as a pipe may hold without a capability (fs.pipe-max-size).
 const SFTP_PIPE: usize = 1 << 20;
 
-/// What a program may be ahead of the client: four of the kernel's own size, so that it is woken a quarter as often.
+/// For what a program says: four times the kernel's own size, so that it is woken a quarter as often.
 const OUTPUT_PIPE: usize = 256 << 10;
 
 /// Some two thousand records: what a busy monitor may be behind before they are counted instead.
@@ -233,7 +233,7 @@ fn prepare_for_sftp(streams: &mut Streams) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Who has many pipes gets small ones (pipe(7), fs.pipe-user-pages-soft), which do as well.
+/// Who has many pipes gets small ones (pipe(7), fs.pipe-user-pages-soft), which do, more slowly.
 fn enlarge(pipe: &OwnedFd, size: usize) {
     if fd::set_pipe_size(pipe.as_fd(), size).is_err() {}
 }

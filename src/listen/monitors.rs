@@ -35,13 +35,32 @@ pub(super) struct Monitor {
     pub(super) pidfd: OwnedFd,
     /// Where its connection comes from; `None`: it starts lasting cells and serves no connection.
     pub(super) source: Option<Source>,
-    /// While its client has not logged in: until when it may be without. `None` from the start where there is
-    /// no client.
-    pub(super) startup: Option<Instant>,
+    /// How far its client came.
+    pub(super) stage: Stage,
     /// Whether it will tell something yet.
     pub(super) talks: bool,
     /// How its connection ended without a login, once it has said so.
     pub(super) outcome: Option<Outcome>,
+}
+
+impl Monitor {
+    fn deadline(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Startup { until } => until,
+            Stage::LoggedIn | Stage::GivenUp => None,
+        }
+    }
+}
+
+/// How far a client came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Not logged in. Whoever is that after `until` is killed.
+    Startup { until: Option<Instant> },
+    /// Logged in.
+    LoggedIn,
+    /// Killed for that.
+    GivenUp,
 }
 
 /// Where a connection comes from.
@@ -101,8 +120,10 @@ impl Monitors {
         let Some(monitor) = self.by_pid.get_mut(&pid) else { return seen };
         loop {
             match monitor.link.receive() {
-                Ok((Word::LoggedIn, fds)) if fds.is_empty() && monitor.startup.is_some() => {
-                    monitor.startup = None;
+                // Too late, by a moment.
+                Ok((Word::LoggedIn, fds)) if fds.is_empty() && monitor.stage == Stage::GivenUp => {}
+                Ok((Word::LoggedIn, fds)) if fds.is_empty() && monitor.stage != Stage::LoggedIn => {
+                    monitor.stage = Stage::LoggedIn;
                     started(monitor.source, &mut self.counts, &mut self.callers);
                     // Who is turned away with a penalty is not forgiven others.
                     let forgiven = monitor.source.filter(|_| monitor.outcome.is_none());
@@ -137,13 +158,13 @@ impl Monitors {
     }
 
     /// Forgets `pid`, which was reaped; the cells that it had entered at the last. One that was killed
-    /// before anybody had logged in counts as crashed.
+    /// before anybody had logged in, and not by us, counts as crashed.
     pub(super) fn remove(&mut self, pid: Pid, killed: bool) -> Vec<Seen> {
         let seen = self.hear(pid);
-        let Some(Monitor { source: Some(source), startup, outcome, .. }) = self.by_pid.remove(&pid) else {
+        let Some(Monitor { source: Some(source), stage, outcome, .. }) = self.by_pid.remove(&pid) else {
             return seen;
         };
-        let has_started = startup.is_none();
+        let has_started = !matches!(stage, Stage::Startup { .. });
         let crashed = killed && !has_started && outcome.is_none();
         match source {
             Source::Network { block, .. } => self.counts.remove(block, has_started),
@@ -158,25 +179,35 @@ impl Monitors {
         seen
     }
 
-    /// When one of them will have been without a login for too long.
+    /// When the first of them will have been without a login for too long.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.by_pid.values().filter_map(|monitor| monitor.startup).min()
+        self.by_pid.values().filter_map(Monitor::deadline).min()
     }
 
-    /// Kills those that have been without a login for too long: a monitor ends its client's login in time, but not
-    /// while it waits for storage that does not answer. It may take until that answers before it is gone, so
-    /// that no startup is counted for it any more; the connection is. Nobody is penalised: it is the host's fault.
-    pub(super) fn kill_overdue(&mut self, now: Instant) {
-        for (pid, monitor) in &mut self.by_pid {
-            if monitor.startup.take_if(|until| *until <= now).is_none() {
-                continue;
-            }
+    /// Kills those that have been without a login for too long; the cells of those that were not, after all. A
+    /// monitor ends its client's login in time, but not while the kernel makes it wait, for storage that does not
+    /// answer. It may take until that answers before it is gone, so that no startup is counted for it any more; the
+    /// connection is.
+    pub(super) fn kill_overdue(&mut self, now: Instant) -> Vec<Seen> {
+        let is_overdue = |monitor: &Monitor| monitor.deadline().is_some_and(|until| until <= now);
+        let overdue: Vec<Pid> =
+            self.by_pid.iter().filter(|(_, monitor)| is_overdue(monitor)).map(|(pid, _)| *pid).collect();
+        // What one of them has said may not have been heard yet.
+        let seen = overdue.iter().flat_map(|pid| self.hear(*pid)).collect();
+        for pid in overdue {
+            let Some(monitor) = self.by_pid.get_mut(&pid).filter(|monitor| is_overdue(monitor)) else { continue };
+            monitor.stage = Stage::GivenUp;
             started(monitor.source, &mut self.counts, &mut self.callers);
+            if monitor.outcome.is_none() {
+                monitor.outcome = Some(Outcome::GraceExceeded);
+                self.news.extend(monitor.source.map(|source| (source.penalised(), monitor.outcome)));
+            }
             warn!("monitor {pid} hangs, long after login_grace: it is killed");
             if let Err(errno) = process::signal_pidfd(monitor.pidfd.as_fd(), signal::SIGKILL) {
                 warn!("signalling monitor {pid}: {errno}");
             }
         }
+        seen
     }
 
     /// What has happened since this was asked last.
@@ -217,3 +248,7 @@ fn started(source: Option<Source>, counts: &mut Counts, callers: &mut Callers) {
         None => {}
     }
 }
+
+#[cfg(test)]
+#[path = "monitors_tests.rs"]
+mod tests;

@@ -188,7 +188,8 @@ impl Listener {
         }
         // Before the next connections: each is judged by all that was known when it came.
         let wake = if found.signals { self.take_signals()? } else { Wake::Work };
-        self.monitors.kill_overdue(Instant::now());
+        let seen = self.monitors.kill_overdue(Instant::now());
+        self.watch(seen);
         self.guard.learn(&self.door.server, self.monitors.take_news(), &mut self.audit);
         for socket in found.sockets {
             self.accept_from(socket)?;

@@ -15,7 +15,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::ready;
 
-/// As much as a pipe holds: one read empties it.
+/// As much as most pipes hold: one read empties them.
 const PIPE: usize = 64 << 10;
 
 /// As much of a stream that has more, as sftp's: whoever fills it is woken by each read.

@@ -1,4 +1,6 @@
 //! SSH's requests, translated: each is asked of the monitor, entered in the table, or refused.
+//!
+//! Every answer is given inside the callback: russh keeps one flag per channel for "wants a reply".
 
 use std::sync::atomic::Ordering;
 

@@ -21,7 +21,7 @@ use super::filter;
 pub(crate) const OPEN_FILES: u64 = 1024;
 
 /// Memory, should something grow that is bounded nowhere else: above what `flow` may hold for all
-/// channels together, and what russh keeps of closed ones (`handler.rs`).
+/// channels together, and what russh keeps of closed ones (`translator.rs`).
 const MEMORY: u64 = 768 << 20;
 
 /// Everything that can be used up and that this process needs nothing of; memory; and descriptors.

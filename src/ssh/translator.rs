@@ -1,8 +1,7 @@
 //! What answers a client: its state, and what more than one kind of request comes to.
 //!
 //! Holds nothing about the user between requests: the key that signed is the key that is named to
-//! the monitor, with the user it was signed for. Every answer is given inside the callback: russh
-//! keeps one flag per channel for "wants a reply".
+//! the monitor, with the user it was signed for.
 
 use std::sync::{Arc, atomic::AtomicBool};
 

@@ -482,7 +482,8 @@ fn sshd_config(dir: &Scratch, port: u16) -> String {
     let copied = Command::new("cp").args(["-rT", "/etc/skel"]).arg(dir.join("home")).status();
     assert!(copied.unwrap().success());
     format!(
-        "ListenAddress 127.0.0.1:{port}\nSetEnv HOME={at}/home\nHostKey {at}/host_ed25519\nUsePAM no\nPidFile none\nStrictModes no\n\
+        "ListenAddress 127.0.0.1:{port}\nSetEnv HOME={at}/home\nHostKey {at}/host_ed25519\n\
+         UsePAM no\nPidFile none\nStrictModes no\n\
          AuthorizedKeysFile {at}/id.pub\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n\
          MaxStartups 1000:30:1000\nMaxSessions 1000\nPrintMotd no\nPrintLastLog no\nAcceptEnv LANG LC_*\n\
          Subsystem sftp /usr/lib/openssh/sftp-server\n"

@@ -24,7 +24,7 @@ use crate::wire::{Link, LinkError};
 use super::super::callers::Came;
 use super::super::door::Door;
 use super::super::lasting;
-use super::super::monitors::{Monitor, Source};
+use super::super::monitors::{Monitor, Source, Stage};
 use super::Listener;
 
 /// How long after `login_grace` a monitor must have told that its client is in, or have ended: what a session of
@@ -72,8 +72,13 @@ impl Listener {
     }
 
     fn add_monitor(&mut self, pid: Pid, pidfd: OwnedFd, link: Link<(), Word>, source: Source) {
-        let startup = Some(Instant::now() + self.door.server.login_grace + OVERDUE_AFTER);
-        self.monitors.add(pid, Monitor { link, pidfd, source: Some(source), startup, talks: true, outcome: None });
+        // A caller's startup holds up nobody but those of its uid, and lasts until its cell has been entered.
+        let until = match source {
+            Source::Network { .. } => Some(Instant::now() + self.door.server.login_grace + OVERDUE_AFTER),
+            Source::Host(_) => None,
+        };
+        let stage = Stage::Startup { until };
+        self.monitors.add(pid, Monitor { link, pidfd, source: Some(source), stage, talks: true, outcome: None });
     }
 
     /// Has a caller attended to: by the monitor that waits, or else by a new one.
@@ -174,8 +179,8 @@ impl Listener {
             }
             Ok((ours, _theirs, Forked::Parent { pid, pidfd })) => {
                 let link = Link::new(ours);
-                self.monitors
-                    .add(pid, Monitor { link, pidfd, source: None, startup: None, talks: true, outcome: None });
+                let stage = Stage::Startup { until: None };
+                self.monitors.add(pid, Monitor { link, pidfd, source: None, stage, talks: true, outcome: None });
             }
             Err(errno) => error!("{}", fail("starting", "cells with linger = \"forever\"", errno)),
         }
@@ -237,7 +242,7 @@ fn settle() {
 }
 
 /// A child of the listener must not come back to its loop.
-pub(super) struct ExitGuard;
+struct ExitGuard;
 
 impl Drop for ExitGuard {
     fn drop(&mut self) {
