@@ -369,8 +369,7 @@ fn mosh_finds_its_server_in_the_cell_and_goes_on_without_ssh() {
     client.send("echo I am $(id -un), at $(stty size)\n");
     client.expect("I am alice, at 30 90");
     client.resize(20, 70);
-    client.send("echo and now $(stty size)\n");
-    client.expect("and now 20 70");
+    client.expect_size(20, 70);
     client.send("exit\n");
     assert_eq!(client.wait(), 0);
 }

@@ -18,7 +18,7 @@ use nix::sys::{
     signal::Signal,
     socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket},
 };
-use support::{Door, procfs, root, soon};
+use support::{Door, patience, procfs, root, soon};
 
 /// Takes 20 MiB at a time for ever, touching every page.
 const HOG: &str = "python3 -c 'a = []\nwhile True: a.append(bytearray(b\"x\") * (20 << 20))'";
@@ -60,13 +60,23 @@ fn a_program_that_a_shell_started_is_named_too_and_the_shell_goes_on() {
         return;
     }
     let door = door("memory = \"64M\"");
-    for _again in 0..3 {
+    // Where the processor is emulated, init can look half a second after the kernel has told it, and the shell has
+    // buried its child by then: so it is named sooner or later.
+    let is_slow = patience(1) > Duration::from_secs(1);
+    let mut named = 0;
+    for _again in 0..if is_slow { 10 } else { 3 } {
         let ran = door.run("eve", &format!("{HOG}; echo status $?; cat /run/cellblock/usage"));
         assert_eq!(ran.status, 0, "{}", ran.err);
         assert!(ran.text().contains("status 137"), "{}", ran.text());
         assert!(ran.err.contains("memory limit reached (64M"), "{}", ran.err);
-        assert!(ran.err.contains("): python3 (pid "), "{}", ran.err);
+        let is_named = ran.err.contains("): python3 (pid ");
+        assert!(is_named || is_slow && ran.err.contains("): a process was stopped"), "{}", ran.err);
+        named += usize::from(is_named);
+        if named == 3 {
+            break;
+        }
     }
+    assert!(named >= if is_slow { 1 } else { 3 }, "{named}");
     let usage = door.ok("eve", "cat /run/cellblock/usage");
     assert!(usage.contains("processes_stopped = "), "{usage}");
     assert!(!door.events("limit_reached").is_empty());

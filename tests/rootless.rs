@@ -315,8 +315,7 @@ fn a_terminal_is_one_of_the_jails_and_a_shell_on_it_says_what_it_lacks() {
     client.send("echo $(tty) $(stty size) $(stat -c %a-%u-%g $(tty))\n");
     client.expect("/dev/pts/0 31 77 600-1000-1000");
     client.resize(40, 100);
-    client.send("stty size\n");
-    client.expect("40 100");
+    client.expect_size(40, 100);
     client.send("exit 5\n");
     assert_eq!(client.wait(), 5);
     assert_eq!(client.modes(), before);

@@ -172,8 +172,7 @@ fn a_terminal_has_the_size_the_modes_and_the_type_of_the_clients() {
         client.expect("xterm-256color-term");
         client.expect("/dev/pts");
         client.resize(44, 122);
-        client.send("while test \"$(stty size)\" != '44 122'; do sleep 0.05; done; echo resi''zed\n");
-        client.expect("resized");
+        client.expect_size(44, 122);
         client.send("exit 9\n");
         assert_eq!(client.wait(), 9, "sshd: {}", door.is_sshd());
     }

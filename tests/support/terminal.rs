@@ -74,6 +74,13 @@ impl TerminalClient {
         procfs::kill(self.child.id() as i32, Signal::SIGWINCH);
     }
 
+    /// Waits until the shell on it sees that size: what is typed may overtake word of it.
+    pub fn expect_size(&mut self, rows: u16, columns: u16) {
+        let size = format!("{rows} {columns}");
+        self.send(&format!("until test \"$(stty size)\" = '{size}'; do sleep 0.05; done; echo resi''zed to {size}\n"));
+        self.expect(&format!("resized to {size}"));
+    }
+
     /// Its exit status.
     pub fn wait(&mut self) -> i32 {
         soon("the terminal's client ends", || self.child.try_wait().unwrap().is_some());
