@@ -122,7 +122,7 @@ impl Monitors {
             match monitor.link.receive() {
                 // Too late, by a moment.
                 Ok((Word::LoggedIn, fds)) if fds.is_empty() && monitor.stage == Stage::GivenUp => {}
-                Ok((Word::LoggedIn, fds)) if fds.is_empty() && monitor.stage != Stage::LoggedIn => {
+                Ok((Word::LoggedIn, fds)) if fds.is_empty() && matches!(monitor.stage, Stage::Startup { .. }) => {
                     monitor.stage = Stage::LoggedIn;
                     started(monitor.source, &mut self.counts, &mut self.callers);
                     // Who is turned away with a penalty is not forgiven others.

@@ -28,6 +28,14 @@ fn two(source: Source, until: Option<Instant>) -> (Monitors, Vec<Started>) {
     (monitors, started)
 }
 
+fn all_live_on(started: Vec<Started>) {
+    for (_, mut child, _) in started {
+        assert_eq!(child.try_wait().unwrap(), None);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
 fn network() -> (Source, Block) {
     let address = "192.0.2.1".parse().unwrap();
     let block = Block::around(address, 32, 128);
@@ -64,27 +72,19 @@ fn who_hangs_is_killed_once_and_penalised_once_and_its_connection_counts_until_i
 fn who_has_logged_in_is_not_killed_though_that_was_not_heard_yet() {
     let (source, block) = network();
     let now = Instant::now();
-    let (mut monitors, mut started) = two(source, Some(now));
+    let (mut monitors, started) = two(source, Some(now));
     for (_, _, said) in &started {
         said.send(&Word::LoggedIn).unwrap();
     }
     monitors.kill_overdue(now);
     assert_eq!(monitors.counts.judge(&server(), block, 0), Ok(()));
-    for (_, child, _) in &mut started {
-        assert_eq!(child.try_wait().unwrap(), None);
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
+    all_live_on(started);
 }
 
 #[test]
 fn a_caller_of_this_host_may_take_its_time() {
-    let (mut monitors, mut started) = two(Source::Host(1000), None);
+    let (mut monitors, started) = two(Source::Host(1000), None);
     assert_eq!(monitors.deadline(), None);
     monitors.kill_overdue(Instant::now() + Duration::from_secs(86_400));
-    for (_, child, _) in &mut started {
-        assert_eq!(child.try_wait().unwrap(), None);
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
+    all_live_on(started);
 }
